@@ -1,0 +1,1 @@
+"""The ring that computes: data, models, adapters, training, inference and export, without Qt."""

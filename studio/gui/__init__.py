@@ -1,0 +1,1 @@
+"""The ring a person sees: windows, forms and plots, without torch."""
