@@ -1,0 +1,281 @@
+"""The facts a job can state: frozen, past tense, with units in their names."""
+
+from __future__ import annotations
+
+from typing import ClassVar, Literal
+
+from pydantic import BaseModel, ConfigDict
+
+Phase = Literal[
+    "starting", "loading_data", "loading_model", "training", "validating", "saving", "finishing"
+]
+
+
+class Event(BaseModel):
+    """A fact that is already true. ``time_seconds`` (Unix time) is stamped by the journal writer."""
+
+    model_config = ConfigDict(frozen=True, extra="ignore", protected_namespaces=())
+    kinds: ClassVar[dict[str, type[Event]]] = {}
+    time_seconds: float = 0.0
+
+    @classmethod
+    def __pydantic_init_subclass__(cls, **kwargs: object) -> None:
+        """Enter the type in the table by which the codec finds it."""
+        super().__pydantic_init_subclass__(**kwargs)
+        Event.kinds[cls.__name__] = cls
+
+
+# ------------------------------------------------------------------ life of a job
+
+
+class JobStarted(Event):
+    """A child process took over the run directory."""
+
+    kind: str
+    process_id: int
+    attempt: int
+    versions: dict[str, str] = {}
+
+
+class PhaseEntered(Event):
+    """The job began another part of its work."""
+
+    phase: Phase
+    detail: str = ""
+
+
+class RunPaused(Event):
+    """The job waits between two steps; weights stay in memory."""
+
+    step: int
+
+
+class RunResumed(Event):
+    """A paused job went on."""
+
+    step: int
+
+
+class RunFinished(Event):
+    """Everything that was planned is done and saved."""
+
+    step: int
+    reason: Literal["completed", "early_stopped"] = "completed"
+
+
+class RunStopped(Event):
+    """The user asked to stop; the state is saved and can be resumed."""
+
+    step: int
+
+
+class RunFailed(Event):
+    """The job ended with an error; the last checkpoint can be resumed."""
+
+    code: str
+    message: str
+    remedy: str = ""
+
+
+class NoticeRaised(Event):
+    """Something was chosen, changed or is worth knowing; shown on the run's page."""
+
+    severity: Literal["note", "warning"] = "note"
+    code: str
+    message: str
+    remedy: str = ""
+
+
+# ------------------------------------------------------------------ preparation
+
+
+class SettingResolved(Event):
+    """A recipe value that was ``auto`` became a definite one."""
+
+    key: str
+    value: str
+    why: str
+
+
+class DataPrepared(Event):
+    """The rows are read, rendered and tokenised."""
+
+    train_rows: int
+    validation_rows: int
+    train_tokens: int
+    supervised_tokens: int
+    max_tokens: int
+    truncated_rows: int = 0
+    skipped_rows: int = 0
+
+
+class ModelLoaded(Event):
+    """The base model is in memory and the adapter sits on it."""
+
+    architecture: str
+    parameters: int
+    trainable_parameters: int
+    adapted_modules: int
+    device: str
+    dtype: str
+
+
+class PlanMade(Event):
+    """How many steps the run will take."""
+
+    total_steps: int
+    steps_per_epoch: int
+    first_step: int = 0
+
+
+# ------------------------------------------------------------------ training
+
+
+class StepFinished(Event):
+    """One optimizer step was done. ``loss`` is nats per supervised token, over the whole step."""
+
+    step: int
+    epoch: float
+    loss: float
+    learning_rate: float
+    gradient_norm: float
+    supervised_tokens: int
+    tokens: int
+    seconds: float
+
+
+class MemoryMeasured(Event):
+    """Memory in use; ``peak_bytes`` is the highest value so far in this process."""
+
+    step: int
+    device: str
+    used_bytes: int
+    peak_bytes: int
+    total_bytes: int = 0
+
+
+class ValidationFinished(Event):
+    """The validation loss (nats per supervised token) was measured."""
+
+    step: int
+    loss: float
+    supervised_tokens: int
+    is_best: bool
+    seconds: float
+
+
+class CheckpointSaved(Event):
+    """Everything needed to go on is safely on disk."""
+
+    step: int
+    folder: str
+    is_best: bool = False
+    bytes: int = 0
+
+
+class CheckpointRemoved(Event):
+    """An old checkpoint was deleted as the recipe says."""
+
+    step: int
+    folder: str
+
+
+class SampleAnswered(Event):
+    """A sample prompt was answered during the run; ``source`` is ``base`` or ``adapter``."""
+
+    step: int
+    prompt: str
+    source: Literal["base", "adapter"]
+    answer: str
+
+
+class AdapterSaved(Event):
+    """The adapter folder of the run was written (PEFT format)."""
+
+    step: int
+    folder: str
+    is_best: bool = False
+
+
+# ------------------------------------------------------------------ chat (compare)
+
+
+class ChatReady(Event):
+    """The base model and the adapters are loaded; prompts can be sent."""
+
+    columns: tuple[str, ...]
+
+
+class AnswerStarted(Event):
+    """The answers to one prompt begin."""
+
+    request: int
+    columns: tuple[str, ...]
+
+
+class TokensGenerated(Event):
+    """A piece of one answer; pieces of one column follow each other."""
+
+    request: int
+    column: str
+    text: str
+
+
+class AnswerFinished(Event):
+    """One answer is complete."""
+
+    request: int
+    column: str
+    text: str
+    tokens: int
+    seconds: float
+    reason: Literal["end_of_turn", "length", "stopped", "failed"]
+
+
+class RequestFailed(Event):
+    """One request could not be served; the job itself goes on."""
+
+    request: int
+    code: str
+    message: str
+    remedy: str = ""
+
+
+# ------------------------------------------------------------------ preview, export
+
+
+class RowPreviewed(Event):
+    """One row as the model will see it. ``texts``, ``ids`` and ``supervised`` have equal lengths."""
+
+    row: int
+    source: str
+    ids: tuple[int, ...]
+    texts: tuple[str, ...]
+    supervised: tuple[bool, ...]
+    truncated_tokens: int = 0
+
+
+class DataProblemFound(Event):
+    """A kind of problem in the data and how many rows have it."""
+
+    code: str
+    message: str
+    remedy: str = ""
+    rows: int = 0
+    is_fatal: bool = False
+
+
+class ExportProgressed(Event):
+    """Part of an export is written."""
+
+    done_bytes: int
+    total_bytes: int
+
+
+class ExportFinished(Event):
+    """The exported files are complete, and were compared with what was trained."""
+
+    folder: str
+    files: tuple[str, ...]
+    is_verified: bool
+    largest_difference: float | None = None

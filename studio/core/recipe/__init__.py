@@ -1,0 +1,1 @@
+"""The recipe: everything a user chose, declared once, frozen, checked in words."""

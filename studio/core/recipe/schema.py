@@ -1,0 +1,200 @@
+"""The recipe format: every setting with its label, help, range and default, exactly once."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from pydantic import Field
+
+from studio.core.recipe.knob import Section, knob
+from studio.core.recipe.schema_data import DataSettings
+from studio.core.recipe.schema_train import TrainSettings
+
+FORMAT_VERSION = 1
+
+Task = Literal[
+    "causal_lm",
+    "sequence_classification",
+    "seq2seq",
+    "image_classification",
+    "speech_recognition",
+    "preference",
+]
+Init = Literal["kaiming", "gaussian", "pissa", "olora", "loftq", "eva"]
+
+
+class BaseSettings(Section):
+    """Which frozen model is adapted and how its weights are held."""
+
+    model: str = knob(
+        ...,
+        "Base model",
+        "The model to adapt: a folder with safetensors weights, or the name of a model on the hub "
+        "that is already on this machine.",
+        level="essential",
+        min_length=1,
+    )
+    revision: str | None = knob(
+        None,
+        "Revision",
+        "The exact version (commit) of a hub model. Filled in when the run starts, so that the run "
+        "can be repeated.",
+    )
+    quantisation: Literal["none", "int8", "nf4"] = knob(
+        "none",
+        "Quantisation",
+        "Hold the frozen weights in fewer bits to save memory. The adapter itself is always trained "
+        "in full precision.",
+        level="essential",
+        later={"int8", "nf4"},
+        choices={
+            "none": "Weights as they are in the file: exact and fastest.",
+            "int8": "8 bits per weight: half the memory of 16-bit weights.",
+            "nf4": "4 bits per weight (QLoRA): a quarter of the memory, a little slower.",
+        },
+    )
+    dtype: Literal["auto", "float32", "bfloat16", "float16"] = knob(
+        "auto",
+        "Number format",
+        "The number format for computing. Auto takes bfloat16 on cards that support it and float32 "
+        "elsewhere.",
+        later={"float16"},
+    )
+    attention: Literal["auto", "sdpa", "flex", "flash"] = knob(
+        "auto",
+        "Attention",
+        "Which implementation of attention is used. The results are the same; speed differs.",
+        later={"flex", "flash"},
+    )
+
+
+class AdapterOverride(Section):
+    """Another rank or alpha for the modules whose name matches a pattern."""
+
+    match: str = knob(
+        ...,
+        "Modules",
+        "Pattern of module names, for example *.mlp.* ; the first matching line wins.",
+        min_length=1,
+    )
+    rank: int | None = knob(None, "Rank", "Rank for these modules.", ge=1, le=4096)
+    alpha: float | None = knob(None, "Alpha", "Alpha for these modules.", gt=0, le=65536)
+
+
+class AdapterSettings(Section):
+    """The low-rank update: how large it is and where it sits."""
+
+    rank: Annotated[int, Field(ge=1, le=4096)] = knob(
+        16,
+        "Rank",
+        "How much the adapter can learn. 8 to 16 suits style and format, 32 to 64 suits new "
+        "knowledge and large data sets. Memory and file size grow with it.",
+        level="essential",
+    )
+    alpha: float = knob(
+        32.0,
+        "Alpha",
+        "How strongly the adapter acts: the update is multiplied by alpha / rank. Twice the rank is "
+        "a good start.",
+        level="essential",
+        gt=0,
+        le=65536,
+    )
+    dropout: float = knob(
+        0.0,
+        "Dropout",
+        "Share of inputs that are randomly ignored while training. 0.05 helps against learning by "
+        "heart when there are fewer than about 2,000 rows.",
+        ge=0,
+        lt=1,
+        step=0.01,
+    )
+    targets: Literal["all-linear", "attention", "mlp"] | tuple[str, ...] = knob(
+        "all-linear",
+        "Target modules",
+        "Which layers get an adapter. All linear layers learns best; attention only is smaller.",
+        level="essential",
+        choices={
+            "all-linear": "Every linear layer except the output head (recommended).",
+            "attention": "Only the attention projections.",
+            "mlp": "Only the feed-forward layers.",
+        },
+    )
+    layers: Literal["all"] | str | tuple[int, ...] = knob(
+        "all",
+        "Layers",
+        "Which decoder layers are adapted: all, a range such as 8-23, or numbers such as 0,4,8. "
+        "Counting starts at 0.",
+    )
+    overrides: tuple[AdapterOverride, ...] = knob(
+        (),
+        "Exceptions",
+        "Another rank or alpha for some modules.",
+    )
+    variant: Literal["plain", "rslora", "dora"] = knob(
+        "plain",
+        "Variant",
+        "The form of the update.",
+        later={"dora"},
+        choices={
+            "plain": "LoRA as published: scale is alpha / rank.",
+            "rslora": "Scale is alpha / square root of rank: steadier at ranks of 64 and more.",
+            "dora": "Magnitude and direction are learnt separately: slower, sometimes better.",
+        },
+    )
+    init: Init = knob(
+        "kaiming",
+        "Start values",
+        "How the adapter starts. Kaiming starts as no change at all and suits nearly everything.",
+        later={"pissa", "olora", "loftq", "eva"},
+    )
+    extra_modules: tuple[str, ...] = knob(
+        (),
+        "Modules trained in full",
+        "Modules that are trained completely and saved along with the adapter, for example a new "
+        "classification head.",
+        later={"*"},
+    )
+    resume_from: str | None = knob(
+        None,
+        "Continue an adapter",
+        "A folder with an adapter (PEFT format) of the same base model to go on from.",
+    )
+
+
+class Recipe(Section):
+    """Everything a user chose for one run."""
+
+    version: Literal[1] = knob(FORMAT_VERSION, "Format version", "Version of the recipe format.")
+    name: str = knob(
+        "untitled",
+        "Name",
+        "What you call this run. It also names the folder of the result.",
+        level="essential",
+        min_length=1,
+        max_length=100,
+    )
+    task: Task = knob(
+        "causal_lm",
+        "Task",
+        "What the model learns to do.",
+        later={
+            "sequence_classification",
+            "seq2seq",
+            "image_classification",
+            "speech_recognition",
+            "preference",
+        },
+        choices={
+            "causal_lm": "Write text: chat, instructions, continuation.",
+            "sequence_classification": "Sort texts into classes.",
+            "seq2seq": "Turn one text into another.",
+            "image_classification": "Sort pictures into classes.",
+            "speech_recognition": "Turn speech into text.",
+            "preference": "Prefer better answers over worse ones.",
+        },
+    )
+    base: BaseSettings
+    data: DataSettings
+    adapter: AdapterSettings = AdapterSettings()
+    train: TrainSettings = TrainSettings()

@@ -1,0 +1,122 @@
+"""The data part of the recipe: files, how rows become text, which tokens are trained."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from studio.core.recipe.knob import AutoCount, Section, knob
+
+DataFormat = Literal[
+    "auto", "messages", "sharegpt", "alpaca", "prompt", "text", "label", "preference", "tokens"
+]
+
+
+class DataSource(Section):
+    """One data set of a run."""
+
+    source: str = knob(
+        ...,
+        "File",
+        "A JSON or JSONL file with one example per row. Relative paths start at the recipe's folder.",
+        level="essential",
+        min_length=1,
+    )
+    format: DataFormat = knob(
+        "auto",
+        "Format",
+        "How a row is laid out. Auto looks at the first rows and says what it found.",
+        later={"label", "preference", "tokens"},
+        choices={
+            "auto": "Look at the rows and decide.",
+            "messages": "A list of messages with role and content (OpenAI chat format).",
+            "sharegpt": "A list of conversations with from and value (ShareGPT).",
+            "alpaca": "Instruction, optional input, and output.",
+            "prompt": "One column with the prompt and one with the answer.",
+            "text": "One column with running text; all of it is trained.",
+            "label": "A text and its class.",
+            "preference": "A prompt with a better and a worse answer.",
+            "tokens": "Token numbers prepared elsewhere.",
+        },
+    )
+    columns: dict[str, str] = knob(
+        None,
+        "Columns",
+        "Which column plays which part, for example prompt: question and answer: reply. Only needed "
+        "when the names are unusual.",
+        default_factory=dict,
+    )
+    split: str = knob("train", "Split", "Which part of a data set with several parts.")
+    limit: int | None = knob(
+        None, "Row limit", "Use only the first rows; empty means all.", unit="rows", ge=1
+    )
+    weight: float = knob(
+        1.0,
+        "Weight",
+        "How often rows of this file are drawn compared to the other files. 1 means every row once "
+        "per epoch.",
+        gt=0,
+        le=1000,
+    )
+
+
+class ValidationFraction(Section):
+    """Hold back a share of the training rows for validation."""
+
+    fraction: float = knob(
+        0.05,
+        "Validation share",
+        "Share of the rows that is held back to measure whether the model learns or memorises. The "
+        "same rows are chosen every time.",
+        level="essential",
+        ge=0,
+        le=0.5,
+        step=0.01,
+    )
+
+
+class DataSettings(Section):
+    """What is learnt from."""
+
+    train: tuple[DataSource, ...] = knob(
+        ...,
+        "Training data",
+        "One or several files with examples.",
+        level="essential",
+        min_length=1,
+    )
+    validation: ValidationFraction | tuple[DataSource, ...] = knob(
+        ValidationFraction(),
+        "Validation",
+        "A share of the training rows, or files of their own.",
+        level="essential",
+    )
+    template: str = knob(
+        "auto",
+        "Chat template",
+        "How a conversation becomes text. Auto takes the model's own template; plain writes prompt "
+        "and answer one after the other; or give a template file.",
+    )
+    supervise: Literal["responses", "last_response", "everything"] = knob(
+        "responses",
+        "Learn from",
+        "Which part of a conversation the model learns to write.",
+        choices={
+            "responses": "All answers of the assistant (recommended).",
+            "last_response": "Only the last answer of each conversation.",
+            "everything": "The whole text, questions included.",
+        },
+    )
+    max_tokens: AutoCount = knob(
+        "auto",
+        "Longest example",
+        "Longer examples are cut at the start of the conversation, never in the answer. Auto takes a "
+        "length that fits 99 % of your rows.",
+        unit="tokens",
+        level="essential",
+    )
+    pack: bool = knob(
+        True,
+        "Pack examples",
+        "Put several examples into one row without padding. The result is the same and training is "
+        "faster; turn it off only to look for errors.",
+    )

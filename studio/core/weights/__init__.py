@@ -1,0 +1,1 @@
+"""What can be known of model weights from file headers alone, without torch."""
