@@ -18,7 +18,6 @@ from studio.core.errors import DiskFull, FileUnusable
 
 _TEMPORARY = re.compile(r"^\.(?P<name>.+)\.[0-9a-f]{12}\.(?P<kind>tmp|old)$")
 _NO_SPACE = {errno.ENOSPC, getattr(errno, "EDQUOT", errno.ENOSPC)}
-_RENAME_ATTEMPTS = 6
 
 
 def get_file_error(path: Path, error: OSError, wish: str = "written") -> FileUnusable:
@@ -70,7 +69,7 @@ def open_atomically(path: Path) -> Iterator[BinaryIO]:
             _rename(temporary, path)
         _sync(path.parent)
     except OSError as error:
-        raise get_file_error(path, error) from error
+        raise get_file_error(_get_culprit(error, temporary, path), error) from error
 
 
 def write_atomically(path: Path, content: bytes | str) -> None:
@@ -119,7 +118,7 @@ def replace_folder(target: Path) -> Iterator[Path]:
             _exchange(temporary, target)
         _sync(target.parent)
     except OSError as error:
-        raise get_file_error(target, error) from error
+        raise get_file_error(_get_culprit(error, temporary, target), error) from error
 
 
 def sweep_leftovers(folder: Path) -> list[Path]:
@@ -133,8 +132,6 @@ def sweep_leftovers(folder: Path) -> list[Path]:
     """
     cleared = []
     try:
-        # "old" sorts before "tmp" per token only by chance, and the order does not matter:
-        # a folder set aside is restored whenever its name is free.
         for path in sorted(folder.iterdir()):
             match = _TEMPORARY.match(path.name)
             if match is None:
@@ -188,6 +185,14 @@ def _removed_on_failure(temporary: Path) -> Iterator[None]:
                 _remove(temporary)
 
 
+def _get_culprit(error: OSError, temporary: Path, path: Path) -> Path:
+    """Returns the path to name: the caller's own file where the block failed on another one."""
+    name = error.filename
+    if not isinstance(name, str) or temporary.name in name:
+        return path
+    return Path(name)
+
+
 def _remove(path: Path) -> None:
     if path.is_dir() and not path.is_symlink():
         shutil.rmtree(path)
@@ -210,17 +215,15 @@ def _exchange(temporary: Path, target: Path) -> None:
         _remove(aside)
 
 
-def _rename(source: Path, target: Path) -> None:
-    for attempt in range(1, _RENAME_ATTEMPTS + 1):
-        try:
-            source.replace(target)
-        except PermissionError:
-            # Windows refuses while a virus scanner or the search index has the file open.
-            if os.name != "nt" or attempt == _RENAME_ATTEMPTS:
-                raise
-            time.sleep(0.05 * attempt)
-        else:
-            return
+def _rename(source: Path, target: Path, attempts: int = 6) -> None:
+    try:
+        source.replace(target)
+    except PermissionError:
+        # Windows refuses while a virus scanner or the search index has the file open.
+        if os.name != "nt" or attempts <= 1:
+            raise
+        time.sleep(0.1)
+        _rename(source, target, attempts - 1)
 
 
 def _sync(path: Path) -> None:
