@@ -1,1 +1,1 @@
-"""The ring everybody may import: recipes, events, runs, jobs and arithmetic, without torch or Qt."""
+"""The ring everybody may import: recipes, events, runs, jobs; no torch, no Qt."""

@@ -12,7 +12,7 @@ Phase = Literal[
 
 
 class Event(BaseModel):
-    """A fact that is already true. ``time_seconds`` (Unix time) is stamped by the journal writer."""
+    """A fact that is already true; the journal writer stamps ``time_seconds`` (Unix time)."""
 
     model_config = ConfigDict(frozen=True, extra="ignore", protected_namespaces=())
     kinds: ClassVar[dict[str, type[Event]]] = {}
@@ -245,7 +245,7 @@ class RequestFailed(Event):
 
 
 class RowPreviewed(Event):
-    """One row as the model will see it. ``texts``, ``ids`` and ``supervised`` have equal lengths."""
+    """One row as the model sees it; ``texts``, ``ids``, ``supervised`` have equal lengths."""
 
     row: int
     source: str

@@ -1,4 +1,4 @@
-"""How a recipe setting is declared: value rules, words for people and what is not built yet, in one place."""
+"""How a setting is declared: its rules, its words for people and what is not built yet."""
 
 from __future__ import annotations
 

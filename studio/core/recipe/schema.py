@@ -43,8 +43,8 @@ class BaseSettings(Section):
     quantisation: Literal["none", "int8", "nf4"] = knob(
         "none",
         "Quantisation",
-        "Hold the frozen weights in fewer bits to save memory. The adapter itself is always trained "
-        "in full precision.",
+        "Hold the frozen weights in fewer bits to save memory. The adapter itself is always "
+        "trained in full precision.",
         level="essential",
         later={"int8", "nf4"},
         choices={
@@ -94,8 +94,8 @@ class AdapterSettings(Section):
     alpha: float = knob(
         32.0,
         "Alpha",
-        "How strongly the adapter acts: the update is multiplied by alpha / rank. Twice the rank is "
-        "a good start.",
+        "How strongly the adapter acts: the update is multiplied by alpha / rank. Twice the rank "
+        "is a good start.",
         level="essential",
         gt=0,
         le=65536,

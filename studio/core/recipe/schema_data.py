@@ -17,7 +17,8 @@ class DataSource(Section):
     source: str = knob(
         ...,
         "File",
-        "A JSON or JSONL file with one example per row. Relative paths start at the recipe's folder.",
+        "A JSON or JSONL file with one example per row. Relative paths start at the recipe's "
+        "folder.",
         level="essential",
         min_length=1,
     )
@@ -41,8 +42,8 @@ class DataSource(Section):
     columns: dict[str, str] = knob(
         None,
         "Columns",
-        "Which column plays which part, for example prompt: question and answer: reply. Only needed "
-        "when the names are unusual.",
+        "Which column plays which part, for example prompt: question and answer: reply. Only "
+        "needed when the names are unusual.",
         default_factory=dict,
     )
     split: str = knob("train", "Split", "Which part of a data set with several parts.")
@@ -109,8 +110,8 @@ class DataSettings(Section):
     max_tokens: AutoCount = knob(
         "auto",
         "Longest example",
-        "Longer examples are cut at the start of the conversation, never in the answer. Auto takes a "
-        "length that fits 99 % of your rows.",
+        "Longer examples are cut at the start of the conversation, never in the answer. Auto "
+        "takes a length that fits 99 % of your rows.",
         unit="tokens",
         level="essential",
     )

@@ -97,7 +97,8 @@ class TrainSettings(Section):
     checkpointing: Literal["none", "auto", "all"] = knob(
         "auto",
         "Save memory by recomputing",
-        "Recompute intermediate results instead of keeping them: less memory, about a third slower.",
+        "Recompute intermediate results instead of keeping them: less memory, about a third "
+        "slower.",
         choices={
             "none": "Keep everything: fastest.",
             "auto": "Recompute only when memory is short.",
@@ -128,8 +129,8 @@ class TrainSettings(Section):
     early_stopping_patience: int = knob(
         3,
         "Stop early after",
-        "End the run when the validation loss has not improved this many times in a row. 0 turns it "
-        "off.",
+        "End the run when the validation loss has not improved this many times in a row. 0 turns "
+        "it off.",
         unit="validations",
         ge=0,
         le=1000,

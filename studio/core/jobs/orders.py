@@ -1,0 +1,136 @@
+"""What a child process is asked to do, written into its run directory before it starts."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, TypeAdapter
+
+
+class Order(BaseModel):
+    """One job's arguments; frozen."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", protected_namespaces=())
+
+
+class TrainOrder(Order):
+    """Train as the run's own ``recipe.yaml`` says; goes on from the last checkpoint if any.
+
+    ``base_folder`` is where relative paths of the recipe start.
+    """
+
+    kind: Literal["train"] = "train"
+    base_folder: str
+
+
+class PreviewOrder(Order):
+    """Show rows of the run's recipe as the model will see them."""
+
+    kind: Literal["preview"] = "preview"
+    base_folder: str
+    rows: int = 20
+
+
+class ChatOrder(Order):
+    """Keep a base model and adapters loaded and answer prompts from the control file.
+
+    ``adapters`` maps the column name to an adapter folder (PEFT format); the column ``base`` is
+    always there.
+    """
+
+    kind: Literal["chat"] = "chat"
+    base: str
+    adapters: dict[str, str] = {}
+    device: str = "auto"
+    dtype: str = "auto"
+
+
+class ExportOrder(Order):
+    """Write an adapter or a merged model for other tools and verify it."""
+
+    kind: Literal["export"] = "export"
+    adapter: str
+    base: str | None = None
+    target: Literal["adapter", "merged"]
+    out: str
+
+
+AnyOrder = Annotated[
+    TrainOrder | PreviewOrder | ChatOrder | ExportOrder, Field(discriminator="kind")
+]
+order_type: TypeAdapter[AnyOrder] = TypeAdapter(AnyOrder)
+
+
+class Request(BaseModel):
+    """One line of the control file: a wish of the user to a running job."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", protected_namespaces=())
+
+
+class Pause(Request):
+    """Wait after the current step; keep everything in memory."""
+
+    kind: Literal["pause"] = "pause"
+
+
+class Resume(Request):
+    """Go on after a pause."""
+
+    kind: Literal["resume"] = "resume"
+
+
+class Stop(Request):
+    """Save a checkpoint and end; also ends a chat job."""
+
+    kind: Literal["stop"] = "stop"
+
+
+class SaveCheckpoint(Request):
+    """Save a checkpoint after the current step and go on."""
+
+    kind: Literal["checkpoint"] = "checkpoint"
+
+
+class AnswerSamples(Request):
+    """Answer the sample prompts after the current step."""
+
+    kind: Literal["sample"] = "sample"
+
+
+class Turn(BaseModel):
+    """One turn of a conversation."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+    role: Literal["system", "user", "assistant"]
+    content: str
+
+
+class Ask(Request):
+    """Answer a conversation (or, if ``is_raw``, continue the one text as it is) in every column.
+
+    ``temperature`` 0 is greedy. The answer to column c is stated by events with this ``request``.
+    """
+
+    kind: Literal["ask"] = "ask"
+    request: int
+    turns: tuple[Turn, ...]
+    columns: tuple[str, ...] = ()
+    is_raw: bool = False
+    max_new_tokens: int = Field(256, ge=1)
+    temperature: float = Field(0.0, ge=0)
+    top_p: float = Field(1.0, gt=0, le=1)
+    seed: int = 0
+
+
+class CancelAsk(Request):
+    """Stop answering one request; what was written stays."""
+
+    kind: Literal["cancel_ask"] = "cancel_ask"
+    request: int
+
+
+AnyRequest = Annotated[
+    Pause | Resume | Stop | SaveCheckpoint | AnswerSamples | Ask | CancelAsk,
+    Field(discriminator="kind"),
+]
+request_type: TypeAdapter[AnyRequest] = TypeAdapter(AnyRequest)
