@@ -1,0 +1,1 @@
+"""Everything that leaves the GUI thread: job threads, background calls, preferences."""

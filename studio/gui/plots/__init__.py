@@ -1,0 +1,1 @@
+"""Live plots; the only part of the window that knows the plotting library."""
