@@ -1,0 +1,102 @@
+"""The losses of several runs in one plot, to compare them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from PySide6.QtCore import Qt
+from PySide6.QtWidgets import QHBoxLayout, QLabel, QPushButton, QVBoxLayout, QWidget
+
+from studio.gui.plots.canvas import PlotCanvas, paint_line, paint_points
+from studio.gui.plots.legend import Swatch
+from studio.gui.plots.smoothing import smooth
+
+Array = NDArray[np.float64]
+_WEIGHT = 0.9
+
+
+@dataclass(frozen=True)
+class RunCurves:
+    """What the overlay draws of one run: smoothed training loss and validation points."""
+
+    name: str
+    steps: Array
+    losses: Array
+    validation_steps: Array
+    validation_losses: Array
+
+
+class OverlayPlot(QWidget):
+    """One colour per run: a line for the training loss, dots for the validation loss."""
+
+    def __init__(self, parent: QWidget | None = None) -> None:
+        super().__init__(parent)
+        self._runs: tuple[RunCurves, ...] = ()
+        self._items: list[Any] = []
+        self._canvas = PlotCanvas()
+        self._canvas.show_labels("Step", "")
+        self._canvas.colours_changed.connect(self._paint)
+        self._names = QHBoxLayout()
+        self._names.setSpacing(6)
+        fit = QPushButton("Fit")
+        fit.setToolTip("Show all curves (or double-click the plot)")
+        fit.setEnabled(False)
+        fit.clicked.connect(self._canvas.fit)
+        self._canvas.following_changed.connect(lambda is_on: fit.setEnabled(not is_on))
+        top = QHBoxLayout()
+        top.addLayout(self._names, 1)
+        top.addWidget(fit)
+        layout = QVBoxLayout(self)
+        layout.setContentsMargins(0, 0, 0, 0)
+        layout.addLayout(top)
+        layout.addWidget(self._canvas, 1)
+
+    def show_runs(self, runs: tuple[RunCurves, ...]) -> None:
+        """Draws these runs and forgets the ones before."""
+        self._runs = runs
+        for item in self._items:
+            self._canvas.remove_item(item)
+        self._items.clear()
+        while self._names.count():
+            item = self._names.takeAt(0)
+            widget = item.widget() if item is not None else None
+            if widget is not None:
+                widget.deleteLater()
+        extremes: list[tuple[float, float, float]] = []
+        colours = self._canvas.colours.series
+        for index, run in enumerate(runs):
+            self._add_run(run, colours[index % len(colours)], extremes)
+        self._names.addStretch(1)
+        if extremes:
+            rights, lows, highs = zip(*extremes, strict=True)
+            self._canvas.show_bounds(0.0, max(rights), min(lows), max(highs))
+            self._canvas.fit()
+
+    def _paint(self) -> None:
+        self.show_runs(self._runs)
+
+    def _add_run(
+        self, run: RunCurves, colour: str, extremes: list[tuple[float, float, float]]
+    ) -> None:
+        is_finite = np.isfinite(run.losses)
+        steps, losses = run.steps[is_finite], smooth(run.losses[is_finite], _WEIGHT)
+        is_known = np.isfinite(run.validation_losses)
+        marks, values = run.validation_steps[is_known], run.validation_losses[is_known]
+        line = self._canvas.add_line(is_smooth=True)
+        paint_line(line, colour, 2)
+        dots = self._canvas.add_points("o", 7)
+        paint_points(dots, colour)
+        self._items += [line, dots]
+        line.setData(steps, losses, skipFiniteCheck=True)
+        dots.setData(marks, values)
+        for x, y in ((steps, losses), (marks, values)):
+            if len(x):
+                extremes.append((float(x[-1]), float(y.min()), float(y.max())))
+        label = QLabel(run.name)
+        label.setTextFormat(Qt.TextFormat.PlainText)
+        label.setToolTip("Line: training loss, smoothed. Dots: validation loss.")
+        self._names.addWidget(Swatch(colour))
+        self._names.addWidget(label)
