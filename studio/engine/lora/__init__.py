@@ -1,0 +1,1 @@
+"""Low-rank adapters: where they sit, how they compute, and their files."""

@@ -1,0 +1,120 @@
+"""An adapter as a whole: its modules by name, put into a model and taken out again."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+import torch
+from torch import nn
+
+from studio.engine.lora.adapted import AdaptedModule
+from studio.engine.lora.conv1d import AdaptedConv1D
+from studio.engine.lora.embedding import AdaptedEmbedding
+from studio.engine.lora.linear import AdaptedLinear
+from studio.engine.lora.targets import Kind
+
+_KINDS: dict[Kind, Callable[..., AdaptedModule]] = {
+    "linear": AdaptedLinear,
+    "conv1d": AdaptedConv1D,
+    "embedding": AdaptedEmbedding,
+}
+
+
+class Adapter:
+    """The adapted modules of one model, by the names that their bases have in it.
+
+    Several adapters can be built for one model; attach the one that is wanted and detach it
+    before the next.
+    """
+
+    def __init__(
+        self, model: nn.Module, modules: dict[str, AdaptedModule], *, variant: str, init: str
+    ) -> None:
+        self.model = model
+        self.modules = modules
+        self.variant = variant
+        self.init = init
+        self.is_attached = False
+
+    @property
+    def trainable_parameters(self) -> int:
+        """The count of numbers that training changes."""
+        return sum(parameter.numel() for parameter in self.parameters())
+
+    def parameters(self) -> list[nn.Parameter]:
+        """Returns the trainable matrices in the order of the model, A before B."""
+        return [parameter for _, parameter in self.named_parameters()]
+
+    def named_parameters(self) -> Iterator[tuple[str, nn.Parameter]]:
+        """Yields each trainable matrix with its name, for example ``….q_proj.lora_A``."""
+        for name, module in self.modules.items():
+            yield f"{name}.lora_A", module.lora_A
+            yield f"{name}.lora_B", module.lora_B
+
+    def attach(self) -> None:
+        """Freezes the model and puts the adapted modules in the place of their bases.
+
+        Raises:
+            RuntimeError: Another adapter is attached.
+        """
+        check_bare(self.model)
+        self.model.requires_grad_(False)
+        self._swap({id(module.base): module for module in self.modules.values()})
+        for parameter in self.parameters():
+            parameter.requires_grad_(True)
+        self.is_attached = True
+
+    def detach(self) -> None:
+        """Puts the bases back; the model is as it was, still frozen, and the adapter is kept."""
+        self._swap({id(module): module.base for module in self.modules.values()})
+        self.is_attached = False
+
+    @contextmanager
+    def disabled(self) -> Iterator[None]:
+        """Lets the model answer as its base inside the block."""
+        before = {name: module.is_enabled for name, module in self.modules.items()}
+        try:
+            for module in self.modules.values():
+                module.is_enabled = False
+            yield
+        finally:
+            for name, module in self.modules.items():
+                module.is_enabled = before[name]
+
+    def _swap(self, replacements: dict[int, nn.Module]) -> None:
+        # Every place counts: a layer that is shared has one object under several names.
+        for name, child in list(self.model.named_modules(remove_duplicate=False)):
+            parent_name, _, last = name.rpartition(".")
+            parent = self.model.get_submodule(parent_name)
+            if id(child) in replacements and not isinstance(parent, AdaptedModule):
+                setattr(parent, last, replacements[id(child)])
+
+
+def check_bare(model: nn.Module) -> None:
+    """Returns quietly when no adapter is attached to ``model``.
+
+    Raises:
+        RuntimeError: One is; the caller has to detach it first.
+    """
+    if any(isinstance(module, AdaptedModule) for module in model.modules()):
+        raise RuntimeError("an adapter is attached to this model; detach it first")
+
+
+def build_adapted(
+    base: nn.Module,
+    kind: Kind,
+    *,
+    rank: int,
+    alpha: float,
+    dropout: float = 0.0,
+    variant: str = "plain",
+    dtype: torch.dtype = torch.float32,
+) -> AdaptedModule:
+    """Returns ``base`` with an update of nothing beside it, on the device of ``base``.
+
+    Raises:
+        NotAvailableYet: The weights are stored in a way that this version cannot adapt.
+        ModelUnusable: The layer computes something else than its type promises.
+    """
+    return _KINDS[kind](base, rank=rank, alpha=alpha, dropout=dropout, variant=variant, dtype=dtype)

@@ -1,0 +1,11 @@
+"""LoRA as published: the update is multiplied by alpha / rank."""
+
+from __future__ import annotations
+
+
+def get_scaling(rank: int, alpha: float) -> float:
+    """Returns alpha / rank.
+
+    Source: Hu et al. 2021 (arXiv 2106.09685), section 4.1.
+    """
+    return alpha / rank
