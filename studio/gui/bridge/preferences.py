@@ -1,0 +1,81 @@
+"""What the user prefers in the window, kept as one small JSON file in the home folder."""
+
+from __future__ import annotations
+
+import json
+import logging
+from pathlib import Path
+from typing import Any
+
+from PySide6.QtCore import QObject, Signal
+
+from studio.core.errors import StudioError
+from studio.core.files import write_json_atomically
+
+_log = logging.getLogger(__name__)
+
+
+class Preferences(QObject):
+    """Named values that survive the window; a damaged file starts again from the defaults.
+
+    Signals:
+        changed: The preference with this name has another value.
+        save_failed: A ``StudioError``; the value holds until the window closes.
+    """
+
+    changed = Signal(str)
+    save_failed = Signal(object)
+
+    def __init__(self, path: Path, parent: QObject | None = None) -> None:
+        super().__init__(parent)
+        self._path = path
+        self._values = load_preferences(path)
+
+    def get_text(self, name: str, default: str = "") -> str:
+        """Return a text, or the default when none was kept."""
+        value = self._values.get(name)
+        return value if isinstance(value, str) else default
+
+    def get_number(self, name: str, default: float) -> float:
+        """Return a number, or the default when none was kept."""
+        value = self._values.get(name)
+        if isinstance(value, bool) or not isinstance(value, int | float):
+            return default
+        return float(value)
+
+    def get_flag(self, name: str, default: bool = False) -> bool:
+        """Return a yes or no, or the default when none was kept."""
+        value = self._values.get(name)
+        return value if isinstance(value, bool) else default
+
+    def get_texts(self, name: str) -> list[str]:
+        """Return a list of texts; empty when none was kept."""
+        value = self._values.get(name)
+        return [item for item in value if isinstance(item, str)] if isinstance(value, list) else []
+
+    def keep(self, name: str, value: str | float | bool | list[str]) -> None:
+        """Keeps a value from now on and on disk."""
+        if name in self._values and self._values[name] == value:
+            return
+        self._values[name] = value
+        try:
+            self._path.parent.mkdir(parents=True, exist_ok=True)
+            write_json_atomically(self._path, self._values)
+        except OSError as error:
+            _log.warning("cannot make %s: %s", self._path.parent, error)
+        except StudioError as error:
+            _log.warning("preferences not saved: %s", error)
+            self.save_failed.emit(error)
+        self.changed.emit(name)
+
+
+def load_preferences(path: Path) -> dict[str, Any]:
+    """Return what the file holds; empty when it is missing or damaged."""
+    try:
+        values = json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        return {}
+    except (OSError, ValueError) as error:
+        _log.warning("preferences start from the defaults: %s", error)
+        return {}
+    return values if isinstance(values, dict) else {}

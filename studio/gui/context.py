@@ -1,0 +1,24 @@
+"""What pages may use; built in ``app.py`` and handed to every page by its constructor."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from studio.core.paths import Home
+from studio.gui.bridge.background import Background
+from studio.gui.bridge.preferences import Preferences
+from studio.gui.forms.draft import Draft
+from studio.gui.journey import Journey
+from studio.gui.theme.theme import Theme
+
+
+@dataclass(frozen=True)
+class Context:
+    """The collaborators of all pages."""
+
+    home: Home
+    preferences: Preferences
+    theme: Theme
+    background: Background
+    draft: Draft
+    journey: Journey

@@ -1,0 +1,1 @@
+"""Data: what is learnt from, and how the model sees it."""

@@ -1,0 +1,1 @@
+"""Home: the starter, recent runs, and where to begin."""

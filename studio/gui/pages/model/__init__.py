@@ -1,0 +1,1 @@
+"""Model: which base model is adapted, and what it is made of."""

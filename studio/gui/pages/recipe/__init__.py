@@ -1,0 +1,1 @@
+"""Recipe: every setting of a run, as a form."""

@@ -1,0 +1,45 @@
+"""The settings page: how the window looks, where models are looked for, where files are kept."""
+
+from __future__ import annotations
+
+from studio.gui.context import Context
+from studio.gui.pages.settings.about import AboutCard
+from studio.gui.pages.settings.appearance import AppearanceCard
+from studio.gui.pages.settings.folders import FoldersCard, HomeCard
+from studio.gui.widgets.page import Page
+
+
+class SettingsPage(Page):
+    """Preferences of the window; none of them changes a recipe or a run."""
+
+    def __init__(self, context: Context) -> None:
+        super().__init__("Settings", "How the window looks and where it finds things.")
+        self._context = context
+        preferences = context.preferences
+        self._appearance = AppearanceCard()
+        self._appearance.show_choices(
+            context.theme.choice, round(preferences.get_number("scale_percent", 100))
+        )
+        self._appearance.theme_chosen.connect(self._on_theme_chosen)
+        self._appearance.scale_chosen.connect(self._on_scale_chosen)
+        self._folders = FoldersCard()
+        self._folders.show_folders(preferences.get_texts("model_folders"))
+        self._folders.folders_changed.connect(self._on_folders_changed)
+        for card in (
+            self._appearance,
+            self._folders,
+            HomeCard(context.home.folder),
+            AboutCard(),
+        ):
+            self.body.addWidget(card)
+        self.body.addStretch(1)
+
+    def _on_theme_chosen(self, choice: str) -> None:
+        self._context.theme.choose(choice)
+        self._context.preferences.keep("theme", choice)
+
+    def _on_scale_chosen(self, percent: int) -> None:
+        self._context.preferences.keep("scale_percent", percent)
+
+    def _on_folders_changed(self, folders: list[str]) -> None:
+        self._context.preferences.keep("model_folders", folders)

@@ -1,0 +1,1 @@
+"""How the window looks: colours, sizes, palette, style sheet, icons and fonts."""

@@ -1,0 +1,87 @@
+"""What every page is: a title, a place for its buttons, and a body that scrolls when it must."""
+
+from __future__ import annotations
+
+from PySide6.QtCore import Qt, Signal
+from PySide6.QtWidgets import QFrame, QHBoxLayout, QScrollArea, QVBoxLayout, QWidget
+
+from studio.gui.theme.tokens import SIZES
+from studio.gui.widgets.labels import PlainLabel
+
+
+class Page(QWidget):
+    """The frame of one page; subclasses fill ``body`` and ``header_actions``.
+
+    Signals:
+        page_requested: The user wants the page with this key (see ``studio.gui.routes``).
+        run_requested: The user wants the page with this key to show the run in this folder.
+    """
+
+    page_requested = Signal(str)
+    run_requested = Signal(str, str)
+
+    def __init__(
+        self,
+        title: str,
+        subtitle: str = "",
+        parent: QWidget | None = None,
+        *,
+        scrolls: bool = True,
+        max_width: int = 1080,
+    ) -> None:
+        super().__init__(parent)
+        self.title = title
+        self.setAccessibleName(title)
+        self.header_actions = QHBoxLayout()
+        self.header_actions.setSpacing(SIZES.s)
+        self.body = QVBoxLayout()
+        self.body.setContentsMargins(SIZES.xl, SIZES.xs, SIZES.xl, SIZES.xl)
+        self.body.setSpacing(SIZES.l)
+        self._subtitle = PlainLabel(subtitle, "muted")
+        self._subtitle.setVisible(bool(subtitle))
+        outer = QVBoxLayout(self)
+        outer.setContentsMargins(0, 0, 0, 0)
+        outer.setSpacing(0)
+        outer.addWidget(self._build_header(title))
+        outer.addWidget(self._build_body(scrolls, max_width), 1)
+
+    def show_subtitle(self, text: str) -> None:
+        """Shows another sentence below the title."""
+        self._subtitle.setText(text)
+        self._subtitle.setVisible(bool(text))
+
+    def show_run(self, folder: str) -> None:
+        """Shows a run; pages that are not about runs ignore it."""
+        del folder
+
+    def refresh(self) -> None:
+        """Brings the page up to date; called each time it is shown."""
+
+    def _build_header(self, title: str) -> QWidget:
+        header = QWidget()
+        texts = QVBoxLayout()
+        texts.setSpacing(2)
+        texts.addWidget(PlainLabel(title, "title", wraps=False))
+        texts.addWidget(self._subtitle)
+        row = QHBoxLayout(header)
+        row.setContentsMargins(SIZES.xl, SIZES.l + 2, SIZES.xl, SIZES.m)
+        row.setSpacing(SIZES.l)
+        row.addLayout(texts, 1)
+        row.addLayout(self.header_actions)
+        return header
+
+    def _build_body(self, scrolls: bool, max_width: int) -> QWidget:
+        content = QWidget()
+        content.setProperty("role", "scrolled")
+        content.setLayout(self.body)
+        if not scrolls:
+            return content
+        content.setMaximumWidth(max_width)
+        area = QScrollArea()
+        area.setFrameShape(QFrame.Shape.NoFrame)
+        area.setWidgetResizable(True)
+        area.setHorizontalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAlwaysOff)
+        area.setAlignment(Qt.AlignmentFlag.AlignTop | Qt.AlignmentFlag.AlignLeft)
+        area.setWidget(content)
+        area.setFocusPolicy(Qt.FocusPolicy.NoFocus)
+        return area

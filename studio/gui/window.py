@@ -1,0 +1,118 @@
+"""The main window: the rail on the left, the open page on the right, nothing else."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+from PySide6.QtCore import QByteArray, QSettings, QSize
+from PySide6.QtGui import QCloseEvent, QKeySequence, QShortcut
+from PySide6.QtWidgets import QHBoxLayout, QMainWindow, QStackedWidget, QWidget
+
+from studio.gui.context import Context
+from studio.gui.routes import Route
+from studio.gui.widgets.page import Page
+from studio.gui.widgets.rail import Rail
+
+MINIMUM_SIZE = QSize(1000, 680)
+DEFAULT_SIZE = QSize(1280, 800)
+
+
+class Window(QMainWindow):
+    """Shows one page at a time and builds each page when it is first wanted.
+
+    ``may_close`` is asked before the window closes; it returns False to keep it open.
+    """
+
+    def __init__(
+        self,
+        context: Context,
+        routes: Sequence[Route],
+        geometry: QSettings,
+        may_close: Callable[[QWidget], bool] = lambda _window: True,
+    ) -> None:
+        super().__init__()
+        self._context = context
+        self._routes = {route.entry.key: route for route in routes}
+        self._geometry = geometry
+        self._may_close = may_close
+        self._pages: dict[str, Page] = {}
+        self._current = ""
+        self.setWindowTitle("LoRA Studio")
+        self._rail = Rail([route.entry for route in routes])
+        self._rail.page_requested.connect(self.show_page)
+        self._stack = QStackedWidget()
+        self.setCentralWidget(self._build_center())
+        for number, key in enumerate(self._routes, 1):
+            shortcut = QShortcut(QKeySequence(f"Ctrl+{number}"), self)
+            shortcut.activated.connect(lambda key=key: self.show_page(key))
+        context.draft.changed.connect(self._on_draft_changed)
+        context.journey.marked.connect(self._rail.show_progress)
+        self._on_draft_changed()
+        self._restore_geometry()
+
+    @property
+    def page_key(self) -> str:
+        """The key of the page that is open."""
+        return self._current
+
+    def show_page(self, key: str) -> None:
+        """Opens the page with this key, building it if it was never open."""
+        page = self.get_page(key)
+        self._current = key
+        self._stack.setCurrentWidget(page)
+        self._rail.show_current(key)
+        self.setWindowTitle(f"{page.title} - LoRA Studio")
+        page.refresh()
+
+    def show_run(self, key: str, folder: str) -> None:
+        """Opens the page with this key on the run in a folder."""
+        page = self.get_page(key)
+        page.show_run(folder)
+        self.show_page(key)
+
+    def get_page(self, key: str) -> Page:
+        """Return the page with this key, building it if it was never open.
+
+        Raises:
+            KeyError: There is no such page.
+        """
+        if key not in self._pages:
+            page = self._routes[key].build(self._context)
+            page.page_requested.connect(self.show_page)
+            page.run_requested.connect(self.show_run)
+            self._stack.addWidget(page)
+            self._pages[key] = page
+        return self._pages[key]
+
+    def closeEvent(self, event: QCloseEvent) -> None:  # noqa: N802 - Qt's name
+        """Asks whether the window may close, then remembers its place."""
+        if not self._may_close(self):
+            event.ignore()
+            return
+        self._geometry.setValue("window/geometry", self.saveGeometry())
+        event.accept()
+
+    def _build_center(self) -> QWidget:
+        center = QWidget()
+        row = QHBoxLayout(center)
+        row.setContentsMargins(0, 0, 0, 0)
+        row.setSpacing(0)
+        row.addWidget(self._rail)
+        row.addWidget(self._stack, 1)
+        return center
+
+    def _restore_geometry(self) -> None:
+        available = self.screen().availableGeometry().size()
+        self.setMinimumSize(MINIMUM_SIZE.boundedTo(available))
+        kept = self._geometry.value("window/geometry")
+        if not (isinstance(kept, QByteArray) and self.restoreGeometry(kept)):
+            self.resize(DEFAULT_SIZE.boundedTo(available))
+
+    def _on_draft_changed(self) -> None:
+        draft = self._context.draft
+        has_model = bool(draft.get_value("base.model"))
+        has_data = bool(draft.get_value("data.train"))
+        journey = self._context.journey
+        journey.mark("model", is_done=has_model)
+        journey.mark("data", is_done=has_data)
+        journey.mark("recipe", is_done=draft.recipe is not None)
