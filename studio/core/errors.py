@@ -2,6 +2,11 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from studio.core.recipe.problem import Problem
+
 
 class StudioError(Exception):
     """An expected failure: shown to people in words, never as a traceback.
@@ -22,7 +27,7 @@ class StudioError(Exception):
         return f"{self.message} {self.remedy}".strip()
 
     def __reduce__(self) -> tuple[object, ...]:
-        return _rebuild, (type(self), self.message, self.remedy, self.code)
+        return _rebuild, (type(self), self.message, self.remedy, self.code), self.__dict__
 
 
 def _rebuild(kind: type[StudioError], message: str, remedy: str, code: str) -> StudioError:
@@ -32,9 +37,13 @@ def _rebuild(kind: type[StudioError], message: str, remedy: str, code: str) -> S
 
 
 class RecipeInvalid(StudioError):
-    """A recipe or an argument breaks a rule; nothing was started."""
+    """A recipe or an argument breaks a rule; nothing was started.
+
+    ``problems`` holds every broken rule with the key it belongs to, where there are several.
+    """
 
     code = "recipe_invalid"
+    problems: tuple[Problem, ...] = ()
 
 
 class NotAvailableYet(RecipeInvalid):

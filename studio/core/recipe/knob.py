@@ -10,6 +10,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from pydantic.fields import FieldInfo
 
 Level = Literal["essential", "advanced"]
+Editor = Literal["", "model", "file", "folder", "template", "layers", "device"]
 AutoCount = Literal["auto"] | Annotated[int, Field(ge=1)]
 """A positive whole number, or ``auto``: chosen before the run starts."""
 
@@ -31,6 +32,7 @@ class Knob:
     step: float | None = None
     later: frozenset[str] = field(default_factory=frozenset)
     choices: Mapping[str, str] = field(default_factory=dict)
+    editor: Editor = ""
 
 
 def knob(
@@ -43,6 +45,7 @@ def knob(
     step: float | None = None,
     later: frozenset[str] | set[str] = frozenset(),
     choices: Mapping[str, str] | None = None,
+    editor: Editor = "",
     **rules: Any,
 ) -> Any:
     """Return a pydantic field that carries its own label, help text and rules.
@@ -50,8 +53,9 @@ def knob(
     ``rules`` are pydantic's (``ge``, ``gt``, ``le``, ``lt``, ``min_length``, ``default_factory``).
     ``later`` names values that the format knows and the engine does not have yet.
     ``choices`` maps each literal value to one sentence for people.
+    ``editor`` names a special kind of value that the type alone does not tell.
     """
-    meta = Knob(label, help, unit, level, step, frozenset(later), choices or {})
+    meta = Knob(label, help, unit, level, step, frozenset(later), choices or {}, editor)
     if "default_factory" not in rules:
         rules["default"] = default
     info: FieldInfo = Field(title=label, description=help, json_schema_extra=None, **rules)

@@ -32,6 +32,7 @@ class BaseSettings(Section):
         "The model to adapt: a folder with safetensors weights, or the name of a model on the hub "
         "that is already on this machine.",
         level="essential",
+        editor="model",
         min_length=1,
     )
     revision: str | None = knob(
@@ -125,6 +126,7 @@ class AdapterSettings(Section):
         "Layers",
         "Which decoder layers are adapted: all, a range such as 8-23, or numbers such as 0,4,8. "
         "Counting starts at 0.",
+        editor="layers",
     )
     overrides: tuple[AdapterOverride, ...] = knob(
         (),
@@ -159,6 +161,7 @@ class AdapterSettings(Section):
         None,
         "Continue an adapter",
         "A folder with an adapter (PEFT format) of the same base model to go on from.",
+        editor="folder",
     )
 
 

@@ -20,6 +20,7 @@ class DataSource(Section):
         "A JSON or JSONL file with one example per row. Relative paths start at the recipe's "
         "folder.",
         level="essential",
+        editor="file",
         min_length=1,
     )
     format: DataFormat = knob(
@@ -96,6 +97,7 @@ class DataSettings(Section):
         "Chat template",
         "How a conversation becomes text. Auto takes the model's own template; plain writes prompt "
         "and answer one after the other; or give a template file.",
+        editor="template",
     )
     supervise: Literal["responses", "last_response", "everything"] = knob(
         "responses",

@@ -155,4 +155,5 @@ class TrainSettings(Section):
         "Device",
         "Where to compute: auto takes the graphics card when there is one; cpu; cuda:0 for one "
         "certain card; or a number of cards.",
+        editor="device",
     )

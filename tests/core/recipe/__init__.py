@@ -1,0 +1,1 @@
+"""The recipe: reading, writing, checking."""

@@ -1,0 +1,1 @@
+"""Model weights, known from their headers."""
