@@ -37,6 +37,12 @@ class JobStarted(Event):
     versions: dict[str, str] = {}
 
 
+class JobQueued(Event):
+    """The job waits until another one gives the graphics card back; ``behind`` names that run."""
+
+    behind: str
+
+
 class PhaseEntered(Event):
     """The job began another part of its work."""
 

@@ -49,7 +49,7 @@ class RunLayout:
 
     @property
     def title(self) -> Path:
-        """The display name, when the user renamed the run (JSON)."""
+        """The display name and the time of creation (JSON)."""
         return self.folder / "title.json"
 
     @property
