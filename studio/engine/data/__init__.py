@@ -1,0 +1,1 @@
+"""Everything between a file on disk and the token batches that the train loop computes."""

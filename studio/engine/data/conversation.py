@@ -1,0 +1,60 @@
+"""One row of training data after reading: a conversation or running text."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+Role = Literal["system", "user", "assistant", "tool"]
+
+
+@dataclass(frozen=True)
+class Turn:
+    """One message: who says what.
+
+    ``content`` is None only for an assistant turn that consists of tool calls.
+    ``extra`` holds what templates may read besides (``tool_calls``, ``reasoning_content`` …).
+    """
+
+    role: Role
+    content: str | None
+    extra: Mapping[str, Any] = field(default_factory=dict)
+
+    def as_message(self) -> dict[str, Any]:
+        """Return the dictionary that chat templates expect."""
+        return {"role": self.role, "content": self.content, **self.extra}
+
+
+@dataclass(frozen=True)
+class Conversation:
+    """The turns of one example in order, and the tools the assistant could call."""
+
+    turns: tuple[Turn, ...]
+    tools: tuple[Mapping[str, Any], ...] = ()
+
+    def answer_positions(self) -> list[int]:
+        """Return the positions of the assistant's turns."""
+        return [index for index, turn in enumerate(self.turns) if turn.role == "assistant"]
+
+
+@dataclass(frozen=True)
+class RunningText:
+    """Text without roles; every token of it is learnt."""
+
+    text: str
+
+
+Record = Conversation | RunningText
+
+
+def content_digest(record: Record) -> bytes:
+    """Return 16 bytes that are equal exactly when two records say the same."""
+    if isinstance(record, RunningText):
+        content: object = record.text
+    else:
+        content = [[turn.as_message() for turn in record.turns], list(record.tools)]
+    text = json.dumps(content, ensure_ascii=True, sort_keys=True, separators=(",", ":"))
+    return hashlib.blake2b(text.encode("ascii"), digest_size=16).digest()

@@ -1,0 +1,91 @@
+"""Tokenised examples, held in flat arrays so that a million rows stay small."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import overload
+
+import numpy as np
+from numpy.typing import NDArray
+
+Ids = NDArray[np.int32]
+Flags = NDArray[np.bool_]
+
+
+@dataclass(frozen=True)
+class Example:
+    """One document as the model sees it.
+
+    ``ids`` and ``supervised`` have the shape ``(tokens,)``; a True marks a token that the model
+    learns to write. The first token of a document can never be predicted, whatever its flag says.
+    ``truncated_tokens`` is how many tokens of the row were cut away. ``row`` counts from 1 in the
+    file ``source``.
+    """
+
+    ids: Ids
+    supervised: Flags
+    truncated_tokens: int
+    row: int
+    source: str
+
+    def __len__(self) -> int:
+        return len(self.ids)
+
+
+class ExampleStore(Sequence[Example]):
+    """Examples in flat arrays; indexing builds a view without copying."""
+
+    def __init__(self, examples: Iterable[tuple[Example, int]], sources: Sequence[str]) -> None:
+        """Store examples, each with the position of its file in ``sources``."""
+        pairs = list(examples)
+        self.sources = tuple(sources)
+        self._ids = np.concatenate(
+            [np.zeros(0, np.int32), *(one.ids for one, _ in pairs)], dtype=np.int32
+        )
+        self._supervised = np.concatenate(
+            [np.zeros(0, np.bool_), *(one.supervised for one, _ in pairs)], dtype=np.bool_
+        )
+        self.lengths = np.array([len(one) for one, _ in pairs], dtype=np.int64)
+        self._starts = np.concatenate([[0], np.cumsum(self.lengths)]).astype(np.int64)
+        self._truncated = np.array([one.truncated_tokens for one, _ in pairs], dtype=np.int64)
+        self._rows = np.array([one.row for one, _ in pairs], dtype=np.int64)
+        self.source_positions = np.array([position for _, position in pairs], dtype=np.int64)
+
+    def __len__(self) -> int:
+        return len(self.lengths)
+
+    @overload
+    def __getitem__(self, index: int) -> Example: ...
+
+    @overload
+    def __getitem__(self, index: slice) -> list[Example]: ...
+
+    def __getitem__(self, index: int | slice) -> Example | list[Example]:
+        if isinstance(index, slice):
+            return [self[one] for one in range(*index.indices(len(self)))]
+        if not -len(self) <= index < len(self):
+            raise IndexError(index)
+        place = index % len(self)
+        start, end = self._starts[place], self._starts[place + 1]
+        return Example(
+            ids=self._ids[start:end],
+            supervised=self._supervised[start:end],
+            truncated_tokens=int(self._truncated[place]),
+            row=int(self._rows[place]),
+            source=self.sources[self.source_positions[place]],
+        )
+
+    def __iter__(self) -> Iterator[Example]:
+        return (self[index] for index in range(len(self)))
+
+    @property
+    def token_count(self) -> int:
+        """All tokens."""
+        return int(self.lengths.sum())
+
+    @property
+    def supervised_count(self) -> int:
+        """Tokens that are trained: supervised and not the first of their document."""
+        first = self._supervised[self._starts[:-1]] if len(self) else self._supervised[:0]
+        return int(self._supervised.sum() - first.sum())

@@ -1,0 +1,169 @@
+"""What is wrong with the data: typed, counted, with the first places where it was seen."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from studio.core.errors import DatasetInvalid
+
+PLACES_KEPT = 5
+
+
+@dataclass(frozen=True)
+class ProblemKind:
+    """How one kind of problem is told to people.
+
+    ``refuses`` kinds stop a run before it starts, however few rows are concerned.
+    ``leaves_out`` kinds drop the row.
+    """
+
+    message: str
+    remedy: str
+    refuses: bool = False
+    leaves_out: bool = False
+
+
+KINDS: dict[str, ProblemKind] = {
+    "no_supervised_tokens": ProblemKind(
+        "{count} rows hold nothing to learn from: there is no answer in them. They are left out.",
+        "Check that the answers are in the column or role that is read.",
+        leaves_out=True,
+    ),
+    "empty_answer": ProblemKind(
+        "{count} rows have an empty answer. They are left out.",
+        "Fill in the answers or remove the rows.",
+        leaves_out=True,
+    ),
+    "end_of_turn_unsupervised": ProblemKind(
+        "In {count} rows the model would not learn where an answer ends, and would never stop.",
+        "Give the tokenizer an end-of-sequence token, or choose another chat template.",
+        refuses=True,
+    ),
+    "double_bos": ProblemKind(
+        "{count} rows start with the begin-of-text token twice, which the model never saw.",
+        "Remove the begin-of-text token from the data or from the chat template.",
+        refuses=True,
+    ),
+    "truncated_prompt": ProblemKind(
+        "{count} rows are longer than the limit; their beginning was cut, the answers are whole.",
+        "Raise data.max_tokens to keep everything.",
+    ),
+    "answer_too_long": ProblemKind(
+        "{count} rows have an answer that alone is longer than the limit. They are left out, "
+        "because half an answer teaches the model to break off.",
+        "Raise data.max_tokens or shorten the answers.",
+        leaves_out=True,
+    ),
+    "template_refused": ProblemKind(
+        "The chat template refuses {count} rows. They are left out.",
+        "Bring the turns into the order that the model expects (mostly user and assistant in "
+        "turn), or choose another template.",
+        leaves_out=True,
+    ),
+    "system_merged": ProblemKind(
+        "The chat template has no place for a system message: in {count} rows it was put in front "
+        "of the first question.",
+        "Nothing to do; when you chat with the result, put instructions in front of the question.",
+    ),
+    "trailing_turns_ignored": ProblemKind(
+        "{count} conversations end with a turn that nobody answers; these turns are not used.",
+        "Nothing to do, or add the missing answers.",
+    ),
+    "no_chat_template": ProblemKind(
+        "The model brings no chat template: prompt and answer are written one after the other.",
+        "This suits base models. For a chat model give its template as a file.",
+    ),
+    "text_divided": ProblemKind(
+        "{count} texts are longer than the limit and were divided into several examples.",
+        "Raise data.max_tokens for longer examples.",
+    ),
+    "no_validation_rows": ProblemKind(
+        "No row could be held back for validation: all rows say the same, or there is only one.",
+        "Add rows, or give a validation file of its own.",
+    ),
+}
+
+
+@dataclass(frozen=True)
+class DataProblem:
+    """One kind of problem in a data set.
+
+    ``places`` are the first few rows concerned, as "file, line N".
+    ``detail`` is what the tool that found it said, for example the template's own words.
+    """
+
+    code: str
+    count: int
+    message: str
+    remedy: str
+    places: tuple[str, ...] = ()
+    detail: str = ""
+    refuses: bool = False
+
+
+class ProblemLog:
+    """Collects problems row by row and hands them out counted."""
+
+    def __init__(self) -> None:
+        self._counts: dict[str, int] = {}
+        self._places: dict[str, list[str]] = {}
+        self._details: dict[str, str] = {}
+
+    def add(self, code: str, place: str = "", detail: str = "") -> None:
+        """Count one row with this problem."""
+        self._counts[code] = self._counts.get(code, 0) + 1
+        places = self._places.setdefault(code, [])
+        if place and len(places) < PLACES_KEPT:
+            places.append(place)
+        if detail:
+            self._details.setdefault(code, detail)
+
+    def extend(self, codes: Iterable[str], place: str) -> None:
+        """Count one row with each of these problems."""
+        for code in codes:
+            self.add(code, place)
+
+    def problems(self) -> tuple[DataProblem, ...]:
+        """Return all problems, those that refuse a run first, then by number of rows."""
+        found = [self._problem(code) for code in self._counts]
+        return tuple(sorted(found, key=lambda one: (not one.refuses, -one.count, one.code)))
+
+    def _problem(self, code: str) -> DataProblem:
+        kind = KINDS[code]
+        count = self._counts[code]
+        message = kind.message.format(count=f"{count:,}")
+        if count == 1:
+            message = message.replace("1 rows ", "1 row ").replace("1 texts ", "1 text ")
+        return DataProblem(
+            code=code,
+            count=count,
+            message=message,
+            remedy=kind.remedy,
+            places=tuple(self._places[code]),
+            detail=self._details.get(code, ""),
+            refuses=kind.refuses,
+        )
+
+
+def leaves_row_out(code: str) -> bool:
+    """Return whether a row with this problem is not trained."""
+    return KINDS[code].leaves_out
+
+
+def check_problems(problems: Iterable[DataProblem]) -> None:
+    """Raise the first problem that must not be trained with.
+
+    Raises:
+        DatasetInvalid: The model would learn something harmful from these rows.
+    """
+    for problem in problems:
+        if problem.refuses:
+            raise problem_error(problem)
+
+
+def problem_error(problem: DataProblem) -> DatasetInvalid:
+    """Return the error that refuses a run because of this problem."""
+    first = f" First seen at {problem.places[0]}." if problem.places else ""
+    detail = f" ({problem.detail})" if problem.detail else ""
+    return DatasetInvalid(problem.message + first + detail, problem.remedy, code=problem.code)

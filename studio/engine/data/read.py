@@ -1,0 +1,73 @@
+"""From the sources of a recipe to records: rows read, layout found, limits kept."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from itertools import chain, islice
+from pathlib import Path
+
+from studio.core.errors import DatasetInvalid, NotAvailableYet
+from studio.core.recipe.schema_data import DataSource
+from studio.engine.data.columns import SAMPLE_ROWS, Layout, find_layout
+from studio.engine.data.conversation import Record
+from studio.engine.data.sources.registry import iter_rows
+from studio.engine.data.sources.row import Row
+
+
+@dataclass(frozen=True)
+class OpenSource:
+    """A data file whose layout is known; its rows can be read once."""
+
+    path: Path
+    layout: Layout
+    rows: Iterator[Row]
+
+    def iter_records(self) -> Iterator[tuple[Row, Record]]:
+        """Yield every row with what it says.
+
+        Raises:
+            DatasetInvalid: A row is broken or has another layout; file and line are named.
+        """
+        return ((row, self.layout.read(row)) for row in self.rows)
+
+
+def source_path(source: DataSource, base_folder: Path) -> Path:
+    """Return the file of a source; relative paths start at ``base_folder``.
+
+    Raises:
+        NotAvailableYet: The source names a data set on the hub.
+    """
+    path = base_folder / Path(source.source).expanduser()
+    if not path.exists() and not path.suffix and source.source.count("/") == 1:
+        raise NotAvailableYet(
+            f"{source.source} is neither a file nor a folder, and data sets of the hub are not "
+            "available yet.",
+            "Download the data set and give the path of a JSON or JSONL file.",
+        )
+    return path
+
+
+def open_source(source: DataSource, base_folder: Path, limit: int | None = None) -> OpenSource:
+    """Return the data file with its layout, read no further than needed to find it.
+
+    Args:
+        source: The entry of the recipe.
+        base_folder: Where relative paths start.
+        limit: Read at most so many rows, besides the limit of the recipe.
+
+    Raises:
+        FileUnusable: The file is missing or may not be read.
+        DatasetInvalid: Its first rows are broken or of no known format.
+    """
+    path = source_path(source, base_folder)
+    if source.split != "train":
+        raise DatasetInvalid(
+            f"{path.name} is a single file and has no part named {source.split!r}.",
+            "Leave data.train.split at train, or choose the file of that part.",
+        )
+    limits = [one for one in (source.limit, limit) if one is not None]
+    rows = iter_rows(path, min(limits, default=None))
+    first = list(islice(rows, SAMPLE_ROWS))
+    layout = find_layout(first, source.format, source.columns)
+    return OpenSource(path, layout, chain(first, rows))

@@ -1,0 +1,145 @@
+"""Turning records into tokens, batch by batch, and noting what is wrong with each row."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable, Iterator
+from dataclasses import dataclass
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+from studio.core.recipe.schema_data import DataSettings
+from studio.engine.data.answers import TemplateRefused
+from studio.engine.data.conversation import Conversation, Record, RunningText, content_digest
+from studio.engine.data.problems import leaves_row_out
+from studio.engine.data.sources.row import Row
+from studio.engine.data.template import Template, build_template
+from studio.engine.data.tokenize import BATCH_ROWS, Encoded, Encoder, TextToEncode
+from studio.engine.data.truncate import Piece, divide_text, fit_conversation
+
+
+@dataclass(frozen=True)
+class EncodedRow:
+    """One row in tokens, uncut; ``encoded`` is None where the template refused the row.
+
+    ``problems`` are codes; ``detail`` is what the template said.
+    """
+
+    row: Row
+    encoded: Encoded | None
+    digest: bytes
+    is_text: bool
+    problems: tuple[str, ...] = ()
+    detail: str = ""
+
+    @property
+    def is_left_out(self) -> bool:
+        """Whether a problem keeps the row from being trained."""
+        return any(leaves_row_out(code) for code in self.problems)
+
+    def fit(self, max_tokens: int) -> tuple[list[Piece], tuple[str, ...]]:
+        """Return the examples of at most ``max_tokens`` tokens, and codes of what was done."""
+        if self.encoded is None or self.is_left_out:
+            return [], ()
+        if self.is_text:
+            pieces = divide_text(self.encoded, max_tokens)
+            return pieces, ("text_divided",) if len(pieces) > 1 else ()
+        piece = fit_conversation(self.encoded, max_tokens)
+        if piece is None:
+            return [], ("answer_too_long",)
+        return [piece], ("truncated_prompt",) if piece.truncated_tokens else ()
+
+
+class RowEncoder:
+    """Writes records with the template and tokenises them with the model's tokenizer."""
+
+    def __init__(
+        self,
+        settings: DataSettings,
+        tokenizer: Any,
+        base_folder: Path,
+        stop_ids: Collection[int] = (),
+    ) -> None:
+        """Prepare for one recipe.
+
+        Args:
+            settings: The data part of the recipe.
+            tokenizer: The base model's fast tokenizer.
+            base_folder: Where the path of a template file starts.
+            stop_ids: Tokens that end generation besides the end-of-sequence token, as the model's
+                generation settings list them.
+
+        Raises:
+            FileUnusable: The template file is missing or broken.
+            ModelUnusable: The tokenizer has no fast version.
+        """
+        stops = tuple(tokenizer.convert_ids_to_tokens(number) for number in stop_ids)
+        self.template: Template = build_template(settings.template, tokenizer, base_folder, stops)
+        self.encoder = Encoder(tokenizer, settings.supervise)
+        self._keeps_open_end = settings.supervise == "everything"
+        self._eos = tokenizer.eos_token or ""
+        added = tokenizer.added_tokens_decoder.items()
+        self.ending_ids = frozenset(number for number, token in added if token.special) | {
+            *stop_ids,
+            *([] if tokenizer.eos_token_id is None else [tokenizer.eos_token_id]),
+        }
+
+    def iter_encoded(self, records: Iterable[tuple[Row, Record]]) -> Iterator[list[EncodedRow]]:
+        """Yield the rows in tokens, in batches and in order."""
+        remaining = iter(records)
+        while batch := list(islice(remaining, BATCH_ROWS)):
+            written = [self._write(record) for _, record in batch]
+            texts = [text for text, _, _ in written if text is not None]
+            encodings = iter(self.encoder.encode(texts))
+            yield [
+                self._finish(row, record, None if text is None else next(encodings), codes, detail)
+                for (row, record), (text, codes, detail) in zip(batch, written, strict=True)
+            ]
+
+    def _write(self, record: Record) -> tuple[TextToEncode | None, tuple[str, ...], str]:
+        if isinstance(record, RunningText):
+            return self._write_text(record.text)
+        if not record.answer_positions():
+            return None, ("no_supervised_tokens",), ""
+        problems: tuple[str, ...] = ()
+        last = record.answer_positions()[-1]
+        if last < len(record.turns) - 1 and not self._keeps_open_end:
+            record = Conversation(record.turns[: last + 1], record.tools)
+            problems = ("trailing_turns_ignored",)
+        answer = record.turns[last]
+        if not (answer.content or "").strip() and not answer.extra.get("tool_calls"):
+            return None, ("empty_answer",), ""
+        try:
+            rendered = self.template.render(record)
+        except TemplateRefused as error:
+            return None, ("template_refused",), str(error)
+        text = TextToEncode(rendered.text, rendered.answers, rendered.head_characters)
+        return text, (*problems, *rendered.problems), ""
+
+    def _write_text(self, text: str) -> tuple[TextToEncode | None, tuple[str, ...], str]:
+        if not text.strip():
+            return None, ("no_supervised_tokens",), ""
+        end = "" if self._eos and text.endswith(self._eos) else self._eos
+        return TextToEncode(text + end, ()), (), ""
+
+    def _finish(
+        self,
+        row: Row,
+        record: Record,
+        encoded: Encoded | None,
+        problems: tuple[str, ...],
+        detail: str,
+    ) -> EncodedRow:
+        is_text = isinstance(record, RunningText)
+        if encoded is not None:
+            problems = (*problems, *encoded.problems)
+            if not encoded.supervised[1:].any():
+                problems = (*problems, "no_supervised_tokens")
+            elif not is_text and not self._ends_supervised(encoded):
+                problems = (*problems, "end_of_turn_unsupervised")
+        codes = tuple(dict.fromkeys(problems))
+        return EncodedRow(row, encoded, content_digest(record), is_text, codes, detail)
+
+    def _ends_supervised(self, encoded: Encoded) -> bool:
+        last = encoded.answers[-1][1] - 1
+        return bool(encoded.supervised[last]) and int(encoded.ids[last]) in self.ending_ids

@@ -1,0 +1,149 @@
+"""From rendered text to token numbers and the mask of supervised tokens."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import numpy as np
+
+from studio.core.errors import ModelUnusable
+from studio.engine.data.answers import Span
+from studio.engine.data.example import Flags, Ids
+
+Supervise = Literal["responses", "last_response", "everything"]
+BATCH_ROWS = 512
+"""Rows tokenised by one call; large enough to hide the cost of the call."""
+
+
+@dataclass(frozen=True)
+class TextToEncode:
+    """Text with the character spans of its answers; running text has none."""
+
+    text: str
+    answers: tuple[Span, ...]
+    head_characters: int = 0
+
+
+@dataclass(frozen=True)
+class Encoded:
+    """A whole row in tokens, before anything is cut.
+
+    ``ids`` and ``supervised`` have the shape ``(tokens,)``. ``answers`` are token spans.
+    ``head_tokens`` stand before the first question. ``problems`` are codes.
+    """
+
+    ids: Ids
+    supervised: Flags
+    answers: tuple[Span, ...]
+    head_tokens: int
+    bos_tokens: int
+    problems: tuple[str, ...]
+
+
+class Encoder:
+    """Tokenises in batches inside the Rust tokenizer, without copying offsets to Python."""
+
+    def __init__(self, tokenizer: Any, supervise: Supervise = "responses") -> None:
+        """Take a fast tokenizer of transformers.
+
+        Raises:
+            ModelUnusable: The tokenizer has no fast version, so that nothing tells which
+                characters a token stands for.
+        """
+        if not getattr(tokenizer, "is_fast", False):
+            raise ModelUnusable(
+                "The model's tokenizer has no fast version (tokenizer.json), so it cannot be seen "
+                "which tokens belong to an answer.",
+                "Use a model folder that holds tokenizer.json.",
+            )
+        self._backend = tokenizer.backend_tokenizer
+        self._supervise = supervise
+        self._bos_id: int | None = tokenizer.bos_token_id
+        self._bos: str = tokenizer.bos_token or ""
+        with_marks = tokenizer("a")["input_ids"]
+        self._wants_bos = self._bos_id is not None and with_marks[:1] == [self._bos_id]
+
+    def encode(self, texts: Sequence[TextToEncode]) -> list[Encoded]:
+        """Return the tokens of each text; special tokens are added nowhere but BOS at the start.
+
+        BOS is added where the tokenizer adds it by itself and the text does not start with it.
+        """
+        self._backend.no_truncation()
+        self._backend.no_padding()
+        encodings = self._backend.encode_batch(
+            [one.text for one in texts], add_special_tokens=False
+        )
+        return [self._mark(one, encoding) for one, encoding in zip(texts, encodings, strict=True)]
+
+    def prompt_ids(self, prompt: str) -> list[int]:
+        """Return the tokens of a prompt, with BOS exactly as in training."""
+        return [int(number) for number in self.encode([TextToEncode(prompt, ())])[0].ids]
+
+    def _mark(self, one: TextToEncode, encoding: Any) -> Encoded:
+        ids = encoding.ids
+        added = int(self._wants_bos and not (self._bos and one.text.startswith(self._bos)))
+        if added:
+            ids = [self._bos_id, *ids]
+        bos_tokens = int(self._bos_id is not None and ids[:1] == [self._bos_id])
+        answers = tuple(
+            (first + added, last + added)
+            for first, last in (token_span(encoding, one.text, span) for span in one.answers)
+        )
+        supervised = np.zeros(len(ids), dtype=np.bool_)
+        for first, last in self._chosen(answers, bos_tokens, len(ids)):
+            supervised[first:last] = True
+        problems = ("double_bos",) if bos_tokens and ids[1:2] == [self._bos_id] else ()
+        return Encoded(
+            ids=np.array(ids, dtype=np.int32),
+            supervised=supervised,
+            answers=answers,
+            head_tokens=added + _tokens_before(encoding, one.head_characters),
+            bos_tokens=bos_tokens,
+            problems=problems,
+        )
+
+    def _chosen(self, answers: Sequence[Span], bos_tokens: int, length: int) -> Sequence[Span]:
+        if self._supervise == "everything" or not answers:
+            return [(bos_tokens, length)]
+        return answers if self._supervise == "responses" else answers[-1:]
+
+
+def token_span(encoding: Any, text: str, span: Span) -> Span:
+    """Return the tokens ``(first, behind last)`` that stand for a span of characters.
+
+    A token that begins in the prompt belongs to the prompt, unless only a blank of it does:
+    tokenizers glue the blank before a word to the word.
+    """
+    start, end = span
+    first = None
+    for at in range(start, end):
+        first = encoding.char_to_token(at)
+        if first is not None:
+            break
+    if first is None:
+        return 0, 0
+    begin = encoding.token_to_chars(first)[0]
+    if begin < start and text[begin:start].strip():
+        first += 1
+    last = None
+    for at in range(end - 1, start - 1, -1):
+        last = encoding.char_to_token(at)
+        if last is not None:
+            break
+    behind = (first if last is None else max(last, first - 1)) + 1
+    # One character can be several tokens (bytes); the search above stops at the first of them.
+    while behind < len(encoding.ids):
+        place = encoding.token_to_chars(behind)
+        if place is None or place[0] >= end or place[0] == place[1]:
+            break
+        behind += 1
+    return first, max(first, behind)
+
+
+def _tokens_before(encoding: Any, characters: int) -> int:
+    if characters <= 0:
+        return 0
+    token = encoding.char_to_token(characters)
+    return 0 if token is None else int(token)
