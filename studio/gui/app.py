@@ -17,8 +17,11 @@ from PySide6.QtCore import QSettings, QTimer
 from PySide6.QtWidgets import QApplication
 
 from studio.core.paths import Home, default_home
+from studio.core.runs.store import RunStore
 from studio.gui.bridge.background import Background
 from studio.gui.bridge.preferences import Preferences, load_preferences
+from studio.gui.bridge.run_feed import RunFeed
+from studio.gui.closing import CloseQuestion
 from studio.gui.context import Context
 from studio.gui.crash import CrashNet, connect_dialog
 from studio.gui.forms.draft import Draft
@@ -42,6 +45,7 @@ class Studio:
     def close(self) -> None:
         """Saves what is open and ends what runs in this process; jobs go on by themselves."""
         self.context.draft.close()
+        self.context.feed.close()
         self.context.background.close()
         self.net.remove()
 
@@ -51,16 +55,19 @@ def build_studio(app: QApplication, home: Home) -> Studio:
     preferences = Preferences(get_preferences_path(home))
     theme = Theme(app)
     theme.choose(preferences.get_text("theme", "system"))
+    background = Background()
+    feed = RunFeed(RunStore(home), background)
     context = Context(
         home=home,
         preferences=preferences,
         theme=theme,
-        background=Background(),
+        background=background,
+        feed=feed,
         draft=Draft(home.settings / "draft.json"),
         journey=Journey(),
     )
     geometry = QSettings(str(home.settings / "geometry.ini"), QSettings.Format.IniFormat)
-    window = Window(context, ROUTES, geometry)
+    window = Window(context, ROUTES, geometry, CloseQuestion(feed))
     net = CrashNet()
     connect_dialog(net, lambda: window, str(get_log_path(home)))
     return Studio(window, context, net)
@@ -81,6 +88,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     pulse = _let_interrupts_through(studio.window)
     studio.window.show_page(arguments.page)
     studio.window.show()
+    studio.context.feed.attach_all()
     code = app.exec()
     pulse.stop()
     studio.close()

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from studio.core.paths import Home
 from studio.gui.bridge.background import Background
 from studio.gui.bridge.preferences import Preferences
+from studio.gui.bridge.run_feed import RunFeed
 from studio.gui.forms.draft import Draft
 from studio.gui.journey import Journey
 from studio.gui.theme.theme import Theme
@@ -20,5 +21,6 @@ class Context:
     preferences: Preferences
     theme: Theme
     background: Background
+    feed: RunFeed
     draft: Draft
     journey: Journey

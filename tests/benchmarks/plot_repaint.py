@@ -15,8 +15,10 @@ os.environ.setdefault("QT_QPA_PLATFORM", "offscreen")
 import numpy as np
 from PySide6.QtWidgets import QApplication, QWidget
 
+from studio.core.runs.series import RunSeries
+from studio.gui.bridge.curves import RunCurves
 from studio.gui.plots.loss_plot import LossPlot
-from studio.gui.plots.overlay_plot import OverlayPlot, RunCurves
+from studio.gui.plots.overlay_plot import OverlayPlot
 from studio.gui.theme.palette import build_palette
 from studio.gui.theme.tokens import DARK
 
@@ -70,8 +72,10 @@ def main() -> None:
     overlay.show()
     runs = []
     for seed in range(4):
-        steps, losses = make_losses(100_000, seed)
-        runs.append(RunCurves(f"run {seed}", steps, losses, steps[::5000], losses[::5000]))
+        series = RunSeries()
+        for step, loss in zip(*make_losses(100_000, seed), strict=True):
+            series.training.append(int(step), loss, 0.0, 0.0, 0.0, 0.0, 0.0)
+        runs.append((f"run {seed}", RunCurves.take(series)))
     fill = measure_milliseconds(lambda: overlay.show_runs(tuple(runs)))
     print_row(
         "overlay of 4 runs, 100,000 each", fill, measure_milliseconds(lambda: repaint(overlay, app))

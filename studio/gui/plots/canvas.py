@@ -21,6 +21,7 @@ _MARGIN_FRACTION = 0.06
 _ZOOM_STEP = 0.8
 _PAN_STEP = 0.15
 _POINTS_PER_PIXEL = 2.0
+_AXIS_WIDTH = 46
 
 
 class PlotCanvas(QWidget):
@@ -49,6 +50,7 @@ class PlotCanvas(QWidget):
         self._plot.setMenuEnabled(False)
         self._plot.hideButtons()
         self._plot.setAccessibleName("Plot")
+        self._plot.getAxis("left").setWidth(_AXIS_WIDTH)
         self._cursor = pg.InfiniteLine(angle=90, movable=False)
         self._cursor.setVisible(False)
         self._plot.addItem(self._cursor, ignoreBounds=True)
@@ -234,3 +236,10 @@ def find_nearest(steps: Array, step: float) -> int | None:
     if right == len(steps):
         return right - 1
     return right if steps[right] - step < step - steps[right - 1] else right - 1
+
+
+def keep_finite(steps: Array, values: Array) -> tuple[Array, Array]:
+    """Returns the points whose value is a number; a broken run has others."""
+    values = np.asarray(values, dtype=np.float64)
+    is_finite = np.isfinite(values)
+    return np.asarray(steps, dtype=np.float64)[is_finite], values[is_finite]

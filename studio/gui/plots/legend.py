@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from PySide6.QtCore import QSize, Qt
 from PySide6.QtGui import QColor, QPainter, QPaintEvent
-from PySide6.QtWidgets import QHBoxLayout, QLabel, QSizePolicy, QWidget
+from PySide6.QtWidgets import QHBoxLayout, QSizePolicy, QWidget
+
+from studio.gui.widgets.labels import PlainLabel
 
 
 class Swatch(QWidget):
@@ -38,7 +40,7 @@ class Legend(QWidget):
 
     def __init__(self, parent: QWidget | None = None) -> None:
         super().__init__(parent)
-        self._entries: dict[str, tuple[Swatch, QLabel, QLabel]] = {}
+        self._entries: dict[str, tuple[Swatch, PlainLabel, PlainLabel]] = {}
         self._row = QHBoxLayout(self)
         self._row.setContentsMargins(0, 0, 0, 0)
         self._row.setSpacing(6)
@@ -48,8 +50,8 @@ class Legend(QWidget):
     def add_entry(self, key: str, name: str) -> None:
         """Adds one name at the right end."""
         swatch = Swatch()
-        label = _make_label(name, "muted")
-        value = _make_label("", "strong")
+        label = PlainLabel(name, "muted", wraps=False)
+        value = PlainLabel("", "strong", wraps=False)
         value.setMinimumWidth(value.fontMetrics().horizontalAdvance("0.0000 "))
         position = self._row.count() - 1
         for offset, widget in enumerate((swatch, label, value)):
@@ -66,10 +68,3 @@ class Legend(QWidget):
     def show_colour(self, key: str, colour: str) -> None:
         """Repaints the square of one name."""
         self._entries[key][0].show_colour(colour)
-
-
-def _make_label(text: str, role: str) -> QLabel:
-    label = QLabel(text)
-    label.setTextFormat(Qt.TextFormat.PlainText)
-    label.setProperty("role", role)
-    return label

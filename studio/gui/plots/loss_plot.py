@@ -8,8 +8,6 @@ from PySide6.QtCore import Qt
 from PySide6.QtWidgets import (
     QCheckBox,
     QHBoxLayout,
-    QLabel,
-    QPushButton,
     QSlider,
     QVBoxLayout,
     QWidget,
@@ -18,12 +16,15 @@ from PySide6.QtWidgets import (
 from studio.gui.plots.canvas import (
     PlotCanvas,
     find_nearest,
+    keep_finite,
     paint_line,
     paint_points,
 )
 from studio.gui.plots.legend import Legend
 from studio.gui.plots.smoothing import smooth
 from studio.gui.theme.tokens import blend
+from studio.gui.widgets.buttons import Button
+from studio.gui.widgets.labels import PlainLabel, plain_tooltip
 
 Array = NDArray[np.float64]
 _EMPTY = np.empty(0)
@@ -54,7 +55,7 @@ class LossPlot(QWidget):
         self._legend.add_entry("best", "Best")
         self._slider = QSlider(Qt.Orientation.Horizontal)
         self._log = QCheckBox("Log scale")
-        self._fit = QPushButton("Fit")
+        self._fit = Button("Fit", kind="quiet")
         self._build()
         self._paint()
         self._show_values()
@@ -79,8 +80,8 @@ class LossPlot(QWidget):
 
         ``total_steps`` reserves the room to the right that the run will need.
         """
-        self._train = _keep_finite(*train)
-        self._validation = _keep_finite(*validation)
+        self._train = keep_finite(*train)
+        self._validation = keep_finite(*validation)
         self._total_steps = total_steps
         self._draw()
 
@@ -105,9 +106,13 @@ class LossPlot(QWidget):
         self._slider.setValue(_START_SMOOTHING_PERCENT)
         self._slider.setFixedWidth(110)
         self._slider.setAccessibleName("Smoothing")
-        self._slider.setToolTip("How much the thick curve averages over neighbouring steps")
-        self._log.setToolTip("Show small losses larger: every line is ten times the one below")
-        self._fit.setToolTip("Show the whole run (or double-click the plot)")
+        self._slider.setToolTip(
+            plain_tooltip("How much the thick curve averages over neighbouring steps")
+        )
+        self._log.setToolTip(
+            plain_tooltip("Show small losses larger: every line is ten times the one below")
+        )
+        self._fit.setToolTip(plain_tooltip("Show the whole run (or double-click the plot)"))
         self._fit.setEnabled(False)
         self._slider.valueChanged.connect(self._draw)
         self._log.toggled.connect(self._canvas.show_log_scale)
@@ -120,15 +125,17 @@ class LossPlot(QWidget):
         self._canvas.show_labels("Step", "")
         bar = QHBoxLayout()
         bar.setSpacing(10)
-        bar.addWidget(self._legend, 1)
-        smoothing = QLabel("Smoothing")
+        bar.addWidget(PlainLabel("Loss", "heading", wraps=False))
+        bar.addStretch(1)
+        smoothing = PlainLabel("Smoothing", "muted", wraps=False)
         smoothing.setBuddy(self._slider)
         for widget in (smoothing, self._slider, self._log, self._fit):
             bar.addWidget(widget)
         layout = QVBoxLayout(self)
         layout.setContentsMargins(0, 0, 0, 0)
-        layout.setSpacing(6)
+        layout.setSpacing(4)
         layout.addLayout(bar)
+        layout.addWidget(self._legend)
         layout.addWidget(self._canvas, 1)
 
     def _draw(self) -> None:
@@ -183,13 +190,6 @@ class LossPlot(QWidget):
         best = self._find_best()
         words = "" if best is None else f"{values[best]:.4g} at step {int(marks[best]):,}"
         self._legend.show_value("best", words)
-
-
-def _keep_finite(steps: Array, values: Array) -> tuple[Array, Array]:
-    steps = np.asarray(steps, dtype=np.float64)
-    values = np.asarray(values, dtype=np.float64)
-    is_finite = np.isfinite(values)
-    return steps[is_finite], values[is_finite]
 
 
 def _positive(steps: Array, values: Array) -> tuple[Array, Array]:

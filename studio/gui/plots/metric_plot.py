@@ -6,13 +6,13 @@ from collections.abc import Callable
 
 import numpy as np
 from numpy.typing import NDArray
-from PySide6.QtCore import Qt
-from PySide6.QtWidgets import QHBoxLayout, QLabel, QVBoxLayout, QWidget
+from PySide6.QtWidgets import QHBoxLayout, QVBoxLayout, QWidget
 
-from studio.gui.plots.canvas import PlotCanvas, find_nearest, paint_line
+from studio.core.units import UNKNOWN
+from studio.gui.plots.canvas import PlotCanvas, find_nearest, keep_finite, paint_line
+from studio.gui.widgets.labels import PlainLabel, plain_tooltip
 
 Array = NDArray[np.float64]
-_NOTHING = "\N{EN DASH}"
 
 
 class MetricPlot(QWidget):
@@ -35,13 +35,9 @@ class MetricPlot(QWidget):
         self._canvas = PlotCanvas()
         self._canvas.setMinimumHeight(70)
         self._line = self._canvas.add_line()
-        self._name = QLabel(name)
-        self._value = QLabel(_NOTHING)
-        for label in (self._name, self._value):
-            label.setTextFormat(Qt.TextFormat.PlainText)
-        self._name.setProperty("role", "muted")
-        self._value.setProperty("role", "strong")
-        self.setToolTip(explanation)
+        self._name = PlainLabel(name, "muted", wraps=False)
+        self._value = PlainLabel(UNKNOWN, "strong", wraps=False)
+        self._name.setToolTip(plain_tooltip(explanation))
         top = QHBoxLayout()
         top.addWidget(self._name)
         top.addStretch(1)
@@ -57,10 +53,7 @@ class MetricPlot(QWidget):
 
     def show_values(self, steps: Array, values: Array) -> None:
         """Draws the curve; values that are not finite are left out."""
-        values = np.asarray(values, dtype=np.float64)
-        is_finite = np.isfinite(values)
-        self._steps = np.asarray(steps, dtype=np.float64)[is_finite]
-        self._values = values[is_finite]
+        self._steps, self._values = keep_finite(steps, values)
         self._line.setData(self._steps, self._values, skipFiniteCheck=True)
         if len(self._values):
             low = 0.0 if self._starts_at_zero else float(self._values.min())
@@ -74,4 +67,4 @@ class MetricPlot(QWidget):
     def _on_canvas_step_hovered(self, step: float | None) -> None:
         index = len(self._steps) - 1 if step is None else find_nearest(self._steps, step)
         is_known = index is not None and index >= 0
-        self._value.setText(self._get_words(float(self._values[index])) if is_known else _NOTHING)
+        self._value.setText(self._get_words(float(self._values[index])) if is_known else UNKNOWN)

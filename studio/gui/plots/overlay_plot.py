@@ -2,31 +2,20 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 from PySide6.QtCore import Qt
-from PySide6.QtWidgets import QHBoxLayout, QLabel, QPushButton, QVBoxLayout, QWidget
+from PySide6.QtWidgets import QHBoxLayout, QVBoxLayout, QWidget
 
-from studio.gui.plots.canvas import PlotCanvas, paint_line, paint_points
+from studio.gui.bridge.curves import RunCurves
+from studio.gui.plots.canvas import PlotCanvas, keep_finite, paint_line, paint_points
 from studio.gui.plots.legend import Swatch
 from studio.gui.plots.smoothing import smooth
+from studio.gui.widgets.buttons import Button
+from studio.gui.widgets.labels import ElidedLabel
 
-Array = NDArray[np.float64]
 _WEIGHT = 0.9
-
-
-@dataclass(frozen=True)
-class RunCurves:
-    """What the overlay draws of one run: smoothed training loss and validation points."""
-
-    name: str
-    steps: Array
-    losses: Array
-    validation_steps: Array
-    validation_losses: Array
 
 
 class OverlayPlot(QWidget):
@@ -34,14 +23,14 @@ class OverlayPlot(QWidget):
 
     def __init__(self, parent: QWidget | None = None) -> None:
         super().__init__(parent)
-        self._runs: tuple[RunCurves, ...] = ()
+        self._runs: tuple[tuple[str, RunCurves], ...] = ()
         self._items: list[Any] = []
         self._canvas = PlotCanvas()
         self._canvas.show_labels("Step", "")
         self._canvas.colours_changed.connect(self._paint)
         self._names = QHBoxLayout()
         self._names.setSpacing(6)
-        fit = QPushButton("Fit")
+        fit = Button("Fit", kind="quiet")
         fit.setToolTip("Show all curves (or double-click the plot)")
         fit.setEnabled(False)
         fit.clicked.connect(self._canvas.fit)
@@ -54,8 +43,8 @@ class OverlayPlot(QWidget):
         layout.addLayout(top)
         layout.addWidget(self._canvas, 1)
 
-    def show_runs(self, runs: tuple[RunCurves, ...]) -> None:
-        """Draws these runs and forgets the ones before."""
+    def show_runs(self, runs: tuple[tuple[str, RunCurves], ...]) -> None:
+        """Draws runs, each a name and its curves, and forgets the ones before."""
         self._runs = runs
         for item in self._items:
             self._canvas.remove_item(item)
@@ -67,8 +56,10 @@ class OverlayPlot(QWidget):
                 widget.deleteLater()
         extremes: list[tuple[float, float, float]] = []
         colours = self._canvas.colours.series
-        for index, run in enumerate(runs):
-            self._add_run(run, colours[index % len(colours)], extremes)
+        for index, (name, curves) in enumerate(runs):
+            colour = colours[index % len(colours)]
+            self._add_name(name, colour)
+            self._add_curves(curves, colour, extremes)
         self._names.addStretch(1)
         if extremes:
             rights, lows, highs = zip(*extremes, strict=True)
@@ -78,13 +69,19 @@ class OverlayPlot(QWidget):
     def _paint(self) -> None:
         self.show_runs(self._runs)
 
-    def _add_run(
-        self, run: RunCurves, colour: str, extremes: list[tuple[float, float, float]]
+    def _add_name(self, name: str, colour: str) -> None:
+        label = ElidedLabel(name, mode=Qt.TextElideMode.ElideRight)
+        self._names.addWidget(Swatch(colour))
+        self._names.addWidget(label, 1)
+
+    def _add_curves(
+        self, curves: RunCurves, colour: str, extremes: list[tuple[float, float, float]]
     ) -> None:
-        is_finite = np.isfinite(run.losses)
-        steps, losses = run.steps[is_finite], smooth(run.losses[is_finite], _WEIGHT)
-        is_known = np.isfinite(run.validation_losses)
-        marks, values = run.validation_steps[is_known], run.validation_losses[is_known]
+        steps, losses = keep_finite(np.asarray(curves.steps), np.asarray(curves.losses))
+        losses = smooth(losses, _WEIGHT)
+        marks, values = keep_finite(
+            np.asarray(curves.validation_steps), np.asarray(curves.validation_losses)
+        )
         line = self._canvas.add_line(is_smooth=True)
         paint_line(line, colour, 2)
         dots = self._canvas.add_points("o", 7)
@@ -95,8 +92,3 @@ class OverlayPlot(QWidget):
         for x, y in ((steps, losses), (marks, values)):
             if len(x):
                 extremes.append((float(x[-1]), float(y.min()), float(y.max())))
-        label = QLabel(run.name)
-        label.setTextFormat(Qt.TextFormat.PlainText)
-        label.setToolTip("Line: training loss, smoothed. Dots: validation loss.")
-        self._names.addWidget(Swatch(colour))
-        self._names.addWidget(label)

@@ -1,0 +1,59 @@
+"""All curves of one run: the losses large, four quantities small below them."""
+
+from __future__ import annotations
+
+import numpy as np
+from PySide6.QtWidgets import QHBoxLayout, QVBoxLayout, QWidget
+
+from studio.core.units import format_bytes, format_rate
+from studio.gui.bridge.curves import RunCurves
+from studio.gui.plots.loss_plot import LossPlot
+from studio.gui.plots.metric_plot import MetricPlot
+
+
+class RunPlots(QWidget):
+    """Draws the curves it is given; nothing is read by itself."""
+
+    def __init__(self, parent: QWidget | None = None) -> None:
+        super().__init__(parent)
+        self._loss = LossPlot()
+        self._learning_rate = MetricPlot(
+            "Learning rate", "How far each step goes", lambda rate: f"{rate:.2e}"
+        )
+        self._gradient = MetricPlot(
+            "Gradient norm",
+            "How strongly the data pulls at the adapter; sudden peaks mean trouble",
+            lambda norm: f"{norm:.3g}",
+        )
+        self._speed = MetricPlot(
+            "Speed", "Tokens trained per second", lambda rate: format_rate(rate, "tokens")
+        )
+        self._memory = MetricPlot("Memory", "Memory in use while training", format_bytes)
+        small = QHBoxLayout()
+        small.setSpacing(16)
+        for plot in (self._learning_rate, self._gradient, self._speed, self._memory):
+            small.addWidget(plot, 1)
+        layout = QVBoxLayout(self)
+        layout.setContentsMargins(0, 0, 0, 0)
+        layout.setSpacing(10)
+        layout.addWidget(self._loss, 5)
+        layout.addLayout(small, 2)
+
+    def show_curves(self, curves: RunCurves, total_steps: int | None) -> None:
+        """Draws the curves of a run that will take ``total_steps`` steps."""
+        steps = np.asarray(curves.steps)
+        self._loss.show_run(
+            (steps, np.asarray(curves.losses)),
+            (np.asarray(curves.validation_steps), np.asarray(curves.validation_losses)),
+            total_steps or 0,
+        )
+        self._learning_rate.show_values(steps, np.asarray(curves.learning_rates))
+        self._gradient.show_values(steps, np.asarray(curves.gradient_norms))
+        self._speed.show_values(steps, np.asarray(curves.tokens_per_second))
+        self._memory.show_values(
+            np.asarray(curves.memory_steps), np.asarray(curves.used_memory_bytes)
+        )
+
+    def fit(self) -> None:
+        """Shows the whole run in the loss plot."""
+        self._loss.fit()
