@@ -1,0 +1,1 @@
+"""One editor per kind of setting; each shows a value, and says when the user changed it."""

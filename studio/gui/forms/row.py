@@ -1,0 +1,96 @@
+"""One setting on the form: its label, editor, unit, explanation, and what is wrong with it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from PySide6.QtCore import Qt, Signal
+from PySide6.QtWidgets import QGridLayout, QLabel, QVBoxLayout, QWidget
+
+from studio.core.recipe.fields import FieldSpec
+from studio.core.recipe.problem import Problem
+from studio.gui.forms.editors.build import build_editor
+from studio.gui.theme.tokens import SIZES
+from studio.gui.widgets.buttons import IconButton
+from studio.gui.widgets.labels import PlainLabel, plain_tooltip
+
+LABEL_WIDTH = 150
+_ALIGNED_TOP = ("section_or_list", "section_list", "text_list", "choice", "choice_or_list")
+
+
+class FieldRow(QWidget):
+    """A setting drawn from its declaration in the schema.
+
+    Signals:
+        edited: The dotted path and the new value.
+    """
+
+    edited = Signal(str, object)
+
+    def __init__(self, spec: FieldSpec, parent: QWidget | None = None) -> None:
+        super().__init__(parent)
+        self.spec = spec
+        self._editor = build_editor(spec)
+        self._editor.describe(spec.help)
+        self._editor.edited.connect(lambda value: self.edited.emit(spec.path, value))
+        self._problem = PlainLabel("", "error")
+        self._problem.hide()
+        grid = QGridLayout(self)
+        grid.setContentsMargins(0, 0, 0, 0)
+        grid.setHorizontalSpacing(SIZES.m)
+        grid.setVerticalSpacing(SIZES.xs)
+        top = Qt.AlignmentFlag.AlignTop
+        grid.addWidget(self._build_label(), 0, 0, top)
+        grid.addWidget(self._editor, 0, 1, top)
+        if spec.unit:
+            unit = PlainLabel(spec.unit, "muted", wraps=False)
+            unit.setFixedHeight(SIZES.control)
+            grid.addWidget(unit, 0, 2, top)
+        grid.addWidget(self._build_help_button(), 0, 3, top)
+        grid.addLayout(self._build_notes(), 1, 1, 1, 3)
+        grid.setColumnMinimumWidth(0, LABEL_WIDTH)
+        grid.setColumnStretch(1, 1)
+
+    def show_value(self, value: Any) -> None:
+        """Shows a value of the recipe."""
+        self._editor.show_value(value)
+
+    def show_problems(self, problems: Sequence[Problem]) -> None:
+        """Shows the worst problem of this setting beside its editor, or none."""
+        order = ("error", "warning", "note")
+        worst = min(problems, key=lambda p: order.index(p.severity), default=None)
+        self._problem.setVisible(worst is not None)
+        self._editor.show_severity("" if worst is None else worst.severity)
+        if worst is None:
+            return
+        message = worst.message[:1].upper() + worst.message[1:]
+        self._problem.setText(f"{message} {worst.remedy}".strip())
+        by_severity = {"error": "error", "warning": "warning", "note": "caption"}
+        self._problem.set_role(by_severity[worst.severity])  # type: ignore[arg-type]  # three roles
+
+    def focus_editor(self) -> None:
+        """Puts the keyboard focus into the editor."""
+        self._editor.setFocus(Qt.FocusReason.OtherFocusReason)
+
+    def _build_label(self) -> QLabel:
+        label = PlainLabel(self.spec.label)
+        label.setFixedWidth(LABEL_WIDTH)
+        label.setMinimumHeight(SIZES.control)
+        label.setBuddy(self._editor)
+        return label
+
+    def _build_help_button(self) -> IconButton:
+        button = IconButton("note", f"About {self.spec.label}")
+        button.setToolTip(plain_tooltip(self.spec.help))
+        button.setFocusPolicy(Qt.FocusPolicy.NoFocus)
+        button.setCursor(Qt.CursorShape.WhatsThisCursor)
+        return button
+
+    def _build_notes(self) -> QVBoxLayout:
+        notes = QVBoxLayout()
+        notes.setSpacing(2)
+        notes.addWidget(self._problem)
+        if self.spec.level == "essential":
+            notes.addWidget(PlainLabel(self.spec.help, "caption"))
+        return notes
