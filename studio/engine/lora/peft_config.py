@@ -13,8 +13,8 @@ from typing import Any, TypeVar
 
 from studio.core.errors import AdapterUnusable
 from studio.core.files import get_file_error
+from studio.core.weights.matching import split_layer
 from studio.engine.lora.adapter import Adapter
-from studio.engine.lora.layers import split_layer
 
 CONFIG_NAME = "adapter_config.json"
 _MAX_CONFIG_BYTES = 10_000_000

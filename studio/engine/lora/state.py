@@ -11,11 +11,12 @@ from torch import nn
 
 from studio.core.errors import AdapterUnusable
 from studio.core.files import replace_folder, write_atomically, write_json_atomically
+from studio.core.weights.matching import name_nearest
 from studio.engine.lora.adapted import AdaptedModule
 from studio.engine.lora.adapter import Adapter, build_adapted, check_bare
 from studio.engine.lora.peft_config import CONFIG_NAME, build_peft_config
 from studio.engine.lora.stored import WEIGHTS_NAME, StoredAdapter, StoredModule, read_adapter
-from studio.engine.lora.targets import find_adaptable, get_kind, name_nearest
+from studio.engine.lora.targets import Kind, find_adaptable
 
 _PREFIX = "base_model.model."
 
@@ -104,7 +105,7 @@ def load_adapter(model: nn.Module, folder: Path, *, dropout: float = 0.0) -> Ada
     adaptable = find_adaptable(model)
     modules = {}
     for name in (name for name in adaptable if name in stored.modules):
-        modules[name] = _build(name, adaptable[name], stored, dropout)
+        modules[name] = _build(name, *adaptable[name], stored, dropout)
     for name in stored.modules:
         if name not in modules:
             raise AdapterUnusable(
@@ -118,10 +119,11 @@ def load_adapter(model: nn.Module, folder: Path, *, dropout: float = 0.0) -> Ada
     return adapter
 
 
-def _build(name: str, base: nn.Module, stored: StoredAdapter, dropout: float) -> AdaptedModule:
-    kind = get_kind(base)
+def _build(
+    name: str, base: nn.Module, kind: Kind, stored: StoredAdapter, dropout: float
+) -> AdaptedModule:
     saved = stored.modules[name]
-    if kind is None or saved.is_lookup != (kind == "embedding"):
+    if saved.is_lookup != (kind == "embedding"):
         raise AdapterUnusable(
             f"The adapter in {stored.folder} does not fit: {name} is a layer of another type.",
             f"Choose the base model it was trained on{_name_base(stored)}.",
