@@ -60,7 +60,7 @@ def format_rate(per_second: float | None, thing: str) -> str:
     """Returns a speed such as ``1,234 tokens/s``, or ``4.0 s per token`` below one in a second."""
     if per_second is None or not math.isfinite(per_second) or per_second < 0:
         return UNKNOWN
-    if per_second == 0:
+    if per_second < 1e-6:  # less than once in eleven days
         return f"0 {thing}/s"
     if per_second < 0.95:
         return f"{format_duration(1 / per_second)} per {thing.removesuffix('s')}"

@@ -14,7 +14,9 @@ Phase = Literal[
 class Event(BaseModel):
     """A fact that is already true; the journal writer stamps ``time_seconds`` (Unix time)."""
 
-    model_config = ConfigDict(frozen=True, extra="ignore", protected_namespaces=())
+    model_config = ConfigDict(
+        frozen=True, extra="ignore", protected_namespaces=(), ser_json_inf_nan="constants"
+    )
     kinds: ClassVar[dict[str, type[Event]]] = {}
     time_seconds: float = 0.0
 
