@@ -74,7 +74,9 @@ class _AdaptedLinear(torch.autograd.Function):
         seen = x * _draw_mask(x, dropout, seed) if dropout else x
         factor = scaling / (1.0 - dropout)
         hidden = seen @ lora_a.to(dtype).t()
-        y = frozen.project(x).addmm_(hidden, lora_b.to(dtype).t(), alpha=factor)
+        y = frozen.project(x)
+        # out= instead of addmm_, which torch's FLOP counter does not see
+        torch.addmm(y, hidden, lora_b.to(dtype).t(), alpha=factor, out=y)
 
         _, needs_a, needs_b, *_ = ctx.needs_input_grad
         ctx.save_for_backward(x if needs_a else None, hidden if needs_b else None, lora_a, lora_b)
@@ -101,7 +103,7 @@ class _AdaptedLinear(torch.autograd.Function):
             if needs_x:
                 grad_x = ctx.frozen.project_back(g)
                 if mask is None:
-                    grad_x.addmm_(back, lora_a.to(g.dtype), alpha=ctx.factor)
+                    torch.addmm(grad_x, back, lora_a.to(g.dtype), alpha=ctx.factor, out=grad_x)
                 else:
                     grad_x.addcmul_(back @ lora_a.to(g.dtype), mask, value=ctx.factor)
                 grad_x = grad_x.reshape(ctx.input_shape).to(ctx.input_dtype)

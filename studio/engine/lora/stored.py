@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-import json
 import re
-import struct
 from dataclasses import dataclass
 from pathlib import Path
 
 import torch
 from safetensors import SafetensorError, safe_open
 
-from studio.core.errors import AdapterUnusable
+from studio.core.errors import AdapterUnusable, ModelUnusable
 from studio.core.files import get_file_error
+from studio.core.weights.header import read_header
 from studio.engine.lora.peft_config import PeftConfig, read_peft_config
 from studio.engine.lora.variants import get_variant
 
@@ -89,23 +88,22 @@ def check_header(path: Path) -> None:
     """
     try:
         with path.open("rb") as stream:
-            start = stream.read(8)
-            size = struct.unpack("<Q", start)[0] if len(start) == 8 else 0
-            if not 2 <= size <= MAX_HEADER_BYTES:
-                raise AdapterUnusable(f"{path} is no adapter in the safetensors format.", _REMEDY)
-            header = json.loads(stream.read(size))
+            header_bytes = int.from_bytes(stream.read(8), "little")
     except OSError as error:
         raise get_file_error(path, error, "read") from error
-    except (ValueError, RecursionError) as error:
-        raise AdapterUnusable(f"{path} has a broken header: {error}.", _REMEDY) from error
-    if not isinstance(header, dict) or len(header) > MAX_TENSORS:
+    if header_bytes > MAX_HEADER_BYTES:
         raise AdapterUnusable(f"{path} names more tensors than an adapter can have.", _REMEDY)
-    for key, entry in header.items():
-        if key != "__metadata__" and (
-            not isinstance(entry, dict) or entry.get("dtype") not in _FLOATS
-        ):
+    try:
+        header = read_header(path)
+    except ModelUnusable as error:
+        raise AdapterUnusable(error.message, _REMEDY) from error
+    if len(header.tensors) > MAX_TENSORS:
+        raise AdapterUnusable(f"{path} names more tensors than an adapter can have.", _REMEDY)
+    for tensor in header.tensors:
+        if tensor.dtype not in _FLOATS:
             raise AdapterUnusable(
-                f"{path}: the tensor {key!r} is not stored as 16- or 32-bit numbers.", _REMEDY
+                f"{path}: the tensor {tensor.name!r} is not stored as 16- or 32-bit numbers.",
+                _REMEDY,
             )
 
 

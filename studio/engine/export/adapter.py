@@ -1,0 +1,43 @@
+"""The adapter alone, in PEFT's format, as other tools load it beside the base."""
+
+from __future__ import annotations
+
+from collections.abc import Generator
+from pathlib import Path
+
+from studio.core.events.types import ExportProgressed
+from studio.core.files import get_file_error, replace_folder
+from studio.engine.export.target import check_target, copy_companions, find_companions
+from studio.engine.lora.stored import WEIGHTS_NAME, read_adapter
+
+
+def export_adapter(
+    adapter: Path, target: Path
+) -> Generator[ExportProgressed, None, tuple[str, ...]]:
+    """Copies the adapter in ``adapter`` to ``target`` and returns the names of the files.
+
+    Everything is checked before the first byte is written. Closing the generator early leaves
+    nothing behind.
+
+    Yields:
+        ExportProgressed after each file.
+
+    Raises:
+        AdapterUnusable: It is broken or asks for something that is not supported.
+        FileUnusable: ``target`` is taken or cannot be written to, or the disk is full.
+    """
+    read_adapter(adapter)
+    # Beside the two files of PEFT the tokenizer and the chat template, where they were saved.
+    files = [adapter / WEIGHTS_NAME, *find_companions(adapter)]
+    try:
+        sizes = [path.stat().st_size for path in files]
+    except OSError as error:
+        raise get_file_error(adapter, error, "read") from error
+    total_bytes, done_bytes = sum(sizes), 0
+    check_target(target, total_bytes)
+    with replace_folder(target) as folder:
+        for path, size in zip(files, sizes, strict=True):
+            copy_companions(adapter, [path], folder)
+            done_bytes += size
+            yield ExportProgressed(done_bytes=done_bytes, total_bytes=total_bytes)
+    return tuple(sorted(path.relative_to(adapter).as_posix() for path in files))
