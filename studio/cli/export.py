@@ -1,0 +1,115 @@
+"""``lora-studio export``: files that other tools load, verified before they are called done."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+from studio.cli.console import Console
+from studio.cli.jobs import run_job, short_lived
+from studio.core.errors import AdapterUnusable, JobDied, NotAvailableYet, RunConflict
+from studio.core.events.types import Event, ExportFinished, ExportProgressed
+from studio.core.jobs.orders import ExportOrder
+from studio.core.paths import Home
+from studio.core.runs.layout import RunLayout
+from studio.core.runs.store import RunStore
+from studio.core.units import format_bytes
+
+TARGETS = ("adapter", "merged", "gguf", "ollama")
+
+
+def add_parser(
+    commands: argparse._SubParsersAction[argparse.ArgumentParser], shared: argparse.ArgumentParser
+) -> None:
+    """Add the command."""
+    parser = commands.add_parser("export", parents=[shared], help="write files for other tools")
+    parser.add_argument("what", metavar="RUN_OR_ADAPTER", help="a run, or an adapter folder")
+    parser.add_argument("--to", required=True, choices=TARGETS, dest="target", help="kind of file")
+    parser.add_argument("--out", required=True, type=Path, metavar="DIR", help="new folder")
+    parser.add_argument("--base", help="folder of the base model, if the adapter does not name it")
+    parser.add_argument("--quant", help="number format of a GGUF file (not available yet)")
+    parser.set_defaults(run=run)
+
+
+def run(arguments: argparse.Namespace, console: Console, home: Home) -> int:
+    """Export in a child job and print the files; 1 if the check of the result failed."""
+    if arguments.target in ("gguf", "ollama") or arguments.quant:
+        raise NotAvailableYet(
+            f"Exporting to {arguments.target} is not available yet.",
+            "Use --to merged: llama.cpp's converter reads the merged folder.",
+        )
+    adapter, base = find_adapter(arguments.what, home)
+    finished = export(
+        adapter, arguments.base or base, arguments.target, arguments.out, console, home
+    )
+    for name in finished.files:
+        console.print(str(Path(finished.folder) / name))
+    difference = finished.largest_difference
+    words = "" if difference is None else f" (largest difference of the logits: {difference:.1e})"
+    console.print(f"{'Verified' if finished.is_verified else 'NOT verified'}{words}")
+    console.finish(
+        {
+            "files": [str(Path(finished.folder) / name) for name in finished.files],
+            "certificate": {"largest_difference": difference},
+            "verified": finished.is_verified,
+        }
+    )
+    return 0 if finished.is_verified else 1
+
+
+def export(
+    adapter: Path, base: str | None, target: str, out: Path, console: Console, home: Home
+) -> ExportFinished:
+    """Run the export job; returns what it wrote.
+
+    Raises:
+        StudioError: The export failed; nothing is left under ``out``.
+    """
+    found: list[ExportFinished] = []
+
+    def watch(event: Event) -> None:
+        if isinstance(event, ExportProgressed):
+            done, total = format_bytes(event.done_bytes), format_bytes(event.total_bytes)
+            console.show_progress(f"{done} of {total}")
+        elif isinstance(event, ExportFinished):
+            found.append(event)
+
+    order = ExportOrder.model_validate(
+        {
+            "adapter": str(adapter),
+            "base": base,
+            "target": target,
+            "out": str(out.expanduser().resolve()),
+        }
+    )
+    with short_lived(home) as layout:
+        run_job(layout, order, console, watch)
+    if not found:
+        raise JobDied("The export ended without a result.", "Try again; nothing was written.")
+    return found[0]
+
+
+def find_adapter(text: str, home: Home) -> tuple[Path, str | None]:
+    """Return the adapter folder that a path, run id or run name means, and the base if known.
+
+    Raises:
+        StudioError: Nothing of that name, or a run without an adapter.
+    """
+    folder = Path(text).expanduser()
+    if (folder / "adapter_config.json").is_file():
+        return folder.resolve(), None
+    store = RunStore(home)
+    try:
+        record = store.find(text)
+    except RunConflict as error:
+        raise AdapterUnusable(
+            f"{text} is neither a run nor a folder with an adapter.",
+            "List the runs with: lora-studio runs list",
+        ) from error
+    adapter = RunLayout(Path(record.folder)).adapter
+    if not (adapter / "adapter_config.json").is_file():
+        raise AdapterUnusable(
+            f"The run {record.name} has no finished adapter yet.",
+            f"Let it finish first: lora-studio resume {record.id}",
+        )
+    return adapter, store.load_recipe(record).base.model

@@ -1,0 +1,127 @@
+"""``lora-studio generate``: base and adapters answer the same prompts."""
+
+from __future__ import annotations
+
+import argparse
+import json
+from collections.abc import Sequence
+from pathlib import Path
+
+from studio.cli.chat import answer
+from studio.cli.console import Console
+from studio.cli.export import find_adapter
+from studio.core.errors import FileUnusable, RecipeInvalid
+from studio.core.jobs.orders import Ask, ChatOrder, Turn
+from studio.core.paths import Home
+
+
+def add_parser(
+    commands: argparse._SubParsersAction[argparse.ArgumentParser], shared: argparse.ArgumentParser
+) -> None:
+    """Add the command."""
+    parser = commands.add_parser("generate", parents=[shared], help="let base and adapters answer")
+    parser.add_argument("--base", required=True, help="folder of the base model")
+    parser.add_argument(
+        "--adapter", action="append", default=[], help="adapter folder or run; several are possible"
+    )
+    parser.add_argument("--prompt", action="append", default=[], help="the question")
+    parser.add_argument(
+        "--prompts",
+        type=Path,
+        metavar="FILE.jsonl",
+        help="file with one prompt per row, in a column prompt or messages",
+    )
+    parser.add_argument("--max-tokens", type=int, default=256, metavar="N", help="answer length")
+    parser.add_argument("--greedy", action="store_true", help="always take the likeliest token")
+    parser.add_argument("--raw", action="store_true", help="continue the text, no chat template")
+    parser.add_argument("--seed", type=int, default=0, help="seed of the sampled answers")
+    parser.set_defaults(run=run)
+
+
+def run(arguments: argparse.Namespace, console: Console, home: Home) -> int:
+    """Answer every prompt with every column."""
+    conversations: list[tuple[Turn, ...]] = [
+        (Turn(role="user", content=text),) for text in arguments.prompt
+    ]
+    if arguments.prompts is not None:
+        conversations += load_prompts(arguments.prompts)
+    if not conversations:
+        raise RecipeInvalid("There is nothing to answer.", "Give --prompt TEXT or --prompts FILE.")
+    if arguments.max_tokens < 1:
+        raise RecipeInvalid("--max-tokens must be at least 1.", "Leave it out for 256.")
+    folders = [find_adapter(text, home)[0] for text in arguments.adapter]
+    order = ChatOrder(base=_local(arguments.base), adapters=name_columns(folders))
+    asks = [
+        Ask(
+            request=number,
+            turns=turns,
+            is_raw=arguments.raw,
+            max_new_tokens=arguments.max_tokens,
+            temperature=0.0 if arguments.greedy else 0.7,
+            top_p=1.0 if arguments.greedy else 0.95,
+            seed=arguments.seed,
+        )
+        for number, turns in enumerate(conversations)
+    ]
+    answers = answer(order, asks, console, home)
+    for turns, columns in zip(conversations, answers, strict=True):
+        console.print(f"> {turns[-1].content}")
+        for name, text in columns.items():
+            console.print(f"{name}: {text}")
+    console.finish({"answers": answers})
+    return 0
+
+
+def name_columns(folders: Sequence[Path]) -> dict[str, str]:
+    """Return adapter folders by column name: the folder's name, with its parent's if that is taken.
+
+    Raises:
+        RecipeInvalid: The same folder twice.
+    """
+    columns: dict[str, str] = {}
+    for folder in folders:
+        name = folder.name if folder.name not in {*columns, "base"} else ""
+        name = name or f"{folder.parent.name}/{folder.name}"
+        if name in columns:
+            raise RecipeInvalid(f"The adapter {folder} was given twice.", "Name it only once.")
+        columns[name] = str(folder)
+    return columns
+
+
+def load_prompts(path: Path) -> list[tuple[Turn, ...]]:
+    """Return the conversations of a JSONL file with a column ``prompt`` or ``messages``.
+
+    Raises:
+        FileUnusable: The file is missing or a line is not of that form.
+    """
+    try:
+        lines = path.expanduser().read_text(encoding="utf-8-sig").splitlines()
+    except (OSError, UnicodeDecodeError) as error:
+        raise FileUnusable(
+            f"{path} cannot be read: {error}.", "Give a UTF-8 JSONL file."
+        ) from error
+    conversations = []
+    for number, line in enumerate(lines, start=1):
+        if not line.strip():
+            continue
+        try:
+            row = json.loads(line)
+            turns = (
+                row["messages"]
+                if "messages" in row
+                else [{"role": "user", "content": row["prompt"]}]
+            )
+            conversations.append(
+                tuple(Turn(role=turn["role"], content=turn["content"]) for turn in turns)
+            )
+        except (ValueError, KeyError, TypeError) as error:
+            raise FileUnusable(
+                f"{path}, line {number}: not a prompt ({type(error).__name__}: {error}).",
+                'Each line must be like {"prompt": "..."} or {"messages": [...]}.',
+            ) from error
+    return conversations
+
+
+def _local(model: str) -> str:
+    folder = Path(model).expanduser()
+    return str(folder.resolve()) if folder.exists() else model

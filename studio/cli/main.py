@@ -1,0 +1,71 @@
+"""The command line's entry: reads the arguments, runs one command, returns its exit code."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from studio import __version__
+from studio.cli import (
+    demo,
+    doctor,
+    export,
+    generate,
+    later,
+    layers,
+    preview,
+    runs,
+    train,
+)
+from studio.cli.console import Console
+from studio.core.errors import RecipeInvalid, StudioError
+from studio.core.paths import Home, default_home
+
+COMMANDS = (demo, train, runs, layers, preview, generate, export, doctor, later)
+
+
+def build_parser() -> argparse.ArgumentParser:
+    """Return the parser of every command."""
+    shared = argparse.ArgumentParser(add_help=False)
+    shared.add_argument(
+        "--json", action="store_true", help="write one JSON object on the last line of output"
+    )
+    shared.add_argument(
+        "--home",
+        type=Path,
+        metavar="DIR",
+        help="folder for runs, settings and caches (default: the system's folder for such data)",
+    )
+    parser = argparse.ArgumentParser(
+        prog="lora-studio",
+        description="Fine-tune transformer models with LoRA. Without a command, opens the window.",
+    )
+    parser.add_argument("--version", action="version", version=f"lora-studio {__version__}")
+    commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
+    for command in COMMANDS:
+        command.add_parser(commands, shared)
+    return parser
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run one command; returns 0 (done), 1 (failed) or 2 (bad arguments or recipe)."""
+    for stream in (sys.stdout, sys.stderr):
+        if hasattr(stream, "reconfigure"):
+            stream.reconfigure(encoding="utf-8", errors="replace")
+    parsed = build_parser().parse_args(arguments)
+    console = Console(is_json=parsed.json)
+    home = Home(parsed.home.expanduser().resolve()) if parsed.home else default_home()
+    try:
+        code: int = parsed.run(parsed, console, home)
+    except RecipeInvalid as error:
+        console.fail(error)
+        return 2
+    except StudioError as error:
+        console.fail(error)
+        return 1
+    except KeyboardInterrupt:
+        console.say("Stopped.")
+        return 1
+    return code
