@@ -19,6 +19,7 @@ from PySide6.QtWidgets import QApplication
 from studio.core.paths import Home, default_home
 from studio.core.runs.store import RunStore
 from studio.gui.bridge.background import Background
+from studio.gui.bridge.model_shelf import ModelShelf
 from studio.gui.bridge.preferences import Preferences, load_preferences
 from studio.gui.bridge.run_feed import RunFeed
 from studio.gui.closing import CloseQuestion
@@ -65,6 +66,7 @@ def build_studio(app: QApplication, home: Home) -> Studio:
         feed=feed,
         draft=Draft(home.settings / "draft.json"),
         journey=Journey(),
+        shelf=ModelShelf(background),
     )
     geometry = QSettings(str(home.settings / "geometry.ini"), QSettings.Format.IniFormat)
     window = Window(context, ROUTES, geometry, CloseQuestion(feed))

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 from studio.core.paths import Home
 from studio.gui.bridge.background import Background
+from studio.gui.bridge.model_shelf import ModelShelf
 from studio.gui.bridge.preferences import Preferences
 from studio.gui.bridge.run_feed import RunFeed
 from studio.gui.forms.draft import Draft
@@ -24,3 +25,4 @@ class Context:
     feed: RunFeed
     draft: Draft
     journey: Journey
+    shelf: ModelShelf

@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from pydantic import ValidationError
 from PySide6.QtCore import QObject, QTimer, Signal
 
 from studio.core.errors import RecipeInvalid, StudioError
@@ -16,7 +17,7 @@ from studio.core.files import write_json_atomically
 from studio.core.recipe.fields import get_fields
 from studio.core.recipe.load import parse_recipe
 from studio.core.recipe.problem import Problem
-from studio.core.recipe.schema import Recipe
+from studio.core.recipe.schema import AdapterSettings, Recipe
 
 _SAVE_DELAY_MS = 400
 _log = logging.getLogger(__name__)
@@ -74,6 +75,14 @@ class Draft(QObject):
     def get_values(self) -> dict[str, Any]:
         """Return a copy of all values, as plain mappings and lists."""
         return copy.deepcopy(self._values)
+
+    def find_adapter_settings(self) -> AdapterSettings | None:
+        """Return the adapter's part of the recipe by itself, or None while it breaks a rule."""
+        text = json.dumps(self._values["adapter"])
+        try:
+            return AdapterSettings.model_validate_json(text, strict=True)
+        except ValidationError:
+            return None
 
     def set_value(self, path: str, value: Any) -> None:
         """Changes the value at a dotted path and tells the listeners."""

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from PySide6.QtCore import Qt, Signal
-from PySide6.QtWidgets import QGridLayout, QLabel, QVBoxLayout, QWidget
+from PySide6.QtWidgets import QGridLayout, QHBoxLayout, QVBoxLayout, QWidget
 
 from studio.core.recipe.fields import FieldSpec
 from studio.core.recipe.problem import Problem
@@ -15,8 +15,8 @@ from studio.gui.theme.tokens import SIZES
 from studio.gui.widgets.buttons import IconButton
 from studio.gui.widgets.labels import PlainLabel, plain_tooltip
 
-LABEL_WIDTH = 150
-_ALIGNED_TOP = ("section_or_list", "section_list", "text_list", "choice", "choice_or_list")
+LABEL_WIDTH = 136
+_WIDE = ("section_list",)
 
 
 class FieldRow(QWidget):
@@ -31,6 +31,7 @@ class FieldRow(QWidget):
     def __init__(self, spec: FieldSpec, parent: QWidget | None = None) -> None:
         super().__init__(parent)
         self.spec = spec
+        self._has_hint = spec.level == "essential" and not spec.choices
         self._editor = build_editor(spec)
         self._editor.describe(spec.help)
         self._editor.edited.connect(lambda value: self.edited.emit(spec.path, value))
@@ -41,14 +42,14 @@ class FieldRow(QWidget):
         grid.setHorizontalSpacing(SIZES.m)
         grid.setVerticalSpacing(SIZES.xs)
         top = Qt.AlignmentFlag.AlignTop
-        grid.addWidget(self._build_label(), 0, 0, top)
-        grid.addWidget(self._editor, 0, 1, top)
+        grid.addLayout(self._build_label(), 0, 0, top)
+        if spec.kind in _WIDE:
+            grid.addWidget(self._editor, 1, 0, 1, 2)
+        else:
+            grid.addWidget(self._editor, 0, 1, top)
         if spec.unit:
-            unit = PlainLabel(spec.unit, "muted", wraps=False)
-            unit.setFixedHeight(SIZES.control)
-            grid.addWidget(unit, 0, 2, top)
-        grid.addWidget(self._build_help_button(), 0, 3, top)
-        grid.addLayout(self._build_notes(), 1, 1, 1, 3)
+            self._editor.show_unit(spec.unit)
+        grid.addLayout(self._build_notes(), 2, 1)
         grid.setColumnMinimumWidth(0, LABEL_WIDTH)
         grid.setColumnStretch(1, 1)
 
@@ -73,12 +74,16 @@ class FieldRow(QWidget):
         """Puts the keyboard focus into the editor."""
         self._editor.setFocus(Qt.FocusReason.OtherFocusReason)
 
-    def _build_label(self) -> QLabel:
+    def _build_label(self) -> QHBoxLayout:
         label = PlainLabel(self.spec.label)
-        label.setFixedWidth(LABEL_WIDTH)
         label.setMinimumHeight(SIZES.control)
         label.setBuddy(self._editor)
-        return label
+        line = QHBoxLayout()
+        line.setSpacing(0)
+        line.addWidget(label, 1)
+        if not self._has_hint:
+            line.addWidget(self._build_help_button(), 0, Qt.AlignmentFlag.AlignVCenter)
+        return line
 
     def _build_help_button(self) -> IconButton:
         button = IconButton("note", f"About {self.spec.label}")
@@ -91,6 +96,6 @@ class FieldRow(QWidget):
         notes = QVBoxLayout()
         notes.setSpacing(2)
         notes.addWidget(self._problem)
-        if self.spec.level == "essential":
+        if self._has_hint:
             notes.addWidget(PlainLabel(self.spec.help, "caption"))
         return notes

@@ -30,6 +30,12 @@ QLabel:disabled { color: $faint; }
 QFrame[kind="card"] {
     background: $surface; border: 1px solid $border; border-radius: ${radius_card}px;
 }
+QFrame[kind="choice"] {
+    background: $surface; border: 1px solid $border; border-radius: ${radius_card}px;
+}
+QFrame[kind="choice"]:hover { border-color: $border_strong; background: $raised; }
+QFrame[kind="choice"]:focus { border: 2px solid $accent; }
+QFrame[kind="choice"][chosen="true"] { background: $accent_soft; border-color: $accent; }
 QFrame[kind="sunken"] {
     background: $sunken; border: 1px solid $border; border-radius: ${radius}px;
 }
@@ -70,6 +76,7 @@ QPushButton[kind="quiet"] {
     background: transparent; border: 2px solid transparent; color: $accent; padding: 0 8px;
     min-height: ${inner_focus}px;
 }
+QPushButton[compact="true"] { padding: 0 4px; }
 QPushButton[kind="quiet"]:hover { background: $accent_soft; }
 QPushButton[kind="quiet"]:focus { border-color: $accent; }
 QPushButton[kind="quiet"]:disabled { color: $faint; }
@@ -100,9 +107,12 @@ QLineEdit[problem="error"], QAbstractSpinBox[problem="error"], QComboBox[problem
 QLineEdit[problem="warning"], QAbstractSpinBox[problem="warning"], QComboBox[problem="warning"] {
     border-color: $warning;
 }
-QAbstractSpinBox { padding-right: 2px; }
-QAbstractSpinBox:focus { padding-right: 1px; }
-QAbstractSpinBox QLineEdit { border: none; background: transparent; padding: 0; min-height: 0; }
+QAbstractSpinBox { padding: 0 2px 0 7px; }
+QAbstractSpinBox:focus { padding: 0 1px 0 6px; }
+QAbstractSpinBox QLineEdit {
+    border: none; background: transparent; padding: 0 0 0 2px; min-height: 0;
+}
+QComboBox QLineEdit { border: none; background: transparent; padding: 0; min-height: 0; }
 QAbstractSpinBox::up-button, QAbstractSpinBox::down-button {
     subcontrol-origin: border; width: 20px; border: none; background: transparent; margin: 1px;
 }

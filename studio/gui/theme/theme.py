@@ -66,7 +66,7 @@ class Theme(QObject):
             is_dark = self._choice == "dark"
         self._colours = DARK if is_dark else LIGHT
         QPixmapCache.clear()
-        arrows = {way: find_icon_file(f"arrow-{way}").as_posix() for way in ("up", "down", "right")}
+        arrows = {way: find_icon_file(f"tick-{way}").as_posix() for way in ("up", "down", "right")}
         self._app.setPalette(build_palette(self._colours))
         self._app.setStyleSheet(build_stylesheet(self._colours, arrows))
         self.changed.emit(self._colours)

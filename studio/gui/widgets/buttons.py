@@ -24,10 +24,14 @@ class Button(QPushButton):
         icon: str = "",
         kind: ButtonKind = "normal",
         parent: QWidget | None = None,
+        *,
+        icon_after: bool = False,
     ) -> None:
         super().__init__(text, parent)
         self._icon_name = icon
         self._kind: ButtonKind = kind
+        if icon_after:
+            self.setLayoutDirection(Qt.LayoutDirection.RightToLeft)
         self.setProperty("kind", kind)
         self.setAccessibleName(text.replace("&", ""))
         self.setSizePolicy(QSizePolicy.Policy.Fixed, QSizePolicy.Policy.Fixed)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from PySide6.QtCore import Signal
+from PySide6.QtCore import Qt, Signal
 from PySide6.QtWidgets import QVBoxLayout, QWidget
 
 from studio.gui.theme.tokens import SIZES
@@ -22,6 +22,7 @@ class Fold(QWidget):
         super().__init__(parent)
         self._words = words
         self._button = Button(words, "chevron-right", "quiet")
+        self._button.setProperty("compact", True)
         self._button.clicked.connect(self._on_clicked)
         self._content = QWidget()
         self.body = QVBoxLayout(self._content)
@@ -30,7 +31,7 @@ class Fold(QWidget):
         box = QVBoxLayout(self)
         box.setContentsMargins(0, 0, 0, 0)
         box.setSpacing(0)
-        box.addWidget(self._button)
+        box.addWidget(self._button, 0, Qt.AlignmentFlag.AlignLeft)
         box.addWidget(self._content)
         self.show_open(is_open)
 

@@ -6,12 +6,18 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from PySide6.QtCore import QRectF, QSize, Qt, Signal
-from PySide6.QtGui import QColor, QFont, QPainter, QPaintEvent, QPen
+from PySide6.QtGui import QColor, QFocusEvent, QFont, QPainter, QPaintEvent, QPen
 from PySide6.QtWidgets import QAbstractButton, QButtonGroup, QSizePolicy, QVBoxLayout, QWidget
 
 from studio.gui.theme.icons import draw_icon
 from studio.gui.theme.tokens import SIZES, Colours, colours_of
 from studio.gui.widgets.labels import plain_tooltip
+
+_KEYBOARD_REASONS = (
+    Qt.FocusReason.TabFocusReason,
+    Qt.FocusReason.BacktabFocusReason,
+    Qt.FocusReason.ShortcutFocusReason,
+)
 
 
 @dataclass(frozen=True)
@@ -33,6 +39,7 @@ class RailButton(QAbstractButton):
         self._entry = entry
         self._is_done = False
         self._is_active = False
+        self._has_ring = False
         self.setText(entry.title)
         self.setCheckable(True)
         self.setFocusPolicy(Qt.FocusPolicy.StrongFocus)
@@ -48,6 +55,11 @@ class RailButton(QAbstractButton):
         state = ", done" if is_done else ", running" if is_active else ""
         self.setAccessibleName(self._name + state)
         self.update()
+
+    def focusInEvent(self, event: QFocusEvent) -> None:  # noqa: N802 - Qt's name
+        """Shows the ring when the focus came by keyboard."""
+        self._has_ring = event.reason() in _KEYBOARD_REASONS
+        super().focusInEvent(event)
 
     def sizeHint(self) -> QSize:  # noqa: N802 - Qt's name
         """Returns the height of a line."""
@@ -65,7 +77,7 @@ class RailButton(QAbstractButton):
             fill = colours.accent_soft if self.isChecked() else colours.border
             painter.setBrush(QColor(fill))
             painter.drawRoundedRect(area, SIZES.radius + 2, SIZES.radius + 2)
-        if self.hasFocus():
+        if self.hasFocus() and self._has_ring:
             painter.setBrush(Qt.BrushStyle.NoBrush)
             painter.setPen(QPen(QColor(colours.accent), 2))
             painter.drawRoundedRect(area, SIZES.radius + 2, SIZES.radius + 2)

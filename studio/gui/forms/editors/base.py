@@ -8,7 +8,7 @@ from PySide6.QtCore import QEvent, QObject, Qt, Signal
 from PySide6.QtWidgets import QHBoxLayout, QWidget
 
 from studio.gui.theme.tokens import SIZES
-from studio.gui.widgets.labels import repolish
+from studio.gui.widgets.labels import PlainLabel, repolish
 
 
 class Editor(QWidget):
@@ -50,6 +50,11 @@ class Editor(QWidget):
             if (target.property("problem") or "") != severity:
                 target.setProperty("problem", severity)
                 repolish(target)
+
+    def show_unit(self, unit: str) -> None:
+        """Shows what the number counts, right beside it."""
+        label = PlainLabel(unit, "muted", wraps=False)
+        self.line.insertWidget(1, label)
 
     def describe(self, help_text: str) -> None:
         """Gives screen readers the explanation of the setting."""

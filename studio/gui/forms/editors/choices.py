@@ -96,7 +96,7 @@ class SwitchEditor(Editor):
     def __init__(self, spec: FieldSpec, parent: QWidget | None = None) -> None:
         super().__init__(parent)
         self._switch = Switch(spec.label)
-        self._switch.clicked.connect(self.edited)
+        self._switch.clicked.connect(self.edited.emit)
         self.add_target(self._switch, spec.label)
         self.line.addStretch(1)
 

@@ -44,7 +44,7 @@ class ShareOrFilesEditor(Editor):
         super().__init__(parent)
         self._files: list[dict[str, Any]] = []
         self._box = QComboBox()
-        self._box.addItem("Share of the training rows", "share")
+        self._box.addItem("Share of the rows", "share")
         self._box.addItem("Files of their own", "files")
         self._box.activated.connect(self._on_way_chosen)
         self._share = PercentEditor(spec.alternative[0])
@@ -63,7 +63,7 @@ class ShareOrFilesEditor(Editor):
         top.addStretch(1)
         column.addLayout(top)
         column.addLayout(self._rows)
-        column.addWidget(self._add)
+        column.addWidget(self._add, 0, Qt.AlignmentFlag.AlignLeft)
         self.line.addLayout(column, 1)
 
     def show_value(self, value: Any) -> None:

@@ -15,7 +15,7 @@ from studio.gui.forms.editors.base import Editor
 from studio.gui.forms.words import format_number
 
 _LARGEST_COUNT = 2**31 - 1
-_WIDTH = 132
+_WIDTH = 108
 _PARTIAL = re.compile(r"[+-]?\d*[.,]?\d*(e[+-]?\d*)?", re.IGNORECASE)
 
 
@@ -82,8 +82,9 @@ class IntegerEditor(Editor):
     def __init__(self, spec: FieldSpec, parent: QWidget | None = None) -> None:
         super().__init__(parent)
         self._box = build_spin_box(spec)
-        self._box.valueChanged.connect(self.edited)
+        self._box.valueChanged.connect(self.edited.emit)
         self.add_target(self._box, spec.label)
+        self.line.addStretch(1)
 
     def show_value(self, value: Any) -> None:
         """Shows a whole number."""
@@ -100,8 +101,9 @@ class NumberEditor(Editor):
         self._box.setRange(_get_low(spec), spec.high if spec.high is not None else 1e9)
         self._box.setSingleStep(spec.step or 1.0)
         self._box.setFixedWidth(_WIDTH)
-        self._box.valueChanged.connect(self.edited)
+        self._box.valueChanged.connect(self.edited.emit)
         self.add_target(self._box, spec.label)
+        self.line.addStretch(1)
 
     def show_value(self, value: Any) -> None:
         """Shows a decimal number."""
@@ -122,6 +124,7 @@ class PercentEditor(Editor):
         self._box.setFixedWidth(_WIDTH)
         self._box.valueChanged.connect(lambda value: self.edited.emit(round(value / 100, 6)))
         self.add_target(self._box, spec.label)
+        self.line.addStretch(1)
 
     def show_value(self, value: Any) -> None:
         """Shows a share."""
@@ -148,6 +151,7 @@ class LogNumberEditor(Editor):
         self._slider.valueChanged.connect(self._on_slider_changed)
         self.add_target(self._box, spec.label)
         self.add_target(self._slider, f"{spec.label}, slider", 1)
+        self.line.addStretch(1)
 
     def show_value(self, value: Any) -> None:
         """Shows a positive number in the box and on the slider."""
@@ -191,9 +195,10 @@ class AutomaticEditor(Editor):
         self._switch.setSizePolicy(QSizePolicy.Policy.Fixed, QSizePolicy.Policy.Fixed)
         self._box = build_spin_box(spec)
         self._switch.toggled.connect(self._on_switched)
-        self._box.valueChanged.connect(self.edited)
+        self._box.valueChanged.connect(self.edited.emit)
         self.add_target(self._box, spec.label)
         self.add_target(self._switch, f"{spec.label}: {word}")
+        self.line.addStretch(1)
 
     def show_value(self, value: Any) -> None:
         """Shows a number, or the word when the value is the blank one."""

@@ -44,7 +44,7 @@ class AppearanceCard(Card):
         grid.addWidget(PlainLabel("Size of everything", wraps=False), 1, 0)
         grid.addWidget(self._scale, 1, 1)
         grid.addWidget(self._hint, 2, 1)
-        grid.setColumnStretch(1, 1)
+        grid.setColumnStretch(2, 1)
         self.body.addLayout(grid)
 
     def show_choices(self, theme: str, scale_percent: int) -> None:

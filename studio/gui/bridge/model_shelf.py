@@ -1,0 +1,67 @@
+"""The models of this machine, read beside the GUI thread and kept once read."""
+
+from __future__ import annotations
+
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from PySide6.QtCore import QObject, Signal
+
+from studio.core.errors import StudioError
+from studio.core.weights.layers import ModelLayers, load_layers
+from studio.gui.bridge.background import Background
+
+_KEPT = 4
+
+
+class ModelShelf(QObject):
+    """Answers what a model is made of, from file headers alone.
+
+    Signals:
+        layers_loaded: The model as it was asked for, and its ``ModelLayers``.
+        layers_failed: The model as it was asked for, and a ``StudioError``.
+    """
+
+    layers_loaded = Signal(str, object)
+    layers_failed = Signal(str, object)
+
+    def __init__(self, background: Background, parent: QObject | None = None) -> None:
+        super().__init__(parent)
+        self._background = background
+        self._layers: dict[str, ModelLayers] = {}
+        self._asked: set[str] = set()
+
+    def find_layers(self, model: str) -> ModelLayers | None:
+        """Return what is known of a model already, or None; ``load`` asks for it."""
+        return self._layers.get(model)
+
+    def load(self, model: str) -> None:
+        """Reads a model's headers; the answer comes by signal, also when it is known already."""
+        known = self._layers.get(model)
+        if known is not None:
+            self.layers_loaded.emit(model, known)
+            return
+        if model in self._asked:
+            return
+        self._asked.add(model)
+        self._background.start(
+            lambda _cancellation: load_layers(Path(model)),
+            partial(self._on_loaded, model),
+            partial(self._on_failed, model),
+        )
+
+    def forget(self, model: str) -> None:
+        """Drops what is known of a model, because its folder may have changed."""
+        self._layers.pop(model, None)
+
+    def _on_loaded(self, model: str, layers: Any) -> None:
+        self._asked.discard(model)
+        while len(self._layers) >= _KEPT:
+            self._layers.pop(next(iter(self._layers)))
+        self._layers[model] = layers
+        self.layers_loaded.emit(model, layers)
+
+    def _on_failed(self, model: str, error: StudioError) -> None:
+        self._asked.discard(model)
+        self.layers_failed.emit(model, error)
