@@ -115,10 +115,8 @@ class AnswerFinder:
         if position == len(messages) - 1:
             length = self._tail_ends.get(text[at:]) if len(text) - at < 1000 else None
             return None if length is None else (start, at + length)
-        for turn_end in self._turn_ends:
-            if text.startswith(turn_end, at):
-                return start, at + len(turn_end)
-        return None
+        ends = [at + len(one) for one in self._turn_ends if text.startswith(one, at)]
+        return (start, max(ends)) if ends else None
 
     def _end_length(
         self,
@@ -139,9 +137,9 @@ class AnswerFinder:
                 alone = ""
             if sample in alone:
                 self._learn_end(messages, position, alone.partition(sample)[2], render)
-        for turn_end in self._turn_ends:
-            if tail.startswith(turn_end):
-                return len(turn_end)
+        fitting = [len(turn_end) for turn_end in self._turn_ends if tail.startswith(turn_end)]
+        if fitting:
+            return max(fitting)
         match = self._special.match(tail) if self._special else None
         return match.end() if match else 0
 
@@ -150,13 +148,12 @@ class AnswerFinder:
     ) -> int:
         """Return the length of the end of turn in what follows a final answer."""
         if tail not in self._tail_ends:
-            length = self._stop_in(tail)
-            if length is None:
-                length = self._shared_end(messages, position, tail, render)
-            self._tail_ends[tail] = length
-            turn_end = tail[:length]
-            if turn_end.strip() and turn_end not in self._turn_ends:
-                self._turn_ends.append(turn_end)
+            stop = self._stop_in(tail)
+            shared = self._shared_end(messages, position, tail, render)
+            self._tail_ends[tail] = shared if stop is None else stop
+            for length in {self._tail_ends[tail], shared}:
+                if tail[:length].strip() and tail[:length] not in self._turn_ends:
+                    self._turn_ends.append(tail[:length])
         return self._tail_ends[tail]
 
     def _stop_in(self, tail: str) -> int | None:
@@ -242,8 +239,11 @@ def _start_by_difference(
     except TemplateRefused:
         bare = ""
     common = _shared_start(prompt, text)
-    if bare and floor <= len(bare) <= common:
-        return min(common, first)
-    request = prompt[_shared_start(prompt, bare) :].strip()
-    at = text.rfind(request, floor, first) if request else -1
-    return at + len(request) if at >= 0 else first
+    is_history_equal = bool(bare) and floor <= len(bare) <= common
+    floor = len(bare) if is_history_equal else floor
+    request = prompt[_shared_start(prompt, bare) :].lstrip()
+    for wanted in (request, request.rstrip()):
+        at = text.rfind(wanted, floor, first) if wanted else -1
+        if at >= 0:
+            return at + len(wanted)
+    return min(common, first) if is_history_equal else first

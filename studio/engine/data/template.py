@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,6 +14,8 @@ from studio.core.errors import FileUnusable
 from studio.engine.data.answers import AnswerFinder, Message, Span, TemplateRefused
 from studio.engine.data.conversation import Conversation, Turn
 
+_PARSER = jinja2.Environment(extensions=["jinja2.ext.loopcontrols"], autoescape=True)
+_GENERATION_TAG = re.compile(r"\{%[-+]?\s*(?:end)?generation\s*[-+]?%\}")
 _THINKING_SWITCHES = ("enable_thinking", "thinking")
 _TEMPLATE_FAULTS = (
     jinja2.TemplateError,
@@ -239,7 +242,7 @@ def build_template(
     path = base_folder / Path(choice).expanduser()
     try:
         source = path.read_text(encoding="utf-8-sig")
-        jinja2.Environment(extensions=["jinja2.ext.loopcontrols"], autoescape=True).lex(source)
+        _PARSER.parse(_GENERATION_TAG.sub("", source))
     except OSError as error:
         raise FileUnusable(
             f"The template file {path} cannot be read: {error.strerror}.",
