@@ -1,0 +1,85 @@
+"""How one base model is spoken to: tokenizer, template, stops and context."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from studio.core.errors import StudioError
+from studio.core.jobs.orders import Turn as AskedTurn
+from studio.engine.data.answers import TemplateRefused
+from studio.engine.data.conversation import Conversation, Turn
+from studio.engine.data.template import Template, build_template
+from studio.engine.data.tokenize import Encoder
+from studio.engine.models.capabilities import get_context_tokens, read_stop_ids
+
+
+@dataclass(frozen=True)
+class Speech:
+    """How one base model is spoken to: its tokenizer, template, stops and context."""
+
+    tokenizer: Any
+    template: Template
+    encoder: Encoder
+    stop_ids: frozenset[int]
+    context_tokens: int | None
+
+    def encode(self, turns: Sequence[AskedTurn], *, is_raw: bool) -> list[int]:
+        """Returns the prompt's tokens, with the chat template or, if raw, as the text stands.
+
+        Raises:
+            StudioError: There is no text, the template refuses the turns, or the prompt leaves no
+                room for an answer.
+        """
+        if is_raw:
+            text = "".join(turn.content for turn in turns)
+        else:
+            conversation = Conversation(tuple(Turn(turn.role, turn.content) for turn in turns))
+            try:
+                text = self.template.prompt(conversation)
+            except TemplateRefused as error:
+                raise StudioError(
+                    f"The model's chat template does not accept this conversation: {error}",
+                    "Let user and assistant take turns, and end with the user.",
+                    code="template_refused",
+                ) from error
+        ids = self.encoder.prompt_ids(text)
+        if not ids:
+            raise StudioError(
+                "The prompt is empty, and this model needs at least one token to start from.",
+                "Write something first.",
+                code="prompt_empty",
+            )
+        if self.context_tokens is not None and len(ids) >= self.context_tokens:
+            raise StudioError(
+                f"The prompt has {len(ids):,} tokens; the model can read {self.context_tokens:,}, "
+                "and the answer needs room too.",
+                "Shorten the prompt.",
+                code="prompt_too_long",
+            )
+        return ids
+
+
+def build_speech(
+    folder: Path, tokenizer: Any, config: Any, *, template: str = "auto", base_folder: Path
+) -> Speech:
+    """Returns how to speak to the model in ``folder``.
+
+    ``template`` is the recipe's choice; relative paths of it start at ``base_folder``.
+
+    Raises:
+        FileUnusable: The template file is missing or broken.
+        ModelUnusable: The model's generation settings or its tokenizer cannot be used.
+    """
+    stop_ids = read_stop_ids(folder, config)
+    stops = tuple(tokenizer.convert_ids_to_tokens(number) for number in stop_ids)
+    own = () if tokenizer.eos_token_id is None else (int(tokenizer.eos_token_id),)
+    return Speech(
+        tokenizer=tokenizer,
+        template=build_template(template, tokenizer, base_folder, stops),
+        encoder=Encoder(tokenizer),
+        stop_ids=frozenset({*stop_ids, *own}),
+        context_tokens=get_context_tokens(config),
+    )

@@ -1,0 +1,117 @@
+"""The chat job: keeps a base and adapters loaded and answers until it is told to end."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections import deque
+from collections.abc import Iterator
+from pathlib import Path
+
+from studio.core.events.types import ChatReady, Event, PhaseEntered, RunStopped
+from studio.core.jobs.orders import Ask, CancelAsk, ChatOrder
+from studio.core.runs.layout import RunLayout
+from studio.core.runs.liveness import find_mark
+from studio.engine.infer.session import ChatSession
+from studio.engine.infer.speech import build_speech
+from studio.engine.jobs.lease import wait_for_device
+from studio.engine.jobs.requests import RequestFeed, StopWished
+from studio.engine.models.load import (
+    load_config,
+    load_model,
+    load_tokenizer,
+    resolve_device,
+    resolve_dtype,
+)
+from studio.engine.models.reference import find_model
+
+_POLL_SECONDS = 0.03
+_ORPHAN_SECONDS = 120.0
+
+
+def run(order: ChatOrder, layout: RunLayout, control: RequestFeed) -> Iterator[Event]:
+    """Loads the models, then answers requests one after the other.
+
+    Ends when told to, or when nobody asked for two minutes and the program that started it is
+    gone.
+
+    Yields:
+        PhaseEntered, JobQueued, ChatReady; then AnswerStarted, TokensGenerated, AnswerFinished or
+        RequestFailed; at the end RunStopped.
+
+    Raises:
+        StudioError: The base or an adapter cannot be loaded.
+    """
+    try:
+        yield PhaseEntered(phase="loading_model")
+        reference = find_model(order.base, Path.cwd())
+        device, _ = resolve_device(order.device)
+        yield from wait_for_device(layout, device, control)
+        dtype, _ = resolve_dtype(order.dtype, device)
+        config = load_config(reference.folder)
+        tokenizer = load_tokenizer(reference.folder)
+        speech = build_speech(reference.folder, tokenizer, config, base_folder=reference.folder)
+        session = ChatSession(load_model(reference.folder, dtype, device), speech)
+        session.add_adapters({name: Path(folder) for name, folder in order.adapters.items()})
+        control.check_stop()
+        yield ChatReady(columns=session.columns)
+        yield from _serve(session, control)
+    except StopWished:
+        yield RunStopped(step=0)
+
+
+class _Desk:
+    """The questions that wait, and whether somebody is still there to ask."""
+
+    def __init__(self, control: RequestFeed) -> None:
+        self._control = control
+        self._asks: deque[Ask] = deque()
+        self._cancelled: set[int] = set()
+        self._parent = find_mark(os.getppid())
+        self._asked_at = time.monotonic()
+
+    def wait_for_ask(self) -> Ask:
+        """Returns the next question.
+
+        Raises:
+            StopWished: The user ends the chat, or nobody is there any more.
+        """
+        while True:
+            self._read()
+            while self._asks:
+                ask = self._asks.popleft()
+                if ask.request not in self._cancelled:
+                    return ask
+            if self._is_abandoned():
+                raise StopWished
+            time.sleep(_POLL_SECONDS)
+
+    def is_cancelled(self, ask: Ask) -> bool:
+        """Returns whether the user no longer wants the answer.
+
+        Raises:
+            StopWished: The user ends the chat.
+        """
+        self._read()
+        return ask.request in self._cancelled
+
+    def _read(self) -> None:
+        self._control.check_stop()
+        for request in self._control.poll():
+            self._asked_at = time.monotonic()
+            if isinstance(request, Ask):
+                self._asks.append(request)
+            elif isinstance(request, CancelAsk):
+                self._cancelled.add(request.request)
+
+    def _is_abandoned(self) -> bool:
+        if time.monotonic() - self._asked_at < _ORPHAN_SECONDS:
+            return False
+        return self._parent is None or not self._parent.is_alive()
+
+
+def _serve(session: ChatSession, control: RequestFeed) -> Iterator[Event]:
+    desk = _Desk(control)
+    while True:
+        ask = desk.wait_for_ask()
+        yield from session.answer(ask, lambda ask=ask: desk.is_cancelled(ask))  # type: ignore[misc]

@@ -1,0 +1,190 @@
+"""The training job: data, model and adapter are put together, trained and saved."""
+
+from __future__ import annotations
+
+from collections.abc import Generator, Iterator
+from pathlib import Path
+
+import torch
+
+from studio.core.errors import NotAvailableYet
+from studio.core.events.types import Event, PlanMade, RunStopped
+from studio.core.jobs.orders import TrainOrder
+from studio.core.recipe.load import load_recipe
+from studio.core.recipe.save import save_recipe
+from studio.core.runs.layout import RunLayout
+from studio.engine.data.prepare import PreparedData
+from studio.engine.infer.samples import SamplePrompts
+from studio.engine.infer.speech import build_speech
+from studio.engine.jobs.lease import wait_for_device
+from studio.engine.jobs.requests import RequestFeed, StopWished
+from studio.engine.jobs.settled import SettledRecipe
+from studio.engine.jobs.train_data import load_data
+from studio.engine.jobs.train_model import LoadedBase, load_base
+from studio.engine.models.load import load_config, load_tokenizer, resolve_device
+from studio.engine.models.reference import ModelReference, find_model
+from studio.engine.tasks.causal_lm import CausalTask
+from studio.engine.train.checkpoint import (
+    AdapterOrigin,
+    find_newest_checkpoint,
+    read_progress,
+    restore_checkpoint,
+    sweep_checkpoints,
+)
+from studio.engine.train.collaborators import LoopSettings
+from studio.engine.train.keeper import Keeper
+from studio.engine.train.loop import TrainingLoop
+from studio.engine.train.manifest import build_manifest, save_or_check_manifest
+from studio.engine.train.optimizers import build_optimizer
+from studio.engine.train.progress import Progress
+from studio.engine.train.random_state import seed_everything
+from studio.engine.train.resolve import (
+    resolve_evaluate_every,
+    resolve_micro_batch_tokens,
+    resolve_sample_every,
+    resolve_total_steps,
+)
+from studio.engine.train.source import PreparedSource
+
+
+def run(order: TrainOrder, layout: RunLayout, control: RequestFeed) -> Iterator[Event]:
+    """Trains as the run's recipe says, from its newest checkpoint if there is one.
+
+    Yields:
+        What happens, ending with RunFinished or RunStopped.
+
+    Raises:
+        StudioError: Something in the recipe, the model, the data or the disk forbids to go on.
+    """
+    try:
+        yield from _run(order, layout, control)
+    except StopWished:
+        newest = find_newest_checkpoint(layout.checkpoints)
+        yield RunStopped(step=0 if newest is None else read_progress(newest).step)
+
+
+def _run(order: TrainOrder, layout: RunLayout, control: RequestFeed) -> Iterator[Event]:
+    base_folder = Path(order.base_folder)
+    settled = SettledRecipe(load_recipe(layout.recipe))
+    recipe = settled.recipe
+    if recipe.task != "causal_lm":
+        raise NotAvailableYet(
+            f"The task {recipe.task} is not available yet.", "Set task to causal_lm."
+        )
+    sweep_checkpoints(layout.checkpoints)
+    reference = find_model(recipe.base.model, base_folder, recipe.base.revision)
+    yield from settled.settle("base.revision", reference.revision, "the version in the cache")
+    device, why = resolve_device(recipe.train.devices)
+    yield from settled.settle("train.devices", str(device), why)
+    yield from wait_for_device(layout, device, control)
+    tokenizer, config = load_tokenizer(reference.folder), load_config(reference.folder)
+    data = yield from load_data(recipe.data, reference, tokenizer, config, base_folder, control)
+    yield from settled.settle("data.max_tokens", data.max_tokens, "fits 99 % of the rows")
+    save_or_check_manifest(layout.manifest, build_manifest(reference, data, recipe.train.seed))
+    longest = int(data.train.lengths.max())
+    base = yield from load_base(settled, reference, device, longest, base_folder)
+    control.check_stop()
+    speech = build_speech(
+        reference.folder,
+        tokenizer,
+        config,
+        template=recipe.data.template,
+        base_folder=base_folder,
+    )
+    prompts = recipe.train.sample_prompts
+    sampler = SamplePrompts(base.model, base.adapter, speech, prompts, base.attention)
+    yield from _train(settled, layout, control, reference, data, base, sampler)
+
+
+def _train(
+    settled: SettledRecipe,
+    layout: RunLayout,
+    control: RequestFeed,
+    reference: ModelReference,
+    data: PreparedData,
+    base: LoadedBase,
+    sampler: SamplePrompts,
+) -> Iterator[Event]:
+    source = yield from _plan_batches(settled, data, base)
+    settings = yield from _plan_steps(settled, source, has_validation=bool(len(data.validation)))
+    save_recipe(settled.recipe, layout.recipe)
+    train = settled.recipe.train
+    seed_everything(train.seed)
+    optimizer = build_optimizer(base.adapter, train)
+    progress = _restore(layout, base, optimizer)
+    yield PlanMade(
+        total_steps=settings.total_steps,
+        steps_per_epoch=source.steps_per_epoch,
+        first_step=progress.step,
+    )
+    keeper = Keeper(
+        layout,
+        base.adapter,
+        optimizer,
+        AdapterOrigin(_name_base(reference), reference.revision),
+        every_seconds=60 * train.checkpoint_every_minutes,
+        keep=train.keep_checkpoints,
+    )
+    loop = TrainingLoop(
+        CausalTask(base.parts),
+        base.adapter,
+        optimizer,
+        source,
+        control,
+        keeper,
+        settings,
+        progress,
+        sampler if train.sample_prompts else None,
+    )
+    yield from loop.run()
+
+
+def _plan_batches(
+    settled: SettledRecipe, data: PreparedData, base: LoadedBase
+) -> Generator[Event, None, PreparedSource]:
+    train = settled.recipe.train
+    choice = resolve_micro_batch_tokens(
+        train,
+        base.model,
+        int(data.train.lengths.max()),
+        recomputes=train.checkpointing == "all",
+    )
+    yield from settled.settle("train.micro_batch_tokens", choice.value, choice.why)
+    return PreparedSource(
+        data,
+        batch_sequences=train.batch_sequences,
+        micro_batch_tokens=int(choice.value),
+        seed=train.seed,
+        packs=base.is_packed,
+    )
+
+
+def _plan_steps(
+    settled: SettledRecipe, source: PreparedSource, *, has_validation: bool
+) -> Generator[Event, None, LoopSettings]:
+    train = settled.recipe.train
+    total_steps = resolve_total_steps(train, source.steps_per_epoch)
+    evaluate = resolve_evaluate_every(train, total_steps, has_validation)
+    sample = resolve_sample_every(train, total_steps)
+    yield from settled.settle("train.evaluate_every_steps", evaluate.value or None, evaluate.why)
+    yield from settled.settle("train.sample_every_steps", sample.value or None, sample.why)
+    return LoopSettings(
+        total_steps=total_steps,
+        learning_rate=train.learning_rate,
+        schedule=train.schedule,
+        warmup_fraction=train.warmup_fraction,
+        max_gradient_norm=train.max_gradient_norm,
+        evaluate_every_steps=int(evaluate.value),
+        sample_every_steps=int(sample.value),
+        early_stopping_patience=train.early_stopping_patience,
+    )
+
+
+def _restore(layout: RunLayout, base: LoadedBase, optimizer: torch.optim.Optimizer) -> Progress:
+    newest = find_newest_checkpoint(layout.checkpoints)
+    return Progress() if newest is None else restore_checkpoint(newest, base.adapter, optimizer)
+
+
+def _name_base(reference: ModelReference) -> str:
+    """Returns what the adapter's own config calls its base: a hub name, or the whole path."""
+    return reference.name if reference.revision else str(reference.folder)

@@ -1,0 +1,79 @@
+"""The part of the training job that reads and tokenises the data."""
+
+from __future__ import annotations
+
+from collections.abc import Generator, Iterator
+from pathlib import Path
+from typing import Any
+
+from studio.core.events.types import DataPrepared, Event, NoticeRaised, PhaseEntered
+from studio.core.recipe.schema_data import DataSettings
+from studio.engine.data.prepare import PreparedData, iter_prepare
+from studio.engine.data.problems import leaves_row_out
+from studio.engine.jobs.requests import RequestFeed
+from studio.engine.models.capabilities import get_context_tokens, read_stop_ids
+from studio.engine.models.reference import ModelReference
+
+
+def load_data(
+    settings: DataSettings,
+    reference: ModelReference,
+    tokenizer: Any,
+    config: Any,
+    base_folder: Path,
+    control: RequestFeed,
+) -> Generator[Event, None, PreparedData]:
+    """Returns the tokenised data of the recipe; asks for Stop between pieces of the work.
+
+    Yields:
+        PhaseEntered, DataPrepared, NoticeRaised for each kind of problem.
+
+    Raises:
+        StudioError: A file cannot be read, or a row must not be trained.
+        StopWished: The user pressed Stop.
+    """
+    yield PhaseEntered(phase="loading_data")
+    steps = iter_prepare(
+        settings,
+        tokenizer,
+        get_context_tokens(config),
+        base_folder=base_folder,
+        stop_ids=read_stop_ids(reference.folder, config),
+    )
+    data = yield from _wait_for(steps, control)
+    counts = {problem.code: problem.count for problem in data.problems}
+    yield DataPrepared(
+        train_rows=len(data.train),
+        validation_rows=len(data.validation),
+        train_tokens=data.train.token_count,
+        supervised_tokens=data.train.supervised_count,
+        max_tokens=data.max_tokens,
+        truncated_rows=counts.get("truncated_prompt", 0),
+        skipped_rows=sum(count for code, count in counts.items() if leaves_row_out(code)),
+    )
+    yield from _notice_problems(data)
+    return data
+
+
+def _wait_for(
+    steps: Generator[int, None, PreparedData], control: RequestFeed
+) -> Generator[Event, None, PreparedData]:
+    while True:
+        try:
+            rows = next(steps)
+        except StopIteration as end:
+            prepared: PreparedData = end.value
+            return prepared
+        control.check_stop()
+        yield PhaseEntered(phase="loading_data", detail=f"{rows:,} rows read")
+
+
+def _notice_problems(data: PreparedData) -> Iterator[Event]:
+    for problem in data.problems:
+        places = f" For example {problem.places[0]}." if problem.places else ""
+        yield NoticeRaised(
+            severity="warning" if leaves_row_out(problem.code) else "note",
+            code=problem.code,
+            message=problem.message + places,
+            remedy=problem.remedy,
+        )

@@ -1,0 +1,102 @@
+"""The part of the training job that loads the base and puts the adapter on it."""
+
+from __future__ import annotations
+
+from collections.abc import Generator
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from transformers import PreTrainedModel
+
+from studio.core.errors import ModelUnusable
+from studio.core.events.types import Event, ModelLoaded, NoticeRaised, PhaseEntered
+from studio.core.recipe.schema import AdapterSettings, Recipe
+from studio.engine.jobs.settled import SettledRecipe
+from studio.engine.lora.adapter import Adapter
+from studio.engine.lora.inject import inject
+from studio.engine.models.attention import PACKED, get_attention
+from studio.engine.models.body import CausalBody, split_model
+from studio.engine.models.load import load_model, resolve_dtype
+from studio.engine.models.packing_probe import is_packing_exact
+from studio.engine.models.reference import ModelReference, read_architecture
+from studio.engine.train.resolve import resolve_checkpointing
+
+
+@dataclass(frozen=True)
+class LoadedBase:
+    """A base with its adapter, ready to train; ``attention`` is the model's own function."""
+
+    model: PreTrainedModel
+    parts: CausalBody
+    adapter: Adapter
+    is_packed: bool
+    attention: str
+
+
+def load_base(
+    settled: SettledRecipe,
+    reference: ModelReference,
+    device: torch.device,
+    longest: int,
+    base_folder: Path,
+) -> Generator[Event, None, LoadedBase]:
+    """Returns the base on ``device`` with a fresh adapter; ``longest`` is the longest document.
+
+    Yields:
+        PhaseEntered, SettingResolved, NoticeRaised, ModelLoaded.
+
+    Raises:
+        StudioError: The model cannot be loaded, or the adapter does not fit it.
+    """
+    yield PhaseEntered(phase="loading_model")
+    recipe = settled.recipe
+    dtype, why = resolve_dtype(recipe.base.dtype, device)
+    yield from settled.settle("base.dtype", str(dtype).removeprefix("torch."), why)
+    model = load_model(reference.folder, dtype, device)
+    attention = get_attention(model)
+    yield from settled.settle("base.attention", "sdpa", "torch's own, on every device")
+    parts = split_model(model)
+    is_packed = recipe.data.pack and is_packing_exact(model)
+    if recipe.data.pack and not is_packed:
+        yield NoticeRaised(
+            code="packing_off",
+            message="This model cannot compute several examples in one row exactly (it was "
+            "tested), so examples of similar length are padded to equal length.",
+            remedy="Nothing to do: the result is the same, training is a little slower.",
+        )
+    adapter = inject(model, _with_absolute_folder(recipe, base_folder), seed=recipe.train.seed)
+    if is_packed:
+        model.set_attn_implementation(PACKED)
+    choice = resolve_checkpointing(recipe.train, model, longest)
+    yield from settled.settle("train.checkpointing", choice.value, choice.why)
+    if choice.value == "all":
+        _recompute_layers(model)
+    yield ModelLoaded(
+        architecture=read_architecture(reference.folder),
+        parameters=sum(parameter.numel() for parameter in model.parameters())
+        - adapter.trainable_parameters,
+        trainable_parameters=adapter.trainable_parameters,
+        adapted_modules=len(adapter.modules),
+        device=str(device),
+        dtype=str(dtype).removeprefix("torch."),
+    )
+    return LoadedBase(model, parts, adapter, is_packed, attention)
+
+
+def _with_absolute_folder(recipe: Recipe, base_folder: Path) -> AdapterSettings:
+    settings = recipe.adapter
+    if settings.resume_from is None:
+        return settings
+    folder = base_folder / Path(settings.resume_from).expanduser()
+    return settings.model_copy(update={"resume_from": str(folder)})
+
+
+def _recompute_layers(model: PreTrainedModel) -> None:
+    if not model.supports_gradient_checkpointing:
+        raise ModelUnusable(
+            f"{type(model).__name__} cannot recompute its layers to save memory.",
+            "Set train.checkpointing to none and lower data.max_tokens if memory is short.",
+            code="checkpointing_unsupported",
+        )
+    model.gradient_checkpointing_enable(gradient_checkpointing_kwargs={"use_reentrant": False})

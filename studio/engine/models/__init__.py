@@ -1,0 +1,1 @@
+"""Base models: where they lie, how they are loaded, and what they can do with packed rows."""

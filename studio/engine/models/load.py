@@ -1,0 +1,202 @@
+"""Loads base models and tokenizers from local folders: safetensors only, no foreign code."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import torch
+from transformers import AutoConfig, AutoTokenizer, PreTrainedModel, PreTrainedTokenizerFast
+from transformers.utils import logging as transformers_logging
+
+from studio.core.errors import ModelUnusable, RecipeInvalid
+from studio.engine.models.reference import check_model_folder
+
+_TORCH_DTYPES = {
+    "float32": torch.float32,
+    "bfloat16": torch.bfloat16,
+    "float16": torch.float16,
+}
+
+
+def resolve_device(wish: str | int) -> tuple[torch.device, str]:
+    """Returns the device to compute on and one sentence that says why.
+
+    Raises:
+        RecipeInvalid: The wished device does not exist on this machine.
+    """
+    has_cuda = torch.cuda.is_available()
+    if wish == "auto":
+        if has_cuda:
+            return torch.device("cuda:0"), f"found {torch.cuda.get_device_name(0)}"
+        return torch.device("cpu"), "no usable graphics card was found"
+    if wish == "cpu":
+        return torch.device("cpu"), "chosen in the recipe"
+    if isinstance(wish, int) or wish.isdigit():
+        if int(wish) != 1:
+            raise RecipeInvalid(
+                f"Training on {wish} cards at once is not available yet.",
+                "Set the device to auto, cpu, or one card such as cuda:0.",
+                code="not_available_yet",
+            )
+        return resolve_device("auto")
+    name, _, index = wish.partition(":")
+    count = torch.cuda.device_count() if has_cuda else 0
+    if name != "cuda" or not (index.isdigit() or not index) or int(index or 0) >= count:
+        raise RecipeInvalid(
+            f"There is no device {wish} on this machine ({count} usable graphics cards found).",
+            "Set the device to auto or cpu.",
+        )
+    return torch.device(f"cuda:{index or 0}"), "chosen in the recipe"
+
+
+def resolve_dtype(wish: str, device: torch.device) -> tuple[torch.dtype, str]:
+    """Returns the number format to hold the base in and one sentence that says why.
+
+    Raises:
+        RecipeInvalid: There is no such format.
+    """
+    if wish in _TORCH_DTYPES:
+        return _TORCH_DTYPES[wish], "chosen in the recipe"
+    if wish != "auto":
+        raise RecipeInvalid(
+            f"There is no number format {wish}.", f"Choose auto or {', '.join(_TORCH_DTYPES)}."
+        )
+    if device.type == "cuda" and torch.cuda.is_bf16_supported(including_emulation=False):
+        return torch.bfloat16, "the card computes bfloat16 natively"
+    if device.type == "cuda":
+        return torch.float32, "the card does not compute bfloat16 natively"
+    return torch.float32, "on the processor float32 is exact and not slower"
+
+
+def load_model(folder: Path, dtype: torch.dtype, device: torch.device) -> PreTrainedModel:
+    """Returns the causal language model in ``folder``, frozen, in evaluation mode, on ``device``.
+
+    Raises:
+        ModelUnusable: The folder is no model, needs foreign code, is damaged or incomplete.
+    """
+    check_model_folder(folder)
+    config = load_config(folder)
+    # The import of the model classes takes a second; the checks above come first.
+    from transformers import AutoModelForCausalLM
+
+    with _quiet():
+        try:
+            model, report = AutoModelForCausalLM.from_pretrained(
+                folder,
+                config=config,
+                dtype=dtype,
+                local_files_only=True,
+                use_safetensors=True,
+                trust_remote_code=False,
+                output_loading_info=True,
+            )
+        except (torch.OutOfMemoryError, MemoryError):
+            raise
+        except Exception as error:
+            raise _describe_failure(folder, error) from error
+    missing = sorted(str(name) for name in report["missing_keys"])
+    if missing:
+        raise ModelUnusable(
+            f"The weights in {folder} are incomplete: {len(missing)} tensors that the model needs "
+            f"are missing, the first is {missing[0]}.",
+            "Complete the download, or choose a folder with a language model.",
+        )
+    loaded: PreTrainedModel = model
+    loaded.requires_grad_(False)
+    loaded.eval()
+    return loaded.to(device)
+
+
+def load_tokenizer(folder: Path) -> PreTrainedTokenizerFast:
+    """Returns the tokenizer in ``folder``, exactly as its tokenizer.json says.
+
+    The tokenizer classes of single model families replace parts of tokenizer.json by their own
+    (other tokens for the same text), so the plain class is taken wherever that file exists.
+
+    Raises:
+        ModelUnusable: There is no tokenizer, or it cannot be read.
+    """
+    has_file = (folder / "tokenizer.json").is_file()
+    kind: Any = PreTrainedTokenizerFast if has_file else AutoTokenizer
+    with _quiet():
+        try:
+            tokenizer = kind.from_pretrained(folder, local_files_only=True, trust_remote_code=False)
+        except Exception as error:
+            raise ModelUnusable(
+                f"The tokenizer in {folder} cannot be read: {_first_line(error)}",
+                "The folder needs the tokenizer files of the model (tokenizer.json).",
+            ) from error
+    if not isinstance(tokenizer, PreTrainedTokenizerFast):
+        raise ModelUnusable(
+            f"The tokenizer in {folder} has no tokenizer.json and cannot be converted.",
+            "Get a version of this model that contains tokenizer.json.",
+        )
+    return tokenizer
+
+
+def load_config(folder: Path) -> Any:
+    """Returns the config of the model in ``folder``, as transformers understands it.
+
+    Raises:
+        ModelUnusable: It is damaged, of an unknown type, or needs foreign code.
+    """
+    try:
+        text = (folder / "config.json").read_text(encoding="utf-8")
+        declared = json.loads(text)
+    except (OSError, ValueError) as error:
+        raise ModelUnusable(
+            f"{folder / 'config.json'} is damaged: {error}.", "Copy or download the model again."
+        ) from error
+    with _quiet():
+        try:
+            return AutoConfig.from_pretrained(
+                folder, local_files_only=True, trust_remote_code=False
+            )
+        except Exception as error:
+            kind = declared.get("model_type", "unknown") if isinstance(declared, dict) else "?"
+            if isinstance(declared, dict) and "auto_map" in declared:
+                raise ModelUnusable(
+                    f"The model in {folder} (type {kind}) needs program code of its own, which is "
+                    "never run.",
+                    "Choose a model whose type transformers supports by itself.",
+                ) from error
+            raise ModelUnusable(
+                f"The model type {kind} in {folder} is not known: {_first_line(error)}",
+                "Choose another model, or update transformers.",
+            ) from error
+
+
+def _describe_failure(folder: Path, error: Exception) -> ModelUnusable:
+    reason = _first_line(error)
+    if "Unrecognized configuration class" in str(error):
+        return ModelUnusable(
+            f"The model in {folder} is not a language model that writes text.",
+            "Choose a causal language model (for example of the Llama, Qwen or GPT families).",
+        )
+    return ModelUnusable(
+        f"The weights in {folder} cannot be loaded: {reason}",
+        "The files may be damaged or incomplete: copy or download the model again.",
+    )
+
+
+def _first_line(error: Exception) -> str:
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    return lines[0][:300] if lines else type(error).__name__
+
+
+@contextlib.contextmanager
+def _quiet() -> Iterator[None]:
+    """Keeps transformers from drawing progress bars and writing advice meant for programmers."""
+    verbosity = transformers_logging.get_verbosity()
+    os.environ.setdefault("TOKENIZERS_PARALLELISM", "true")
+    transformers_logging.set_verbosity_error()
+    transformers_logging.disable_progress_bar()
+    try:
+        yield
+    finally:
+        transformers_logging.set_verbosity(verbosity)

@@ -1,0 +1,70 @@
+"""Causal language models: the loss of writing the supervised tokens of some documents."""
+
+from __future__ import annotations
+
+from contextlib import AbstractContextManager, nullcontext
+
+import torch
+import torch.nn.functional as F  # noqa: N812 - the name torch's own documentation uses
+from torch import Tensor
+from transformers import PreTrainedModel
+
+from studio.engine.data.collate import IGNORED, MicroBatch
+from studio.engine.models.attention import packed_documents
+from studio.engine.models.body import CausalBody
+from studio.engine.train.loss import sum_cross_entropy
+
+
+class CausalTask:
+    """Computes the losses of one model, of packed and of padded micro-batches.
+
+    For packed ones the model must use the attention function ``studio_packed``.
+    """
+
+    def __init__(self, parts: CausalBody) -> None:
+        self._parts = parts
+
+    @property
+    def model(self) -> PreTrainedModel:
+        """The model whose loss is computed."""
+        return self._parts.model
+
+    def add_gradients(self, batch: MicroBatch, divisor: int) -> Tensor:
+        """Adds the gradients of ``loss sum / divisor``; returns the detached sum in nats, ``()``.
+
+        ``divisor`` is the number of supervised tokens of the whole optimizer step.
+        """
+        with self._documents(batch):  # recomputation needs them in the backward pass too
+            loss = self._sum_loss(batch)
+            (loss / divisor).backward()  # type: ignore[no-untyped-call]  # torch's own method
+        return loss.detach()
+
+    @torch.no_grad()
+    def measure(self, batch: MicroBatch) -> Tensor:
+        """Returns the sum of the loss over the supervised tokens, in nats, ``()``."""
+        with self._documents(batch):
+            return self._sum_loss(batch)
+
+    def _documents(self, batch: MicroBatch) -> AbstractContextManager[None]:
+        if batch.bounds is None:
+            return nullcontext()
+        return packed_documents(self.model, [end - start for start, end in batch.bounds])
+
+    def _sum_loss(self, batch: MicroBatch) -> Tensor:
+        device = self.model.device
+        inputs = {"input_ids": batch.ids.to(device, non_blocking=True)}
+        if batch.attention_mask is None:
+            inputs["position_ids"] = batch.position_ids.to(device, non_blocking=True)
+        else:
+            # Right padding: a model counts positions from the left by itself, and no real token
+            # sees the filler.
+            inputs["attention_mask"] = batch.attention_mask.to(device, non_blocking=True)
+        targets = batch.targets.to(device, non_blocking=True)
+        rows = targets != IGNORED
+        if self._parts.is_split:
+            hidden = self._parts.compute_hidden(**inputs)
+            return sum_cross_entropy(
+                hidden[rows], targets[rows], self._parts.head, self._parts.rule
+            )
+        logits = self.model(**inputs, use_cache=False).logits
+        return F.cross_entropy(logits[rows].float(), targets[rows], reduction="sum")

@@ -1,0 +1,222 @@
+"""Checkpoints: all that an exact resume needs, in safetensors and JSON, entire or not there."""
+
+from __future__ import annotations
+
+import json
+import re
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save
+from torch import Tensor
+
+from studio.core.errors import FileUnusable
+from studio.core.files import (
+    get_file_error,
+    get_temporary_path,
+    replace_folder,
+    sweep_leftovers,
+    write_atomically,
+    write_json_atomically,
+)
+from studio.engine.lora.adapter import Adapter
+from studio.engine.lora.state import set_adapter_tensors, write_adapter_files
+from studio.engine.lora.stored import WEIGHTS_NAME
+from studio.engine.train.progress import Progress
+from studio.engine.train.random_state import RandomState, restore_random_state
+
+FORMAT_VERSION = 1
+_TENSORS_NAME = "training_state.safetensors"
+_STATE_NAME = "training_state.json"
+_FOLDER = re.compile(r"^step-(\d{7,})$")
+
+
+@dataclass(frozen=True)
+class AdapterOrigin:
+    """What the adapter's own config says about the base it belongs to."""
+
+    base_model: str
+    revision: str | None = None
+
+
+def save_checkpoint(
+    folder: Path,
+    adapter: Adapter,
+    origin: AdapterOrigin,
+    optimizer: torch.optim.Optimizer,
+    progress: Progress,
+    random_state: RandomState,
+) -> int:
+    """Writes ``folder``, entirely or not at all, and returns its size in bytes.
+
+    The adapter lies in it in PEFT's format, so that every checkpoint is an adapter by itself.
+
+    Raises:
+        DiskFull: No space is left; what was there before is untouched.
+        FileUnusable: The place cannot be written to.
+    """
+    tensors = {f"random.{name}": value for name, value in random_state.tensors.items()}
+    for index, values in optimizer.state_dict()["state"].items():
+        for name, value in values.items():
+            tensor = value if isinstance(value, Tensor) else torch.tensor(value)
+            tensors[f"optimizer.{index}.{name}"] = tensor.detach().cpu().contiguous()
+    state = {
+        "format": FORMAT_VERSION,
+        "progress": asdict(progress),
+        "random_python": random_state.python,
+    }
+    with replace_folder(folder) as new:
+        write_adapter_files(adapter, new, base_model=origin.base_model, revision=origin.revision)
+        write_atomically(new / _TENSORS_NAME, save(tensors))
+        write_json_atomically(new / _STATE_NAME, state)
+    return sum(path.stat().st_size for path in folder.iterdir())
+
+
+def restore_checkpoint(
+    folder: Path, adapter: Adapter, optimizer: torch.optim.Optimizer
+) -> Progress:
+    """Puts a checkpoint into adapter, optimizer and random generators; returns its progress.
+
+    Raises:
+        FileUnusable: The checkpoint cannot be read or has another format.
+        AdapterUnusable: It belongs to another recipe.
+    """
+    state = _read_state(folder)
+    try:
+        weights = load_file(folder / WEIGHTS_NAME)
+        tensors = load_file(folder / _TENSORS_NAME)
+    except OSError as error:
+        raise get_file_error(folder, error, "read") from error
+    except SafetensorError as error:
+        raise _get_damage(folder, str(error)) from error
+    set_adapter_tensors(adapter, weights)
+    _restore_optimizer(optimizer, tensors)
+    random_tensors = {
+        name.removeprefix("random."): value
+        for name, value in tensors.items()
+        if name.startswith("random.")
+    }
+    restore_random_state(RandomState(state["random_python"], random_tensors))
+    return Progress(**state["progress"])
+
+
+def read_progress(folder: Path) -> Progress:
+    """Returns how far the run was at a checkpoint.
+
+    Raises:
+        FileUnusable: The checkpoint cannot be read or has another format.
+    """
+    return Progress(**_read_state(folder)["progress"])
+
+
+def find_checkpoints(folder: Path) -> list[Path]:
+    """Returns the complete checkpoints in ``folder``, oldest first."""
+    if not folder.is_dir():
+        return []
+    found = [path for path in folder.iterdir() if _get_step(path) is not None]
+    return sorted((path for path in found if _is_complete(path)), key=_get_sort_key)
+
+
+def find_newest_checkpoint(folder: Path) -> Path | None:
+    """Returns the complete checkpoint with the most steps, or None."""
+    found = find_checkpoints(folder)
+    return found[-1] if found else None
+
+
+def sweep_checkpoints(folder: Path) -> None:
+    """Deletes what an interrupted save left behind; only for the process that owns the run.
+
+    Raises:
+        FileUnusable: The folder cannot be read or changed.
+    """
+    if folder.is_dir():
+        sweep_leftovers(folder)
+
+
+def remove_old_checkpoints(
+    folder: Path, keep: int, best_step: int | None
+) -> list[tuple[int, Path]]:
+    """Deletes all but the newest ``keep`` checkpoints and the best; returns step and folder.
+
+    Raises:
+        FileUnusable: A folder cannot be deleted.
+    """
+    removed = []
+    for path in find_checkpoints(folder)[:-keep]:
+        step = _get_step(path)
+        if step is None or step == best_step:
+            continue
+        with _words_for(path, "deleted"):
+            # Renamed first: if the machine stops meanwhile, the sweep finishes the work.
+            shutil.rmtree(path.rename(get_temporary_path(path)))
+        removed.append((step, path))
+    return removed
+
+
+def copy_adapter(checkpoint: Path, target: Path) -> None:
+    """Replaces ``target`` by the adapter inside ``checkpoint``, entirely or not at all.
+
+    Raises:
+        DiskFull: No space is left; the old folder is untouched.
+        FileUnusable: The place cannot be written to.
+    """
+    names = sorted(path.name for path in checkpoint.glob("adapter_*"))
+    with replace_folder(target) as new:
+        for name in names:
+            shutil.copyfile(checkpoint / name, new / name)
+
+
+def _restore_optimizer(optimizer: torch.optim.Optimizer, tensors: dict[str, Tensor]) -> None:
+    states: dict[int, dict[str, Any]] = {}
+    for name, value in tensors.items():
+        kind, index, *rest = name.split(".")
+        if kind == "optimizer":
+            states.setdefault(int(index), {})[".".join(rest)] = value
+    groups = optimizer.state_dict()["param_groups"]
+    optimizer.load_state_dict({"state": states, "param_groups": groups})
+
+
+def _read_state(folder: Path) -> dict[str, Any]:
+    try:
+        state: dict[str, Any] = json.loads((folder / _STATE_NAME).read_text(encoding="utf-8"))
+    except OSError as error:
+        raise get_file_error(folder / _STATE_NAME, error, "read") from error
+    except ValueError as error:
+        raise _get_damage(folder, str(error)) from error
+    if state.get("format") != FORMAT_VERSION:
+        raise _get_damage(folder, f"its format is {state.get('format')!r}")
+    return state
+
+
+def _get_damage(folder: Path, reason: str) -> FileUnusable:
+    return FileUnusable(
+        f"The checkpoint {folder.name} cannot be used: {reason}.",
+        f"Delete the folder {folder} to go on from the checkpoint before it.",
+    )
+
+
+def _get_step(path: Path) -> int | None:
+    match = _FOLDER.match(path.name)
+    return int(match[1]) if match else None
+
+
+def _get_sort_key(path: Path) -> int:
+    return _get_step(path) or 0
+
+
+def _is_complete(path: Path) -> bool:
+    return all((path / name).is_file() for name in (WEIGHTS_NAME, _TENSORS_NAME, _STATE_NAME))
+
+
+@contextmanager
+def _words_for(path: Path, wish: str) -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        raise get_file_error(path, error, wish) from error

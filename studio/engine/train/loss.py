@@ -1,0 +1,144 @@
+"""Cross-entropy from hidden states, tile by tile: the logits of a whole batch never exist."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+import torch.nn.functional as F  # noqa: N812 - the name torch's own documentation uses
+from torch import Tensor, nn
+from torch.utils.checkpoint import checkpoint
+
+_TILE_BYTES = {"cpu": 64 << 20, "cuda": 256 << 20}
+
+
+@dataclass(frozen=True)
+class LogitRule:
+    """What a model does to the output of its head: multiply, then squeeze into (-cap, cap)."""
+
+    scale: float = 1.0
+    softcap: float | None = None
+
+    def apply(self, logits: Tensor) -> Tensor:
+        """Returns the finished logits, same shape."""
+        if self.scale != 1.0:
+            logits = logits * self.scale
+        if self.softcap is not None:
+            logits = torch.tanh(logits / self.softcap) * self.softcap
+        return logits
+
+
+def sum_cross_entropy(
+    hidden: Tensor, targets: Tensor, head: nn.Module, rule: LogitRule, tile_rows: int | None = None
+) -> Tensor:
+    """Returns the sum of the cross-entropy over all rows, in nats, float32, differentiable.
+
+    ``hidden`` is ``(rows, width)``, only rows with a target; ``targets`` is ``(rows,)``. A plain
+    frozen head costs no gradient of its weight and no second pass; any other head (trained,
+    adapted) is applied tile by tile and recomputed in the backward pass.
+    """
+    if targets.numel() == 0:
+        return hidden.sum() * 0.0
+    if type(head) is nn.Linear and not any(p.requires_grad for p in head.parameters()):
+        rows = tile_rows or get_tile_rows(head.weight.shape[0], hidden.device)
+        result: Tensor = _FrozenHeadLoss.apply(  # type: ignore[no-untyped-call]  # torch's own
+            hidden, targets, head.weight, head.bias, rule, rows
+        )
+        return result
+    rows = tile_rows or get_tile_rows(_get_vocabulary(head), hidden.device)
+    return _sum_over_tiles(hidden, targets, lambda tile: rule.apply(head(tile).float()), rows)
+
+
+def get_tile_rows(vocabulary: int, device: torch.device) -> int:
+    """Returns how many rows of float32 logits are computed at once."""
+    size = _TILE_BYTES.get(device.type, _TILE_BYTES["cpu"])
+    least = 1024 if device.type == "cuda" else 64
+    return max(least, size // (4 * vocabulary))
+
+
+def _get_vocabulary(head: nn.Module) -> int:
+    return int(getattr(head, "out_features", 0)) or max(len(p) for p in head.parameters())
+
+
+def _iter_tiles(rows: int, tile_rows: int) -> Iterator[slice]:
+    for start in range(0, rows, tile_rows):
+        yield slice(start, min(start + tile_rows, rows))
+
+
+def _sum_over_tiles(
+    hidden: Tensor, targets: Tensor, to_logits: Callable[[Tensor], Tensor], tile_rows: int
+) -> Tensor:
+    def sum_tile(tile: Tensor, wanted: Tensor) -> Tensor:
+        return F.cross_entropy(to_logits(tile), wanted, reduction="sum")
+
+    parts = [
+        checkpoint(sum_tile, hidden[at], targets[at], use_reentrant=False)
+        for at in _iter_tiles(len(targets), tile_rows)
+    ]
+    return torch.stack(parts).sum()
+
+
+class _FrozenHeadLoss(torch.autograd.Function):
+    """Sum of cross-entropy under a frozen linear head; the gradient is made in the forward pass."""
+
+    @staticmethod
+    def forward(
+        ctx: Any,
+        hidden: Tensor,
+        targets: Tensor,
+        weight: Tensor,
+        bias: Tensor | None,
+        rule: LogitRule,
+        tile_rows: int,
+    ) -> Tensor:
+        """Returns the sum; keeps one gradient of the size of ``hidden``."""
+        needs_gradient = ctx.needs_input_grad[0]
+        gradient = torch.empty_like(hidden) if needs_gradient else None
+        total = torch.zeros((), dtype=torch.float64 if hidden.dtype == torch.float64 else None)
+        total = total.to(hidden.device)
+        with torch.autocast(hidden.device.type, enabled=False):
+            for at in _iter_tiles(len(targets), tile_rows):
+                part, slope = _compute_tile(
+                    hidden[at].to(weight.dtype), targets[at], weight, bias, rule, needs_gradient
+                )
+                total += part
+                if gradient is not None and slope is not None:
+                    gradient[at] = (slope.to(weight.dtype) @ weight).to(hidden.dtype)
+        if gradient is not None:
+            ctx.save_for_backward(gradient)
+        return total
+
+    @staticmethod
+    def backward(ctx: Any, *outputs: Tensor) -> tuple[Tensor | None, ...]:
+        """Returns the kept gradient times the gradient of the sum."""
+        (gradient,) = ctx.saved_tensors
+        return gradient * outputs[0].to(gradient.dtype), None, None, None, None, None
+
+
+def _compute_tile(
+    hidden: Tensor,
+    targets: Tensor,
+    weight: Tensor,
+    bias: Tensor | None,
+    rule: LogitRule,
+    needs_gradient: bool,
+) -> tuple[Tensor, Tensor | None]:
+    """Returns the sum over one tile and its slope with respect to the head's raw output."""
+    logits = F.linear(hidden, weight, bias)
+    if logits.dtype in (torch.bfloat16, torch.float16):
+        logits = logits.float()
+    logits = rule.apply(logits)
+    index = targets.unsqueeze(1)
+    normaliser = torch.logsumexp(logits, dim=1, keepdim=True)
+    part = (normaliser - logits.gather(1, index)).sum()
+    if not needs_gradient:
+        return part, None
+    slope = torch.exp(logits - normaliser)
+    slope.scatter_add_(1, index, slope.new_full(index.shape, -1.0))
+    if rule.softcap is not None:
+        slope *= 1 - (logits / rule.softcap).square()
+    if rule.scale != 1.0:
+        slope *= rule.scale
+    return part, slope

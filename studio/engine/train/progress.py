@@ -1,0 +1,37 @@
+"""How far a run has come: everything about it that is neither a weight nor a random generator."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+
+@dataclass(frozen=True)
+class Progress:
+    """The state of a run after ``step`` optimizer steps.
+
+    ``best_loss`` is the lowest validation loss, measured after ``best_step`` steps;
+    ``stale_evaluations`` counts the validations since then, and ``evaluated_step`` is when the
+    last of them was.
+    """
+
+    step: int = 0
+    best_loss: float | None = None
+    best_step: int | None = None
+    stale_evaluations: int = 0
+    evaluated_step: int = 0
+
+    def after_step(self) -> Progress:
+        """Returns the progress one step further."""
+        return replace(self, step=self.step + 1)
+
+    def after_evaluation(self, loss: float) -> Progress:
+        """Returns the progress with a validation loss taken into account."""
+        if self.best_loss is None or loss < self.best_loss:
+            return replace(
+                self,
+                best_loss=loss,
+                best_step=self.step,
+                stale_evaluations=0,
+                evaluated_step=self.step,
+            )
+        return replace(self, stale_evaluations=self.stale_evaluations + 1, evaluated_step=self.step)

@@ -1,0 +1,87 @@
+"""Turns every ``auto`` of the training part into a number, with the reason in words."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+from transformers import PreTrainedModel
+
+from studio.core.recipe.schema_train import TrainSettings
+from studio.engine.models.capabilities import estimate_activation_bytes
+from studio.engine.train.meter import get_free_bytes
+
+_MOST_TOKENS = {"cpu": 4096, "cuda": 16384}
+_SHARE_OF_FREE_MEMORY = 0.5
+_EVALUATIONS_PER_RUN = 10
+_SAMPLES_PER_RUN = 5
+
+
+@dataclass(frozen=True)
+class Resolved:
+    """A definite value and why it was taken."""
+
+    value: str | int
+    why: str
+
+
+def resolve_checkpointing(
+    settings: TrainSettings, model: PreTrainedModel, longest: int
+) -> Resolved:
+    """Returns ``none`` or ``all``: whether activations are recomputed in the backward pass."""
+    if settings.checkpointing != "auto":
+        return Resolved(settings.checkpointing, "chosen in the recipe")
+    needed = estimate_activation_bytes(model) * longest
+    free = int(get_free_bytes(model.device) * _SHARE_OF_FREE_MEMORY)
+    if needed <= free:
+        return Resolved(
+            "none", f"the longest example needs about {needed / 1e9:.2f} GB, there is room for it"
+        )
+    return Resolved(
+        "all",
+        f"the longest example would need about {needed / 1e9:.1f} GB of {free / 1e9:.1f} GB",
+    )
+
+
+def resolve_micro_batch_tokens(
+    settings: TrainSettings, model: PreTrainedModel, longest: int, *, recomputes: bool
+) -> Resolved:
+    """Returns how many packed tokens are computed at once; at least the longest example."""
+    if settings.micro_batch_tokens != "auto":
+        return Resolved(settings.micro_batch_tokens, "chosen in the recipe")
+    per_token = estimate_activation_bytes(model)
+    if recomputes:
+        per_token = max(1, per_token // 8)  # one input per layer and one layer at a time
+    room = int(get_free_bytes(model.device) * _SHARE_OF_FREE_MEMORY) // max(1, per_token)
+    most = _MOST_TOKENS.get(model.device.type, _MOST_TOKENS["cpu"])
+    tokens = max(longest, min(most, room))
+    return Resolved(tokens, f"about {per_token * tokens / 1e9:.2f} GB of working memory")
+
+
+def resolve_total_steps(settings: TrainSettings, steps_per_epoch: int) -> int:
+    """Returns the number of optimizer steps of the whole run, at least 1."""
+    if settings.steps is not None:
+        return settings.steps
+    return max(1, math.ceil(settings.epochs * steps_per_epoch - 1e-9))
+
+
+def resolve_evaluate_every(
+    settings: TrainSettings, total_steps: int, has_validation: bool
+) -> Resolved:
+    """Returns the steps between two validations; 0 without validation rows."""
+    if not has_validation:
+        return Resolved(0, "there are no validation rows")
+    if settings.evaluate_every_steps != "auto":
+        return Resolved(settings.evaluate_every_steps, "chosen in the recipe")
+    every = max(1, round(total_steps / _EVALUATIONS_PER_RUN))
+    return Resolved(every, f"about {_EVALUATIONS_PER_RUN} times in {total_steps} steps")
+
+
+def resolve_sample_every(settings: TrainSettings, total_steps: int) -> Resolved:
+    """Returns the steps between two answers to the sample prompts; 0 without prompts."""
+    if not settings.sample_prompts:
+        return Resolved(0, "there are no sample prompts")
+    if settings.sample_every_steps != "auto":
+        return Resolved(settings.sample_every_steps, "chosen in the recipe")
+    every = max(1, round(total_steps / _SAMPLES_PER_RUN))
+    return Resolved(every, f"about {_SAMPLES_PER_RUN} times in {total_steps} steps")
