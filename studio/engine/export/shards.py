@@ -87,7 +87,7 @@ def read_tensor(source: StoredTensor) -> torch.Tensor:
     try:
         with source.path.open("rb") as stream:
             stream.seek(source.begin)
-            block = bytearray(_read(stream, source.byte_count, source))
+            block = _read(stream, source.byte_count, source)
     except OSError as error:
         raise get_file_error(source.path, error, "read") from error
     return torch.frombuffer(block, dtype=_DTYPES[source.dtype]).reshape(source.shape)
@@ -139,10 +139,12 @@ def _write_tensor(stream: BinaryIO, output: BinaryIO, tensor: PlannedTensor) -> 
         yield output.write(_add(block, dtype, update, slice(row, last), source.name))
 
 
-def _add(block: bytes, dtype: torch.dtype, update: Update, rows: slice, name: str) -> bytes:
+def _add(
+    block: bytearray, dtype: torch.dtype, update: Update, rows: slice, name: str
+) -> memoryview:
     """Returns the rows plus their part of the update: added in fp32, rounded once."""
     exact = torch.float64 if dtype == torch.float64 else torch.float32
-    weight = torch.frombuffer(bytearray(block), dtype=dtype).to(exact)
+    weight = torch.frombuffer(block, dtype=dtype).to(exact)
     weight = weight.reshape(-1, update.right.shape[1])
     weight.addmm_(update.left[rows].to(exact), update.right.to(exact), alpha=update.scaling)
     merged = weight.to(dtype)
@@ -151,12 +153,12 @@ def _add(block: bytes, dtype: torch.dtype, update: Update, rows: slice, name: st
             f"{name} plus the adapter is too large for the number format of the base ({dtype}).",
             "Choose an earlier checkpoint of the adapter, or a base model stored in bfloat16.",
         )
-    return merged.view(torch.uint8).numpy().tobytes()
+    return merged.view(torch.uint8).numpy().data
 
 
-def _read(stream: BinaryIO, count: int, source: StoredTensor) -> bytes:
-    block = stream.read(count)
-    if len(block) != count:
+def _read(stream: BinaryIO, count: int, source: StoredTensor) -> bytearray:
+    block = bytearray(count)
+    if stream.readinto(block) != count:  # type: ignore[attr-defined]  # typeshed's BinaryIO lacks it
         raise ModelUnusable(f"{source.path} ended in the middle of {source.name}.", _REMEDY)
     return block
 

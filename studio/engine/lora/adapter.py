@@ -117,4 +117,6 @@ def build_adapted(
         NotAvailableYet: The weights are stored in a way that this version cannot adapt.
         ModelUnusable: The layer computes something else than its type promises.
     """
-    return _KINDS[kind](base, rank=rank, alpha=alpha, dropout=dropout, variant=variant, dtype=dtype)
+    build = _KINDS[kind]
+    adapted = build(base, rank=rank, alpha=alpha, dropout=dropout, variant=variant, dtype=dtype)
+    return adapted.train(base.training)

@@ -200,6 +200,9 @@ def _get_pattern(content: dict[str, Any], key: str, read: Any, path: Path) -> Ma
     if not isinstance(pattern, dict):
         raise AdapterUnusable(f"{path}: {key} is no table.", _REMEDY)
     for name in pattern:
+        # A pattern from a stranger must not be able to search for ever.
+        if re.search(r"\)\s*[*+{]", name) or len(re.findall(r"[*+{]", name)) > 4:
+            raise AdapterUnusable(f"{path}: {key} has too intricate a pattern: {name!r}.", _REMEDY)
         try:
             re.compile(rf"(.*\.)?({name})$")
         except re.error as error:

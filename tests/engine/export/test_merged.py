@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import struct
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -251,3 +253,44 @@ def test_an_exported_adapter_is_complete_and_loads(tmp_path: Path) -> None:
     load_adapter(other, tmp_path / "out")
     ids = build_batch()
     assert torch.equal(other(input_ids=ids).logits, model(input_ids=ids).logits)
+
+
+@pytest.mark.slow
+def test_memory_does_not_grow_with_the_size_of_a_tensor(tmp_path: Path) -> None:
+    """The table is 512 MB in the file and would be twice that with its update."""
+    _prepare(tmp_path, "llama")
+    config = json.loads((tmp_path / "base" / "config.json").read_text())
+    config |= {"vocab_size": 2**22, "tie_word_embeddings": True}
+    large = tmp_path / "large"
+    large.mkdir()
+    (large / "config.json").write_text(json.dumps(config))
+    size = 2**22 * 32 * 4
+    entry = {"dtype": "F32", "shape": [2**22, 32], "data_offsets": [0, size]}
+    text = json.dumps({"model.embed_tokens.weight": entry}).encode()
+    with (large / "model.safetensors").open("wb") as stream:
+        stream.write(struct.pack("<Q", len(text)) + text)
+        stream.truncate(8 + len(text) + size)
+    program = f"""
+import json, resource, torch
+from pathlib import Path
+from safetensors.torch import save_file
+from studio.engine.export.merged import export_merged
+folder = Path({str(tmp_path)!r})
+list(export_merged(folder / "base", folder / "adapter", folder / "warm"))
+adapter = folder / "table"
+adapter.mkdir()
+config = {{"peft_type": "LORA", "r": 1, "lora_alpha": 1}}
+(adapter / "adapter_config.json").write_text(json.dumps(config))
+key = "base_model.model.model.embed_tokens.lora_embedding_"
+save_file({{key + "A": torch.ones(1, 2**22), key + "B": torch.ones(32, 1)}},
+          adapter / "adapter_model.safetensors")
+before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+list(export_merged(folder / "large", adapter, folder / "merged"))
+print((resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) * 1024)
+"""
+    done = subprocess.run(
+        [sys.executable, "-c", program], check=True, capture_output=True, text=True
+    )
+    # a few blocks of 32 MiB, and the adapter's own 16 MiB
+    assert int(done.stdout) < 200 * 2**20
+    assert (tmp_path / "merged" / "model.safetensors").stat().st_size > 2 * size

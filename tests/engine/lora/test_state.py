@@ -14,7 +14,7 @@ from safetensors.torch import load_file, save_file
 
 from studio.core.errors import AdapterUnusable, FileUnusable, StudioError
 from studio.core.recipe.schema import AdapterOverride, AdapterSettings
-from studio.engine.lora.adapter import Adapter
+from studio.engine.lora.adapter import Adapter, build_adapted
 from studio.engine.lora.inject import inject
 from studio.engine.lora.state import (
     get_adapter_tensors,
@@ -108,6 +108,20 @@ def test_the_settings_name_the_modules_as_shortly_as_possible(
     assert content["revision"] == "abc"
 
 
+def test_a_name_that_ends_like_another_is_written_so_that_it_means_one_module(
+    tmp_path: Path,
+) -> None:
+    """Only a pattern of whole names can tell ``proj`` from ``inner.proj``."""
+    inner = torch.nn.ModuleDict({"proj": torch.nn.Linear(4, 4)})
+    model = torch.nn.ModuleDict({"proj": torch.nn.Linear(4, 4), "inner": inner})
+    module = build_adapted(model["proj"], "linear", rank=2, alpha=4.0)
+    adapter = Adapter(model, {"proj": module}, variant="plain", init="kaiming")
+    save_adapter(adapter, tmp_path / "a", base_model="x")
+    content = json.loads((tmp_path / "a" / "adapter_config.json").read_text())
+    assert content["target_modules"] == "proj"
+    assert list(load_adapter(model, tmp_path / "a").modules) == ["proj"]
+
+
 @pytest.mark.parametrize(
     ("changes", "words"),
     [
@@ -127,6 +141,8 @@ def test_the_settings_name_the_modules_as_shortly_as_possible(
         ({"lora_alpha": "high"}, "lora_alpha"),
         ({"lora_alpha": float("nan")}, "lora_alpha"),
         ({"alpha_pattern": {"(": 1}}, "broken pattern"),
+        ({"alpha_pattern": {r"([\w.]+)+!": 1}}, "too intricate a pattern"),
+        ({"alpha_pattern": {".*" * 30 + "!": 1}}, "too intricate a pattern"),
         ({"rank_pattern": [1]}, "no table"),
     ],
 )
