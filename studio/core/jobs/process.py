@@ -10,7 +10,7 @@ from contextlib import suppress
 
 import psutil
 
-from studio.core.errors import JobDied
+from studio.core.errors import FileUnusable, JobDied
 from studio.core.files import get_file_error, write_atomically
 from studio.core.jobs.command import build_command, build_environment
 from studio.core.jobs.orders import AnyOrder, order_type
@@ -122,8 +122,12 @@ def start_job(
         if mark is None:
             # It has ended already: what it printed is in the log, its code comes from poll().
             mark = ProcessMark(process_id=child.pid, create_time=0.0, host="")
-        # On its behalf, so that nobody else starts the run while this one is still loading.
-        write_mark(layout.owner, mark.model_copy(update={"control_offset": control_offset}))
+        try:
+            # On its behalf, so that nobody else starts the run while this one is still loading.
+            write_mark(layout.owner, mark.model_copy(update={"control_offset": control_offset}))
+        except FileUnusable:
+            JobProcess(mark, child).kill()
+            raise
     return JobProcess(mark, child)
 
 

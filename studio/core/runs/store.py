@@ -22,11 +22,12 @@ from studio.core.recipe.save import save_recipe
 from studio.core.recipe.schema import Recipe
 from studio.core.runs.journal import RunJournal, load_record
 from studio.core.runs.layout import RunLayout
-from studio.core.runs.liveness import claim, find_owner, get_conflict, release, status_of
+from studio.core.runs.liveness import claim, find_owner, get_conflict, is_alive, release, status_of
 from studio.core.runs.record import RunFailure, RunRecord
 
 _LOG = logging.getLogger(__name__)
 _LONGEST_TITLE = 100
+_JOB_KEPT_SECONDS = 3600
 _DELETED = ".deleted-lora-studio-run-"
 
 Records: TypeAlias = list[RunRecord]
@@ -61,6 +62,17 @@ class RunStore:
             FileUnusable: The home folder is not writable.
         """
         return self._create(self._home.jobs, order.kind, order, recipe)
+
+    def clear_jobs(self) -> None:
+        """Deletes the folders of short-lived jobs that ended more than an hour ago."""
+        if not self._home.jobs.is_dir():
+            return
+        for folder in self._home.jobs.iterdir():
+            layout = RunLayout(folder)
+            files = [path for path in (folder, layout.events, layout.owner) if path.exists()]
+            newest = max((path.stat().st_mtime for path in files), default=0.0)
+            if time.time() - newest > _JOB_KEPT_SECONDS and not is_alive(layout):
+                _remove(folder)
 
     def list(self) -> Records:
         """Returns the records of all runs, newest first; a broken folder is listed as failed."""

@@ -138,3 +138,17 @@ def test_a_closed_or_impossible_journal_is_said_in_words(tmp_path: Path) -> None
         writer.write(types.RunPaused(step=1))
     with pytest.raises(FileUnusable, match="does not exist"):
         EventWriter(tmp_path / "missing" / "events.jsonl")
+
+
+def test_a_journal_that_cannot_be_repaired_is_said_in_words(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "events.jsonl"
+    path.write_text("half")
+
+    def refuse(*_: object) -> None:
+        raise OSError(errno.EIO, "Input/output error")
+
+    monkeypatch.setattr(os, "ftruncate", refuse)
+    with pytest.raises(FileUnusable, match="input/output error"):
+        EventWriter(path)
