@@ -16,8 +16,10 @@ from pathlib import Path
 from PySide6.QtCore import QSettings, QTimer
 from PySide6.QtWidgets import QApplication
 
+from studio.core.errors import StudioError
 from studio.core.paths import Home, default_home
 from studio.core.runs.store import RunStore
+from studio.core.starter import StarterKit, load_starter
 from studio.gui.bridge.background import Background
 from studio.gui.bridge.model_shelf import ModelShelf
 from studio.gui.bridge.preferences import Preferences, load_preferences
@@ -67,6 +69,7 @@ def build_studio(app: QApplication, home: Home) -> Studio:
         draft=Draft(home.settings / "draft.json"),
         journey=Journey(),
         shelf=ModelShelf(background),
+        starter=find_starter(),
     )
     geometry = QSettings(str(home.settings / "geometry.ini"), QSettings.Format.IniFormat)
     window = Window(context, ROUTES, geometry, CloseQuestion(feed))
@@ -95,6 +98,15 @@ def main(argv: Sequence[str] | None = None) -> int:
     pulse.stop()
     studio.close()
     return code
+
+
+def find_starter() -> StarterKit | None:
+    """Return the starter kit, or None where the installation lacks it."""
+    try:
+        return load_starter()
+    except StudioError as error:
+        logging.getLogger(__name__).warning("no starter kit: %s", error)
+        return None
 
 
 def get_preferences_path(home: Home) -> Path:

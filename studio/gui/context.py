@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from studio.core.paths import Home
+from studio.core.starter import StarterKit
 from studio.gui.bridge.background import Background
 from studio.gui.bridge.model_shelf import ModelShelf
 from studio.gui.bridge.preferences import Preferences
@@ -26,3 +27,4 @@ class Context:
     draft: Draft
     journey: Journey
     shelf: ModelShelf
+    starter: StarterKit | None

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 from PySide6.QtCore import QObject, Signal
 
-from studio.core.errors import StudioError
+from studio.core.errors import ModelUnusable, StudioError
 from studio.core.weights.layers import ModelLayers, load_layers
+from studio.core.weights.local import find_hub_snapshot, find_models
 from studio.gui.bridge.background import Background
 
 _KEPT = 4
@@ -19,10 +21,14 @@ class ModelShelf(QObject):
     """Answers what a model is made of, from file headers alone.
 
     Signals:
+        models_found: Every ``FoundModel`` of this machine, usable ones first.
+        models_failed: A ``StudioError`` that ended the search.
         layers_loaded: The model as it was asked for, and its ``ModelLayers``.
         layers_failed: The model as it was asked for, and a ``StudioError``.
     """
 
+    models_found = Signal(list)
+    models_failed = Signal(object)
     layers_loaded = Signal(str, object)
     layers_failed = Signal(str, object)
 
@@ -31,6 +37,15 @@ class ModelShelf(QObject):
         self._background = background
         self._layers: dict[str, ModelLayers] = {}
         self._asked: set[str] = set()
+
+    def search(self, folders: Sequence[str]) -> None:
+        """Looks for models in the usual places and in ``folders``; the answer comes by signal."""
+        places = [Path(folder) for folder in folders]
+        self._background.start(
+            lambda _cancellation: find_models(places),
+            self.models_found.emit,
+            self.models_failed.emit,
+        )
 
     def find_layers(self, model: str) -> ModelLayers | None:
         """Return what is known of a model already, or None; ``load`` asks for it."""
@@ -46,7 +61,7 @@ class ModelShelf(QObject):
             return
         self._asked.add(model)
         self._background.start(
-            lambda _cancellation: load_layers(Path(model)),
+            lambda _cancellation: load_layers(find_folder(model)),
             partial(self._on_loaded, model),
             partial(self._on_failed, model),
         )
@@ -65,3 +80,21 @@ class ModelShelf(QObject):
     def _on_failed(self, model: str, error: StudioError) -> None:
         self._asked.discard(model)
         self.layers_failed.emit(model, error)
+
+
+def find_folder(model: str) -> Path:
+    """Return the folder of a model that is named by its folder or by its name on the hub.
+
+    Raises:
+        ModelUnusable: It is not on this machine.
+    """
+    folder = Path(model)
+    if folder.is_dir():
+        return folder
+    snapshot = None if folder.is_absolute() else find_hub_snapshot(model)
+    if snapshot is None:
+        raise ModelUnusable(
+            f"The model {model} is not on this machine.",
+            "Choose another model, or put it back where it was.",
+        )
+    return snapshot

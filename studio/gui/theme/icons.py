@@ -9,11 +9,10 @@ from PySide6.QtCore import QByteArray, QRectF, QSize, Qt
 from PySide6.QtGui import QColor, QIcon, QPainter, QPixmap
 from PySide6.QtSvg import QSvgRenderer
 
-import studio
 from studio.core.errors import FileUnusable
+from studio.core.resources import resource_folder
 
 _RATIOS = (1.0, 2.0)
-_FOLDER = Path(studio.__file__).resolve().parent.parent / "resources" / "icons"
 
 
 def find_icon_file(name: str) -> Path:
@@ -22,7 +21,7 @@ def find_icon_file(name: str) -> Path:
     Raises:
         FileUnusable: The installation is incomplete.
     """
-    path = _FOLDER / f"{name}.svg"
+    path = resource_folder() / "icons" / f"{name}.svg"
     if not path.is_file():
         raise FileUnusable(
             f"The icon {name} is missing from the installation.", "Install LoRA Studio again."

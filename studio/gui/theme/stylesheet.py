@@ -107,10 +107,10 @@ QLineEdit[problem="error"], QAbstractSpinBox[problem="error"], QComboBox[problem
 QLineEdit[problem="warning"], QAbstractSpinBox[problem="warning"], QComboBox[problem="warning"] {
     border-color: $warning;
 }
-QAbstractSpinBox { padding: 0 2px 0 7px; }
-QAbstractSpinBox:focus { padding: 0 1px 0 6px; }
+QAbstractSpinBox { padding: 0 2px; }
+QAbstractSpinBox:focus { padding: 0 1px; }
 QAbstractSpinBox QLineEdit {
-    border: none; background: transparent; padding: 0 0 0 2px; min-height: 0;
+    border: none; background: transparent; padding: 0; min-height: 0;
 }
 QComboBox QLineEdit { border: none; background: transparent; padding: 0; min-height: 0; }
 QAbstractSpinBox::up-button, QAbstractSpinBox::down-button {

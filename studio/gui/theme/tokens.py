@@ -8,6 +8,8 @@ from typing import Final
 from PySide6.QtGui import QColor, QPalette
 from PySide6.QtWidgets import QWidget
 
+_MIDDLE = 128
+
 
 @dataclass(frozen=True)
 class Colours:
@@ -122,10 +124,12 @@ def colours_of(widget: QWidget) -> Colours:
 
 
 def colours_of_palette(palette: QPalette) -> Colours:
-    """Return the colours that belong to a palette: dark when its plain text is light."""
-    text = palette.color(QPalette.ColorRole.PlaceholderText)
+    """Return the colours that belong to a palette.
+
+    Judged by a role that no style sheet rule changes; ``color`` rules change the text roles.
+    """
     base = palette.color(QPalette.ColorRole.AlternateBase)
-    return DARK if base.lightness() < text.lightness() else LIGHT
+    return DARK if base.lightness() < _MIDDLE else LIGHT
 
 
 def blend(first: str, second: str, share: float) -> QColor:

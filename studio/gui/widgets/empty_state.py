@@ -55,7 +55,6 @@ class EmptyState(QWidget):
         self._title = PlainLabel(title, "heading")
         self._sentence = PlainLabel(sentence, "muted")
         self._action = Button(action, kind="primary" if is_primary else "normal")
-        self._action.setVisible(bool(action))
         self._action.clicked.connect(self.action_requested)
         box = QVBoxLayout(self)
         box.setContentsMargins(SIZES.xl, SIZES.xl, SIZES.xl, SIZES.xl)
@@ -71,6 +70,7 @@ class EmptyState(QWidget):
         box.addSpacing(SIZES.s)
         box.addWidget(self._action, 0, Qt.AlignmentFlag.AlignHCenter)
         box.addStretch(3)
+        self._action.setVisible(bool(action))
 
     def show_reason(self, icon: str, title: str, sentence: str, action: str = "") -> None:
         """Shows another reason and another thing to do."""

@@ -38,7 +38,8 @@ class Page(QWidget):
         self.body.setContentsMargins(SIZES.xl, SIZES.xs, SIZES.xl, SIZES.xl)
         self.body.setSpacing(SIZES.l)
         self._subtitle = PlainLabel(subtitle, "muted")
-        self._subtitle.setVisible(bool(subtitle))
+        if not subtitle:
+            self._subtitle.hide()
         outer = QVBoxLayout(self)
         outer.setContentsMargins(0, 0, 0, 0)
         outer.setSpacing(0)

@@ -13,9 +13,11 @@ from PySide6.QtWidgets import QCheckBox, QDoubleSpinBox, QSizePolicy, QSlider, Q
 from studio.core.recipe.fields import FieldSpec
 from studio.gui.forms.editors.base import Editor
 from studio.gui.forms.words import format_number
+from studio.gui.theme.tokens import SIZES
 
 _LARGEST_COUNT = 2**31 - 1
 _WIDTH = 108
+_INDENT = 7
 _PARTIAL = re.compile(r"[+-]?\d*[.,]?\d*(e[+-]?\d*)?", re.IGNORECASE)
 
 
@@ -27,6 +29,8 @@ class DecimalSpinBox(QDoubleSpinBox):
         self.setDecimals(12)
         self.setKeyboardTracking(False)
         self.setLocale(QLocale.c())
+        self.setFixedHeight(SIZES.control)
+        self.lineEdit().setTextMargins(_INDENT, 0, 0, 0)
 
     def textFromValue(self, value: float) -> str:  # noqa: N802 - Qt's name
         """Returns the number without trailing zeros."""
@@ -235,7 +239,8 @@ def build_spin_box(spec: FieldSpec) -> QSpinBox:
     low = 1 if spec.kind == "auto_count" else round(spec.low or 0)
     box.setRange(low, min(_LARGEST_COUNT, round(spec.high or _LARGEST_COUNT)))
     box.setSingleStep(round(spec.step or 1))
-    box.setFixedWidth(_WIDTH)
+    box.setFixedSize(_WIDTH, SIZES.control)
+    box.lineEdit().setTextMargins(_INDENT, 0, 0, 0)
     return box
 
 
