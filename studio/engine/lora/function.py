@@ -82,7 +82,8 @@ class _AdaptedLinear(torch.autograd.Function):
         ctx.save_for_backward(x if needs_a else None, hidden if needs_b else None, lora_a, lora_b)
         ctx.frozen, ctx.factor, ctx.dropout, ctx.seed = frozen, factor, dropout, seed
         ctx.input_shape, ctx.input_dtype = inputs.shape, inputs.dtype
-        return y.reshape(*inputs.shape[:-1], y.shape[-1])
+        # Not a view, which the model could not change in place afterwards, as Falcon's does.
+        return y.resize_(*inputs.shape[:-1], y.shape[-1])
 
     @staticmethod
     @once_differentiable
