@@ -23,7 +23,7 @@ _LOG = logging.getLogger(__name__)
 _PROBE_BYTES = 4096
 _SMALLEST_STEP_BYTES = 4 << 20
 _GROWTH = 4  # a new snapshot after a quarter more journal: writing stays in proportion to reading
-_LIST_BYTES = 512 << 10
+_LIST_BYTES = 64 << 10  # folding more at each look at the list would be felt
 
 
 @dataclass(frozen=True)

@@ -14,10 +14,11 @@ from studio.core.errors import RunConflict
 from studio.core.files import write_atomically
 from studio.core.locks import held_exclusively
 from studio.core.runs.layout import RunLayout
-from studio.core.runs.record import ACTIVE, RunFailure, RunRecord
+from studio.core.runs.record import RunFailure, RunRecord
 
 _CLOCK_SLACK_SECONDS = 2.0
 _REMOTE_SILENCE_SECONDS = 600.0
+_START_SECONDS = 60.0
 
 
 class ProcessMark(BaseModel):
@@ -149,18 +150,29 @@ def get_control_size(layout: RunLayout) -> int:
     return layout.control.stat().st_size if layout.control.exists() else 0
 
 
-def status_of(record: RunRecord, layout: RunLayout) -> RunRecord:
+def status_of(record: RunRecord, layout: RunLayout, *, was_alive: bool | None = None) -> RunRecord:
     """Returns the record, as interrupted if its process ended without a word.
 
     The journal of a killed process ends as if it still ran; only the process itself tells.
+    ``was_alive`` is the answer of ``is_alive`` from before the journal was read: asked only
+    afterwards, a process that has just written its last word would seem to have died.
     """
-    is_waiting = record.status == "queued" and layout.owner.exists()
-    if (record.status not in ACTIVE and not is_waiting) or is_alive(layout):
+    if record.is_over or (is_alive(layout) if was_alive is None else was_alive):
+        return record
+    if record.attempt or layout.owner.exists() or record.is_active:
+        failure = build_death_failure(record)
+    elif time.time() - record.created_seconds > _START_SECONDS:
+        failure = RunFailure(
+            code="job_died",
+            message="The run was set up but never started.",
+            remedy="Press Resume to start it.",
+        )
+    else:
         return record
     return record.model_copy(
         update={
             "status": "interrupted",
-            "failure": build_death_failure(record),
+            "failure": failure,
             "phase": None,
             "phase_detail": "",
             "queued_behind": None,

@@ -84,7 +84,8 @@ class RunStore:
         start = RunRecord(id=layout.folder.name, name=layout.folder.name, folder=layout.folder)
         try:
             start = _build_start(layout)
-            return status_of(load_record(layout, start), layout)
+            was_alive = is_alive(layout)
+            return status_of(load_record(layout, start), layout, was_alive=was_alive)
         except StudioError as error:
             failure = RunFailure(code=error.code, message=error.message, remedy=error.remedy)
         except OSError as error:
@@ -112,9 +113,9 @@ class RunStore:
         for folder in folders:
             if folder.name == wish:
                 return self.load(RunLayout(folder))
-        path = Path(wish).expanduser()
-        if wish and RunLayout(path).job.is_file():
-            return self.load(RunLayout(path.absolute()))
+        layout = _find_layout(wish)
+        if layout is not None:
+            return self.load(layout)
         meant = [folder for folder in folders if wish and folder.name.startswith(wish)]
         meant = meant or [folder for folder in folders if _load_title(RunLayout(folder))[0] == wish]
         if len(meant) > 1:
@@ -234,6 +235,15 @@ def load_order(layout: RunLayout) -> AnyOrder:
             "another version of LoRA Studio.",
             "Start a new run with the same recipe.",
         ) from error
+
+
+def _find_layout(path_text: str) -> RunLayout | None:
+    """Returns the run directory at a path, or None if there is none."""
+    try:
+        layout = RunLayout(Path(path_text).expanduser().absolute())
+        return layout if path_text and layout.job.is_file() else None
+    except (OSError, RuntimeError, ValueError):
+        return None  # no path at all: too long, an unknown user, a character that none may have
 
 
 def _build_start(layout: RunLayout) -> RunRecord:

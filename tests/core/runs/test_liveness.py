@@ -200,9 +200,26 @@ def test_a_run_whose_process_died_says_what_happened_and_what_is_saved(layout: R
 
 
 def test_a_run_that_ended_in_words_keeps_its_state(layout: RunLayout) -> None:
-    for status in ("finished", "stopped", "failed", "queued"):
+    for status in ("finished", "stopped", "failed"):
         record = RunRecord(status=status)
         assert status_of(record, layout) is record
+
+
+def test_a_run_that_nobody_started_can_be_started_later(layout: RunLayout) -> None:
+    new = RunRecord(created_seconds=time.time())
+    assert status_of(new, layout) is new
+    old = status_of(RunRecord(created_seconds=time.time() - 3600), layout)
+    assert old.status == "interrupted"
+    assert old.is_resumable
+    assert old.failure is not None
+    assert "never started" in old.failure.message
+
+
+def test_a_run_that_died_while_it_waited_for_the_card_is_interrupted(layout: RunLayout) -> None:
+    waiting = RunRecord(attempt=1, queued_behind="other", created_seconds=time.time())
+    dead = status_of(waiting, layout)
+    assert (dead.status, dead.queued_behind) == ("interrupted", None)
+    assert status_of(waiting, layout, was_alive=True) is waiting
 
 
 def test_a_job_that_died_before_its_first_fact_is_interrupted(layout: RunLayout) -> None:

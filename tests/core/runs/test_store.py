@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import itertools
 import os
+import time
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -18,6 +21,7 @@ from studio.core.recipe.schema_data import DataSettings, DataSource
 from studio.core.runs import store as store_module
 from studio.core.runs.layout import RunLayout
 from studio.core.runs.liveness import claim, release
+from studio.core.runs.record import RunRecord
 from studio.core.runs.store import RunStore
 
 ORDER = TrainOrder(base_folder="somewhere")
@@ -33,7 +37,7 @@ def _build_recipe(name: str) -> Recipe:
 
 @pytest.fixture
 def store(tmp_path: Path) -> RunStore:
-    moments = iter(range(1_700_000_000, 1_800_000_000))
+    moments = itertools.count(int(time.time()))
     return RunStore(Home(tmp_path / "home"), clock=lambda: next(moments))
 
 
@@ -116,10 +120,10 @@ def test_a_run_is_found_by_id_start_of_id_name_and_path(store: RunStore, tmp_pat
 def test_what_means_no_run_or_several_is_said_in_words(store: RunStore, tmp_path: Path) -> None:
     store.create(_build_recipe("twin"), ORDER)
     store.create(_build_recipe("twin"), ORDER)
-    for text in ("twin", "2023"):
+    for text in ("twin", "20"):
         with pytest.raises(RunConflict, match="2 runs"):
             store.find(text)
-    for text in ("none", "", "..", str(tmp_path)):
+    for text in ("none", "", "..", str(tmp_path), "x" * 5000, "\0", "~nobody-of-that-name/x"):
         with pytest.raises(FileUnusable, match="There is no run") as caught:
             store.find(text)
         assert caught.value.code == "run_not_found"
@@ -237,6 +241,25 @@ def test_a_folder_that_the_system_refuses_is_listed_with_the_reason(
     (record,) = store.list()
     assert record.failure is not None
     assert "input/output error" in record.failure.message
+
+
+def test_a_run_that_ends_while_it_is_looked_at_is_not_called_dead(
+    store: RunStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    layout = store.create(_build_recipe("ending"), ORDER)
+    claim(layout)
+    with EventWriter(layout.events) as writer:
+        writer.write(types.JobStarted(kind="train", process_id=1, attempt=1))
+    real_load = store_module.load_record
+
+    def load_and_end(*arguments: Any) -> RunRecord:
+        record = real_load(*arguments)
+        release(layout)
+        return record
+
+    monkeypatch.setattr(store_module, "load_record", load_and_end)
+    assert store.find("ending").status == "starting"
+    assert store.find("ending").status == "interrupted"
 
 
 def test_a_run_is_followed_under_its_own_name(store: RunStore) -> None:
