@@ -76,11 +76,7 @@ def describe_outcome(record: RunRecord) -> Outcome | None:
     if record.status in ("failed", "interrupted"):
         is_failed = record.status == "failed"
         title = "Training failed" if is_failed else "Training was interrupted"
-        failure = record.failure
-        happened = "The program that trained ended without saying why."
-        if failure is not None:
-            happened = f"{failure.message} {failure.remedy}".strip()
-        return Outcome(title, happened, describe_saved(record))
+        return Outcome(title, _describe_failure(record), describe_saved(record))
     return None
 
 
@@ -107,6 +103,15 @@ def describe_event(event: types.Event) -> str | None:
     """Returns one log line without the time, or None for facts that only curves show."""
     describe = _LINES.get(type(event))
     return None if describe is None else describe(event)
+
+
+def _describe_failure(record: RunRecord) -> str:
+    failure = record.failure
+    if failure is None:
+        return "The program that trained ended without saying why."
+    if failure.code == "job_died":
+        return failure.message  # its remedy says the same as what is saved
+    return _with_remedy(failure.message, failure.remedy)
 
 
 def _of_total(record: RunRecord) -> str:
@@ -214,9 +219,6 @@ _LINES: dict[type[types.Event], Callable[[Any], str | None]] = {
     types.ValidationFinished: _describe_validation,
     types.CheckpointSaved: _describe_checkpoint,
     types.AdapterSaved: lambda event: f"Step {event.step:,}: adapter saved in {event.folder}",
-    types.SampleAnswered: lambda event: (
-        f"Step {event.step:,}: {event.source} answered a sample prompt"
-    ),
     types.AnswerFinished: _describe_answer,
     types.ExportFinished: lambda event: f"Exported {len(event.files)} files to {event.folder}",
     types.RequestFailed: lambda event: _with_remedy(event.message, event.remedy),

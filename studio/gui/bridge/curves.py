@@ -39,3 +39,8 @@ class RunCurves:
             memory_steps=memory.step.view,
             used_memory_bytes=memory["used_bytes"].view,
         )
+
+    @classmethod
+    def empty(cls) -> RunCurves:
+        """Returns curves without points."""
+        return cls.take(RunSeries())

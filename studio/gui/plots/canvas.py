@@ -103,6 +103,11 @@ class PlotCanvas(QWidget):
         self._plot.setLabel("bottom", bottom or None)
         self._plot.setLabel("left", left or None)
 
+    def hide_axes(self) -> None:
+        """Leaves only the curve and its grid, for small plots that say their value in words."""
+        self._plot.hideAxis("left")
+        self._plot.hideAxis("bottom")
+
     def show_log_scale(self, is_log: bool) -> None:
         """Switches the y axis between linear and logarithmic."""
         self._is_log = is_log
@@ -148,7 +153,7 @@ class PlotCanvas(QWidget):
             self.colours_changed.emit(self._colours)
 
     def _paint_colours(self) -> None:
-        self._plot.setBackground(self._colours.surface)
+        self._plot.setBackground(self._colours.window)
         for side in ("left", "bottom"):
             axis = self._plot.getAxis(side)
             axis.setPen(pg.mkPen(self._colours.border_strong))

@@ -6,7 +6,6 @@ import numpy as np
 from numpy.typing import NDArray
 from PySide6.QtCore import Qt
 from PySide6.QtWidgets import (
-    QCheckBox,
     QHBoxLayout,
     QSlider,
     QVBoxLayout,
@@ -54,7 +53,7 @@ class LossPlot(QWidget):
         self._legend.add_entry("validation", "Validation loss")
         self._legend.add_entry("best", "Best")
         self._slider = QSlider(Qt.Orientation.Horizontal)
-        self._log = QCheckBox("Log scale")
+        self._log = Button("Log scale", kind="quiet")
         self._fit = Button("Fit", kind="quiet")
         self._build()
         self._paint()
@@ -92,7 +91,7 @@ class LossPlot(QWidget):
     def _paint(self) -> None:
         colours = self._canvas.colours
         train, validation, best = colours.series[0], colours.series[1], colours.series[5]
-        paint_line(self._raw_line, blend(train, colours.surface, _FAINTNESS), 1)
+        paint_line(self._raw_line, blend(train, colours.window, _FAINTNESS), 1)
         paint_line(self._smooth_line, train, 2)
         paint_points(self._validation_line, validation, line_width=1.5)
         paint_points(self._best_mark, best)
@@ -115,6 +114,7 @@ class LossPlot(QWidget):
         self._fit.setToolTip(plain_tooltip("Show the whole run (or double-click the plot)"))
         self._fit.setEnabled(False)
         self._slider.valueChanged.connect(self._draw)
+        self._log.setCheckable(True)
         self._log.toggled.connect(self._canvas.show_log_scale)
         self._fit.clicked.connect(self._canvas.fit)
         self._canvas.following_changed.connect(

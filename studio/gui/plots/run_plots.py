@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import numpy as np
+from PySide6.QtCore import Qt
 from PySide6.QtWidgets import QHBoxLayout, QVBoxLayout, QWidget
 
 from studio.core.units import format_bytes, format_rate
 from studio.gui.bridge.curves import RunCurves
 from studio.gui.plots.loss_plot import LossPlot
 from studio.gui.plots.metric_plot import MetricPlot
+from studio.gui.widgets.labels import PlainLabel
 
 
 class RunPlots(QWidget):
@@ -33,7 +35,14 @@ class RunPlots(QWidget):
         small.setSpacing(16)
         for plot in (self._learning_rate, self._gradient, self._speed, self._memory):
             small.addWidget(plot, 1)
-        layout = QVBoxLayout(self)
+        self._waiting = PlainLabel("The curves begin when the first step is done.", "muted")
+        self._waiting.setAlignment(Qt.AlignmentFlag.AlignCenter)
+        self._plots = QWidget()
+        outer = QVBoxLayout(self)
+        outer.setContentsMargins(0, 0, 0, 0)
+        outer.addWidget(self._waiting, 1)
+        outer.addWidget(self._plots, 1)
+        layout = QVBoxLayout(self._plots)
         layout.setContentsMargins(0, 0, 0, 0)
         layout.setSpacing(10)
         layout.addWidget(self._loss, 5)
@@ -42,6 +51,9 @@ class RunPlots(QWidget):
     def show_curves(self, curves: RunCurves, total_steps: int | None) -> None:
         """Draws the curves of a run that will take ``total_steps`` steps."""
         steps = np.asarray(curves.steps)
+        has_points = len(steps) + len(curves.validation_steps) > 0
+        self._waiting.setVisible(not has_points)
+        self._plots.setVisible(has_points)
         self._loss.show_run(
             (steps, np.asarray(curves.losses)),
             (np.asarray(curves.validation_steps), np.asarray(curves.validation_losses)),

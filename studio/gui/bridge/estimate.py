@@ -1,0 +1,57 @@
+"""How many steps a recipe will take, judged from the files without loading the engine."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from pathlib import Path
+
+from studio.core.recipe.schema import Recipe
+from studio.core.recipe.schema_data import DataSource, ValidationFraction
+from studio.gui.bridge.background import Cancellation
+
+_BLOCK_BYTES = 1 << 20
+_LARGEST_JSON_BYTES = 2 << 30
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """Rows in the training files and the steps they lead to; None where nobody can tell yet."""
+
+    rows: int | None
+    steps: int | None
+
+
+def estimate_run(recipe: Recipe, base_folder: Path, cancellation: Cancellation) -> Estimate:
+    """Returns rows and steps; only line-based files (JSONL) can be counted without the engine."""
+    rows = 0.0
+    for source in recipe.data.train:
+        counted = _count_rows(source, base_folder, cancellation)
+        if counted is None:
+            return Estimate(None, recipe.train.steps)
+        rows += counted
+    train_rows = rows
+    if isinstance(recipe.data.validation, ValidationFraction):
+        train_rows = rows * (1 - recipe.data.validation.fraction)
+    steps = recipe.train.steps
+    if steps is None:
+        steps = max(1, math.ceil(train_rows * recipe.train.epochs / recipe.train.batch_sequences))
+    return Estimate(round(rows), steps)
+
+
+def _count_rows(source: DataSource, base_folder: Path, cancellation: Cancellation) -> float | None:
+    path = base_folder / source.source
+    if path.suffix.lower() not in (".jsonl", ".ndjson") or not path.is_file():
+        return None
+    if path.stat().st_size > _LARGEST_JSON_BYTES:
+        return None
+    count = 0
+    last = b"\n"
+    with path.open("rb") as stream:
+        while block := stream.read(_BLOCK_BYTES):
+            if cancellation.is_set:
+                return None
+            count += block.count(b"\n")
+            last = block[-1:]
+    count += last != b"\n"
+    return min(count, source.limit or count) * source.weight

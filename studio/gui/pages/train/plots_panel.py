@@ -1,0 +1,51 @@
+"""The place of the plots: the plotting library is loaded when it is first looked at."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from PySide6.QtGui import QShowEvent
+from PySide6.QtWidgets import QVBoxLayout, QWidget
+
+from studio.gui.bridge.curves import RunCurves
+from studio.gui.theme.tokens import SIZES
+
+if TYPE_CHECKING:
+    from studio.gui.plots.run_plots import RunPlots
+
+
+class PlotsPanel(QWidget):
+    """Draws the newest curves while it is visible and remembers them while it is not."""
+
+    def __init__(self, parent: QWidget | None = None) -> None:
+        super().__init__(parent)
+        self._plots: RunPlots | None = None
+        self._waiting: tuple[RunCurves, int | None] | None = None
+        self._box = QVBoxLayout(self)
+        self._box.setContentsMargins(0, SIZES.m, 0, 0)
+
+    def show_curves(self, curves: RunCurves | None, total_steps: int | None) -> None:
+        """Shows the curves of a run, or empty axes without any."""
+        self._waiting = (curves or RunCurves.empty(), total_steps)
+        if self.isVisible():
+            self._draw()
+
+    def fit(self) -> None:
+        """Shows the whole run again."""
+        if self._plots is not None:
+            self._plots.fit()
+
+    def showEvent(self, event: QShowEvent) -> None:  # noqa: N802 - Qt's name
+        """Draws what arrived while the panel was hidden."""
+        super().showEvent(event)
+        self._draw()
+
+    def _draw(self) -> None:
+        if self._plots is None:
+            from studio.gui.plots.run_plots import RunPlots
+
+            self._plots = RunPlots()
+            self._box.addWidget(self._plots)
+        if self._waiting is not None:
+            self._plots.show_curves(*self._waiting)
+            self._waiting = None

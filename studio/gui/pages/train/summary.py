@@ -1,0 +1,108 @@
+"""A recipe in five lines, for a last look before the start."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from studio.core.recipe.problem import Problem
+from studio.core.recipe.schema import Recipe
+from studio.core.recipe.schema_data import ValidationFraction
+from studio.core.units import format_fraction
+from studio.gui.bridge.estimate import Estimate
+from studio.gui.forms.words import format_number, get_choice_name
+
+Row = tuple[str, str, str, str]
+_SHOWN_PROBLEMS = 6
+
+
+def build_summary(recipe: Recipe, estimate: Estimate | None) -> list[Row]:
+    """Returns rows of label, value, note and the page on which to change it."""
+    return [
+        ("Base model", Path(recipe.base.model).name, _describe_base(recipe), "model"),
+        ("Data", _describe_files(recipe), _describe_rows(recipe, estimate), "data"),
+        ("Adapter", _describe_adapter(recipe), _describe_targets(recipe), "recipe"),
+        ("Training", _describe_length(recipe, estimate), _describe_pace(recipe), "recipe"),
+    ]
+
+
+def build_unfinished_summary(values: dict[str, Any]) -> list[Row]:
+    """Returns the rows that are known while the recipe cannot be started yet."""
+    model = str(values["base"]["model"])
+    sources = [str(row.get("source", "")) for row in values["data"]["train"]]
+    files = ", ".join(Path(source).name for source in sources if source)
+    return [
+        ("Base model", Path(model).name if model else "not chosen yet", "", "model"),
+        ("Data", files or "not chosen yet", "", "data"),
+    ]
+
+
+def describe_problems(problems: Sequence[Problem]) -> list[str]:
+    """Returns what forbids the start, one sentence each."""
+    lines = []
+    for problem in problems:
+        if problem.severity != "error":
+            continue
+        if problem.path == "base.model":
+            lines.append("No base model is chosen yet. Choose one on the page Model.")
+        elif problem.path == "data.train":
+            lines.append("No training data is chosen yet. Choose a file on the page Data.")
+        else:
+            lines.append(str(problem))
+    return lines[:_SHOWN_PROBLEMS]
+
+
+def _describe_base(recipe: Recipe) -> str:
+    held = "" if recipe.base.quantisation == "none" else f", held in {recipe.base.quantisation}"
+    return f"{recipe.base.model}{held}"
+
+
+def _describe_files(recipe: Recipe) -> str:
+    return ", ".join(Path(source.source).name for source in recipe.data.train)
+
+
+def _describe_rows(recipe: Recipe, estimate: Estimate | None) -> str:
+    parts = []
+    if estimate is not None and estimate.rows is not None:
+        parts.append(f"{estimate.rows:,} rows")
+    validation = recipe.data.validation
+    if isinstance(validation, ValidationFraction):
+        share = format_fraction(validation.fraction)
+        parts.append(
+            f"{share} held back for validation" if validation.fraction else "no validation"
+        )
+    else:
+        parts.append("validated on files of their own")
+    return ", ".join(parts)
+
+
+def _describe_adapter(recipe: Recipe) -> str:
+    adapter = recipe.adapter
+    return f"Rank {adapter.rank}, alpha {format_number(adapter.alpha)}"
+
+
+def _describe_targets(recipe: Recipe) -> str:
+    targets = recipe.adapter.targets
+    words = get_choice_name(targets) if isinstance(targets, str) else ", ".join(targets)
+    layers = "" if recipe.adapter.layers == "all" else f", layers {recipe.adapter.layers}"
+    return f"{words}{layers}"
+
+
+def _describe_length(recipe: Recipe, estimate: Estimate | None) -> str:
+    if recipe.train.steps is not None:
+        return f"{recipe.train.steps:,} steps"
+    epochs = f"{format_number(recipe.train.epochs)} epochs"
+    if recipe.train.epochs == 1:
+        epochs = "1 epoch"
+    if estimate is None or estimate.steps is None:
+        return epochs
+    return f"{epochs}, about {estimate.steps:,} steps"
+
+
+def _describe_pace(recipe: Recipe) -> str:
+    train = recipe.train
+    return (
+        f"{train.batch_sequences:,} examples per step, learning rate "
+        f"{format_number(train.learning_rate)} ({train.schedule})"
+    )
