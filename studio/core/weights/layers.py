@@ -77,7 +77,10 @@ class ModelModule:
 
 @dataclass(frozen=True)
 class ModelLayers:
-    """All modules of a model in the order of its layers."""
+    """All modules of a model in the order of its layers.
+
+    ``context_tokens`` is the longest text the model was made for, None where it does not say.
+    """
 
     folder: Path
     architecture: str
@@ -87,6 +90,7 @@ class ModelLayers:
     modules: tuple[ModelModule, ...]
     parameters: int
     size_bytes: int
+    context_tokens: int | None = None
 
     @cached_property
     def candidates(self) -> tuple[Candidate, ...]:
@@ -192,6 +196,7 @@ def build_layers(
         modules=tuple(modules),
         parameters=sum(module.parameters for module in modules),
         size_bytes=sum(module.size_bytes for module in modules),
+        context_tokens=_get_context_tokens(config),
     )
 
 
@@ -221,6 +226,14 @@ def count_adapter_parameters(layers: ModelLayers, settings: AdapterSettings) -> 
         trainable += item.rank * (module.in_features + module.out_features)
     total = layers.parameters + trainable
     return AdapterCount(trainable, len(chosen), trainable / total if total else 0.0)
+
+
+def _get_context_tokens(config: Mapping[str, Any]) -> int | None:
+    for key in ("max_position_embeddings", "n_positions", "max_seq_len", "seq_length"):
+        value = config.get(key)
+        if type(value) is int and value > 0:
+            return value
+    return None
 
 
 def _group(tensors: Iterable[TensorEntry]) -> dict[str, list[TensorEntry]]:
