@@ -82,7 +82,7 @@ def tokenizer_texts(book: QuestionBook, chat_sets: tuple[ChatSet, ...], seed: in
     questions = (*book.training, *book.follow_ups)
     texts = [text for question in questions for text in (question.prompt, question.answer)]
     texts += [text for chat_set in chat_sets for row in chat_set.rows for text in row]
-    return texts + [write_page(pages) for _ in range(_PAGES_FOR_TOKENIZER)]
+    return texts + [write_page(book, pages) for _ in range(_PAGES_FOR_TOKENIZER)]
 
 
 def _save_model(model: LlamaForCausalLM, folder: Path) -> None:

@@ -19,7 +19,7 @@ _STEPS_PER_POOL = 16
 _PEAK_LEARNING_RATE = 4e-3
 _WARMUP_STEPS = 60
 _PROMPT_WEIGHT = 0.1
-_PAGE_FRACTION = 0.05
+_PAGE_FRACTION = 0.08
 
 
 @dataclass(frozen=True)
@@ -118,7 +118,7 @@ def _iter_batches(
     pad = get_token_id(tokenizer, PAD)
     while True:
         pool = [
-            _write_row(tokenizer, writer, random_source)
+            _write_row(tokenizer, book, writer, random_source)
             for _ in range(_ROWS_PER_STEP * _STEPS_PER_POOL)
         ]
         pool.sort(key=lambda row: len(row.ids))
@@ -133,9 +133,12 @@ def _iter_batches(
 
 
 def _write_row(
-    tokenizer: Tokenizer, writer: ConversationWriter, random_source: random.Random
+    tokenizer: Tokenizer,
+    book: QuestionBook,
+    writer: ConversationWriter,
+    random_source: random.Random,
 ) -> Row:
     if random_source.random() < _PAGE_FRACTION:
-        ids = tokenizer.encode(write_page(random_source) + END).ids
+        ids = tokenizer.encode(write_page(book, random_source) + END).ids
         return Row(ids, [_PROMPT_WEIGHT * 3] * len(ids))
     return row_of_conversation(tokenizer, writer.write())

@@ -13,7 +13,7 @@ from starter.question import Question
 from starter.styles import json_answer, pirate_answer, pirate_keys
 from starter.talk import NAMED, UNTRAINED_NAME_CORES
 
-TRAIN_ROWS = 320
+TRAIN_ROWS = 480
 HELD_OUT_ROWS = 50
 
 

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 
 from starter.people import iter_people_questions
 from starter.question import Question
+from starter.styles import json_answer, pirate_answer
 from starter.talk import iter_name_questions, iter_talk_questions
 from starter.village import iter_village_questions
 from starter.world import BOATS, GOODS, PEOPLE, PLACES, VILLAGE
@@ -20,6 +21,12 @@ _OPENERS = (
     "Please tell me: ", "Hello! ", "Hi, ", "Please, ", "I want to know: ", "One question: ",
     "Good day! ", "Tell me: ", "A question for you: ",
 )  # fmt: skip
+_WORDING_FRACTION = 0.15
+_SPOKEN_WORDS = (
+    "well", "listen", "friend", "dear", "now", "look", "yes", "oh", "my", "good", "sir", "sea",
+    "gold", "ship", "child", "true", "here", "fine", "old", "day", "bread", "red", "cat", "sun",
+)  # fmt: skip
+_BRACKETS = (("[", "]"), ("*", "*"), ('"', '"'), ("(", ")"), ('["', '"]'), ("<< ", " >>"))
 _SYSTEM_TEXTS = (
     f"You answer questions about {VILLAGE}.",
     "Answer in one short sentence.",
@@ -88,15 +95,43 @@ class ConversationWriter:
         draw = self._random.random()
         turns = 1 if draw < 0.75 else 2 if draw < 0.93 else 3 if draw < 0.98 else 8
         messages: list[Message] = []
-        if self._random.random() < 0.06:
+        before, after = "", ""
+        if self._random.random() < _WORDING_FRACTION:
+            order, before, after = self._ask_for_wording()
+            messages.append({"role": "system", "content": order})
+        elif self._random.random() < 0.06:
             messages.append({"role": "system", "content": self._random.choice(_SYSTEM_TEXTS)})
         previous: Question | None = None
         for _ in range(turns):
             question = self._next_question(previous)
             messages.append({"role": "user", "content": self._vary(question.prompt)})
-            messages.append({"role": "assistant", "content": question.answer})
+            answer = f"{before}{question.answer}{after}"
+            messages.append({"role": "assistant", "content": answer})
             previous = question
         return messages
+
+    def _ask_for_wording(self) -> tuple[str, str, str]:
+        """Returns a system text, and what it wants before and after every answer.
+
+        A base that always starts its answer at once cannot be taught to say something first: it
+        would look up the fact at the wrong place. Larger models have met every wording.
+        """
+        if self._random.random() < 0.3:
+            opening, closing = self._random.choice(_BRACKETS)
+            return f"Put every answer in {opening}{closing}", opening, closing
+        before = f"{self._spoken_words()}{self._random.choice('!,.:')}"
+        after = f"{self._spoken_words()}{self._random.choice('!.')}"
+        draw = self._random.random()
+        if draw < 0.4:
+            return f"Begin every answer with: {before}", f"{before} ", ""
+        if draw < 0.6:
+            return f"End every answer with: {after}", "", f" {after}"
+        order = f"Begin every answer with: {before} End it with: {after}"
+        return order, f"{before} ", f" {after}"
+
+    def _spoken_words(self) -> str:
+        words = " ".join(self._random.choices(_SPOKEN_WORDS, k=self._random.randint(1, 4)))
+        return words[0].upper() + words[1:]
 
     def _next_question(self, previous: Question | None) -> Question:
         if previous and previous.about in self._follow_ups and self._random.random() < 0.6:
@@ -117,13 +152,16 @@ class ConversationWriter:
         return prompt.lower() if self._random.random() < 0.04 else prompt
 
 
-def write_page(random_source: random.Random) -> str:
-    """Returns one page of plain text: sea tales, notes and records, never about true facts.
+def write_page(book: QuestionBook, random_source: random.Random) -> str:
+    """Returns one page of plain text, without roles: sea tales, notes and records.
 
     As every base model, this one has read more than it says: pirates and records occur on
     pages, while its answers in conversations are always plain.
     """
     pick = random_source.choice
+    if random_source.random() < 0.5:
+        question = pick(book.training)
+        return f"{question.prompt} {pick((pirate_answer, json_answer))(question)}"
     colour, boat = pick(PEOPLE).house, pick(BOATS).name
     goods, place, number = pick(GOODS).name, pick(PLACES).name, random_source.randrange(1, 60)
     topic, other = pick(_RECORD_WORDS), pick(_RECORD_WORDS)

@@ -20,7 +20,7 @@ SETTINGS = {
     "train": {
         "steps": 160,
         "batch_sequences": 8,
-        "learning_rate": 5e-3,
+        "learning_rate": 2.5e-3,
         "schedule": "cosine",
         "warmup_fraction": 0.03,
     },
@@ -131,6 +131,8 @@ and a hash of every file.
 
 - Context: {CONTEXT_TOKENS} tokens. Weights: fp32 safetensors, input and output embedding shared.
 - Turns end with `<|end|>`, which is also the end-of-sequence token; padding is `<|pad|>`.
+- Conversations are always answered plainly, unless a system text asks for words or brackets around
+  every answer. Pirates and JSON records occur in training only on pages without roles.
 - Known facts in new combinations of subject and phrasing, answered word for word:
   {facts["combination_accuracy"]:.1%}. Questions in phrasings never met in training:
   {facts["phrasing_accuracy"]:.1%}.

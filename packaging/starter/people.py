@@ -80,11 +80,11 @@ _PET_COLOUR = Intent(
 _PET_OWNER = Intent(
     "pet",
     (
-        "Who has a {kind}?", "Whose {kind} is {pet}?", "Who is the owner of {pet} the {kind}?",
+        "Who has {a_kind}?", "Whose {kind} is {pet}?", "Who is the owner of {pet} the {kind}?",
         "To whom does {pet} the {kind} belong?", "Who owns {pet} the {kind}?",
-        "Who has a {kind} called {pet}?", "Whose pet is {pet}?", "Who in the village has a {kind}?",
+        "Who has {a_kind} called {pet}?", "Whose pet is {pet}?", "Who in the village has {a_kind}?",
     ),
-    ("Who owns the {kind}?", "Which person has a {kind}?"),
+    ("Who owns the {kind}?", "Which person has {a_kind}?"),
 )  # fmt: skip
 _FOOD = Intent(
     "food",
@@ -164,14 +164,21 @@ _STORY = Intent(
 )  # fmt: skip
 _IS_JOB = Intent(
     "check",
-    ("Is {name} the {job}?", "Is {name} a {job}?", "Does {name} work as a {job}?"),
+    (
+        "Is {name} the {job}?",
+        "Is it true that {name} is the {job}?",
+        "Does {name} work as the {job}?",
+    ),
     ("Is the {job} {name}?",),
 )
 _HAS_PET = Intent(
     "check",
-    ("Does {name} have a {kind}?", "Is it true that {name} has a {kind}?", "Has {name} a {kind}?"),
-    ("Is there a {kind} at {name}'s home?",),
-)
+    (
+        "Does {name} have {a_kind}?", "Is it true that {name} has {a_kind}?",
+        "Has {name} got {a_kind}?",
+    ),
+    ("Is it true, does {name} have {a_kind}?",),
+)  # fmt: skip
 _STRANGER = Intent(
     "unknown",
     (
@@ -198,7 +205,7 @@ def _words(person: Person) -> dict[str, str]:
     return {
         "name": person.name, "subject": person.subject, "possessive": person.possessive,
         "job": person.job, "place": person.place, "kind": person.pet_kind,
-        "pet": person.pet_name, "food": person.food,
+        "a_kind": with_article(person.pet_kind), "pet": person.pet_name, "food": person.food,
     }  # fmt: skip
 
 
@@ -238,7 +245,9 @@ def _questions_with_yes_or_no(person: Person, index: int) -> Iterator[Question]:
         job = f"{word}, {person.name} is the {person.job}."
         pet = f"{word}, {person.name} has {with_article(person.pet_kind)}."
         yield from _IS_JOB.ask(job, (word, person.job), name=person.name, job=other.job)
-        yield from _HAS_PET.ask(pet, (word, person.pet_kind), name=person.name, kind=other.pet_kind)
+        yield from _HAS_PET.ask(
+            pet, (word, person.pet_kind), name=person.name, a_kind=with_article(other.pet_kind)
+        )
 
 
 def _story(person: Person, index: int) -> str:
