@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 import torch
 import transformers
+from safetensors.torch import load_file, save_file
 from torch import nn
 
 from studio.core.errors import AdapterUnusable, DiskFull, FileUnusable, ModelUnusable
@@ -253,6 +254,48 @@ def test_an_exported_adapter_is_complete_and_loads(tmp_path: Path) -> None:
     load_adapter(other, tmp_path / "out")
     ids = build_batch()
     assert torch.equal(other(input_ids=ids).logits, model(input_ids=ids).logits)
+
+
+@pytest.mark.referee
+@pytest.mark.filterwarnings("ignore::UserWarning")
+@pytest.mark.filterwarnings("ignore::FutureWarning")
+def test_a_table_that_peft_saved_along_is_accepted_only_unchanged(tmp_path: Path) -> None:
+    peft = pytest.importorskip("peft")
+    model = build_model("llama").eval()
+    model.save_pretrained(tmp_path / "base")
+    config = peft.LoraConfig(
+        r=4, target_modules=["q_proj", "embed_tokens"], init_lora_weights=False
+    )
+    reference = peft.get_peft_model(model, config).eval()
+    reference.save_pretrained(tmp_path / "adapter")
+    _export(tmp_path / "base", tmp_path / "adapter", tmp_path / "merged")
+    ids = build_batch()
+    with torch.no_grad():
+        difference = _load(tmp_path / "merged")(ids).logits - reference(input_ids=ids).logits
+    assert difference.abs().max() < 1e-5
+
+    path = tmp_path / "adapter" / "adapter_model.safetensors"
+    tensors = load_file(path)
+    (table,) = (name for name in tensors if "embed_tokens" in name and "lora" not in name)
+    tensors[table].add_(1.0)
+    save_file(tensors, path)
+    with pytest.raises(AdapterUnusable, match="replaces the whole of"):
+        _export(tmp_path / "base", tmp_path / "adapter", tmp_path / "again")
+
+
+def test_an_adapter_for_another_type_of_layer_is_refused(tmp_path: Path) -> None:
+    _, base, _ = _prepare(tmp_path, "llama")
+    inject_model = build_model("llama", vocab_size=32)
+    table = inject(inject_model, AdapterSettings(rank=2, targets=("embed_tokens",)), seed=0)
+    save_adapter(table, tmp_path / "table", base_model="x")
+    path = tmp_path / "table" / "adapter_model.safetensors"
+    content = {
+        name.replace("model.embed_tokens", "lm_head"): values
+        for name, values in load_file(path).items()
+    }
+    save_file(content, path)
+    with pytest.raises(AdapterUnusable, match="another type of layer"):
+        _export(base, tmp_path / "table", tmp_path / "merged")
 
 
 @pytest.mark.slow
