@@ -14,7 +14,7 @@ def main() -> int:
     # Imported one at a time: a worker must not load the window, nor the window the engine.
     if arguments[0] == "worker":
         return int(import_module("studio.worker").main(arguments[1:]))
-    return int(import_module("studio.cli").main(arguments))
+    return int(import_module("studio.cli.main").main(arguments))
 
 
 def open_window() -> int:

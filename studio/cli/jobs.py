@@ -21,14 +21,11 @@ from studio.core.paths import Home
 from studio.core.runs.layout import RunLayout
 
 PHASE_WORDS = {
-    "starting": "Starting",
     "loading_data": "Reading the data",
     "loading_model": "Loading the model",
-    "training": "Training",
-    "validating": "Validating",
-    "saving": "Saving",
     "finishing": "Finishing",
 }
+"""The phases that come once; the others follow each other all the time."""
 
 
 def run_job(
@@ -60,7 +57,7 @@ def run_job(
 
 def show_event(event: Event, console: Console) -> None:
     """Say what every job may state: phases and notices."""
-    if isinstance(event, PhaseEntered):
+    if isinstance(event, PhaseEntered) and event.phase in PHASE_WORDS:
         console.say(f"{PHASE_WORDS[event.phase]}{': ' + event.detail if event.detail else ''} …")
     elif isinstance(event, NoticeRaised):
         console.say(f"{event.severity.capitalize()}: {event.message} {event.remedy}".rstrip())

@@ -10,7 +10,6 @@ from studio.cli.console import Console
 from studio.cli.jobs import run_job
 from studio.core.errors import RunConflict
 from studio.core.events.types import (
-    CheckpointSaved,
     DataPrepared,
     Event,
     ModelLoaded,
@@ -31,6 +30,9 @@ from studio.core.runs.layout import RunLayout
 from studio.core.runs.record import RunRecord
 from studio.core.runs.store import RunStore
 from studio.core.units import format_count, format_duration
+
+MILESTONES = 8
+"""How many lines of progress stay to be read after the run."""
 
 
 def add_parser(
@@ -100,7 +102,9 @@ def train(layout: RunLayout, order: TrainOrder, console: Console) -> None:
     def show(event: Event) -> None:
         nonlocal total_steps
         if isinstance(event, StepFinished):
-            console.show_progress(describe_step(event, total_steps))
+            words = describe_step(event, total_steps)
+            is_milestone = event.step % max(1, total_steps // MILESTONES) == 0 or event.step == 1
+            (console.say if is_milestone else console.show_progress)(words)
         elif isinstance(event, PlanMade):
             total_steps = event.total_steps
         else:
@@ -140,8 +144,6 @@ def describe(event: Event) -> str:
         case ValidationFinished():
             best = " (best so far)" if event.is_best else ""
             return f"step {event.step}: validation loss {event.loss:.4f}{best}"
-        case CheckpointSaved():
-            return f"step {event.step}: state saved"
         case SampleAnswered():
             return f"step {event.step}: {event.source} answers {event.answer!r}"
         case RunFinished(reason="early_stopped"):
@@ -167,7 +169,7 @@ def report(layout: RunLayout, console: Console, home: Home) -> int:
 def summarise(record: RunRecord) -> dict[str, Any]:
     """Return the facts that ``--json`` promises for a run."""
     return {
-        "run_dir": record.folder,
+        "run_dir": str(record.folder),
         "id": record.id,
         "name": record.name,
         "status": record.status,
