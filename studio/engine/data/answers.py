@@ -13,6 +13,8 @@ from typing import Any, Protocol
 Message = dict[str, Any]
 Span = tuple[int, int]
 
+MOST_REQUESTS = 8
+LONGEST_REQUEST = 1000
 _PRIVATE_USE = range(0xE000, 0xF8FF)
 
 
@@ -56,6 +58,7 @@ class AnswerFinder:
         self._special = re.compile(rf"\s*(?:{alternatives})") if alternatives else None
         self._tail_ends: dict[str, int] = {}
         self._turn_ends: list[str] = []
+        self._requests: list[str] = []
 
     def find(self, messages: Sequence[Message], text: str, render: Render) -> list[Span]:
         """Return the span of characters of every answer in ``text``, end of turn included.
@@ -73,9 +76,13 @@ class AnswerFinder:
     def _find_one(
         self, messages: Sequence[Message], position: int, text: str, render: Render, floor: int
     ) -> Span:
+        known = self._recall(messages, position, text, floor)
+        if known is not None:
+            return known
         prompts = self._prompts(messages[:position], render)
         fitting = [len(prompt) for prompt in prompts if text.startswith(prompt)]
         if fitting:
+            self._learn_request(messages, position, text[floor : max(fitting)])
             quick = self._verify(messages, position, text, max(fitting))
             if quick is not None:
                 return quick
@@ -86,6 +93,33 @@ class AnswerFinder:
             start = _start_by_difference(messages[:position], prompts, text, render, (floor, first))
         end = last + self._end_length(messages, position, text[last:], render, is_final)
         return start, max(start, end)
+
+    def _recall(
+        self, messages: Sequence[Message], position: int, text: str, floor: int
+    ) -> Span | None:
+        """Return the span if question, request and answer follow each other as seen before.
+
+        This saves rendering the prompt again for every row: nearly all the time of a large file.
+        """
+        question = _content(messages, position - 1)
+        if not question:
+            return None
+        for request in self._requests:
+            at = text.find(question + request, floor)
+            if at >= 0:
+                span = self._verify(messages, position, text, at + len(question) + len(request))
+                if span is not None:
+                    return span
+        return None
+
+    def _learn_request(self, messages: Sequence[Message], position: int, prompt: str) -> None:
+        """Keep what the template writes between a question and its answer."""
+        question = _content(messages, position - 1)
+        _, found, request = prompt.rpartition(question) if question else ("", "", "")
+        if found and request and request not in self._requests and len(request) < LONGEST_REQUEST:
+            self._requests.append(request)
+            self._requests.sort(key=len, reverse=True)
+            del self._requests[MOST_REQUESTS:]
 
     def _prompts(self, messages: Sequence[Message], render: Render) -> list[str]:
         """Return the texts with which the template asks for the next answer."""
@@ -103,7 +137,7 @@ class AnswerFinder:
         self, messages: Sequence[Message], position: int, text: str, start: int
     ) -> Span | None:
         """Return the span if the answer stands there literally and ends in a known way."""
-        content = (messages[position].get("content") or "").strip()
+        content = _content(messages, position)
         if not content or messages[position].get("tool_calls"):
             return None
         at = start
@@ -180,6 +214,10 @@ class AnswerFinder:
         match = self._special.match(tail) if self._special else None
         match = match or re.match(r"\s*\S+", tail)
         return match.end() if match else 0
+
+
+def _content(messages: Sequence[Message], position: int) -> str:
+    return (messages[position].get("content") or "").strip() if position >= 0 else ""
 
 
 def _shared_start(one: str, other: str) -> int:

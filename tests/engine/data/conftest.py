@@ -21,6 +21,9 @@ from transformers import PreTrainedTokenizerFast
 
 from studio.core.recipe.schema_data import DataSettings
 
+settings.register_profile("untimed", deadline=None)  # a busy machine must not fail a test
+settings.load_profile("untimed")
+
 CORPUS = [
     "What is the sum of two and two? The sum is four.",
     "Who are you? I am a pirate, arr! Where is the treasure? Under the palm tree.",

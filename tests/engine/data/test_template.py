@@ -165,7 +165,7 @@ LINES = st.text(st.characters(exclude_categories=["Cs"]), min_size=1, max_size=2
 )
 
 
-@settings(max_examples=80, deadline=None)
+@settings(max_examples=80)
 @given(contents=st.lists(LINES, min_size=2, max_size=8), system=st.none() | LINES)
 def test_the_mask_equals_generation_tags(
     chat_tokenizer: Any, contents: list[str], system: str | None
@@ -184,7 +184,7 @@ def test_the_mask_equals_generation_tags(
         assert encoded.supervised.astype(int).tolist() == expected["assistant_masks"]
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(contents=st.lists(LINES, min_size=2, max_size=6))
 def test_supervised_tokens_decode_to_the_answers(
     base_tokenizer: Any, chat_tokenizer: Any, contents: list[str]

@@ -1,0 +1,45 @@
+"""Holding back rows: by content, never on both sides."""
+
+from __future__ import annotations
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from studio.engine.data.split import choose_validation
+
+DIGESTS = st.lists(st.binary(min_size=1, max_size=2), max_size=60)
+
+
+@given(digests=DIGESTS, fraction=st.floats(0, 0.5))
+def test_equal_rows_stay_together_and_both_sides_have_rows(
+    digests: list[bytes], fraction: float
+) -> None:
+    held = choose_validation(digests, fraction)
+    assert len(held) == len(digests)
+    chosen = {digest for digest, flag in zip(digests, held, strict=True) if flag}
+    kept = {digest for digest, flag in zip(digests, held, strict=True) if not flag}
+    assert not chosen & kept
+    if fraction > 0 and len(set(digests)) > 1:
+        assert chosen
+        assert kept
+    if fraction == 0:
+        assert not chosen
+
+
+@given(digests=DIGESTS, fraction=st.floats(0, 0.5), order=st.randoms())
+def test_the_order_of_the_rows_does_not_matter(
+    digests: list[bytes], fraction: float, order: object
+) -> None:
+    def chosen(rows: list[bytes]) -> set[bytes]:
+        flags = choose_validation(rows, fraction)
+        return {row for row, flag in zip(rows, flags, strict=True) if flag}
+
+    assert chosen(digests) == chosen(sorted(digests))
+
+
+@given(count=st.integers(2, 300), fraction=st.floats(0.01, 0.5))
+def test_the_share_is_exact_where_no_rows_are_equal(count: int, fraction: float) -> None:
+    digests = [number.to_bytes(4, "big") for number in range(count)]
+    assert sum(choose_validation(digests, fraction)) == min(
+        count - 1, max(1, round(fraction * count))
+    )
