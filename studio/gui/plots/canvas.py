@@ -98,11 +98,6 @@ class PlotCanvas(QWidget):
         """Takes a plot item away."""
         self._plot.removeItem(item)
 
-    def show_labels(self, bottom: str, left: str) -> None:
-        """Names the axes; an empty name takes no room."""
-        self._plot.setLabel("bottom", bottom or None)
-        self._plot.setLabel("left", left or None)
-
     def hide_axes(self) -> None:
         """Leaves only the curve and its grid, for small plots that say their value in words."""
         self._plot.hideAxis("left")

@@ -122,7 +122,6 @@ class LossPlot(QWidget):
         )
         self._canvas.colours_changed.connect(self._paint)
         self._canvas.step_hovered.connect(self._on_canvas_step_hovered)
-        self._canvas.show_labels("Step", "")
         bar = QHBoxLayout()
         bar.setSpacing(10)
         bar.addWidget(PlainLabel("Loss", "heading", wraps=False))

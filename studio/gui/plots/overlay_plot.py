@@ -26,7 +26,6 @@ class OverlayPlot(QWidget):
         self._runs: tuple[tuple[str, RunCurves], ...] = ()
         self._items: list[Any] = []
         self._canvas = PlotCanvas()
-        self._canvas.show_labels("Step", "")
         self._canvas.colours_changed.connect(self._paint)
         self._names = QHBoxLayout()
         self._names.setSpacing(6)

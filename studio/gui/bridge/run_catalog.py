@@ -1,0 +1,60 @@
+"""The history with what stands in the frozen recipes: which base, which data, which adapter."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from studio.core.errors import StudioError
+from studio.core.recipe.schema import Recipe
+from studio.core.runs.record import RunRecord
+from studio.core.runs.store import RunStore
+from studio.core.units import UNKNOWN
+
+
+@dataclass(frozen=True)
+class RunRow:
+    """One run as lists show it; ``base`` is the path or name of the recipe, empty if unreadable."""
+
+    record: RunRecord
+    base: str
+    base_name: str
+    data_names: str
+
+    @property
+    def folder(self) -> str:
+        """The folder of the run, by which pages name it to each other."""
+        return str(self.record.folder)
+
+    @property
+    def adapter(self) -> Path | None:
+        """The adapter folder of the run, None while nothing was saved."""
+        name = self.record.adapter_folder
+        return None if name is None else self.record.folder / name
+
+
+class RunCatalog:
+    """Lists runs; recipes never change, so each is read once."""
+
+    def __init__(self, store: RunStore) -> None:
+        self._store = store
+        self._recipes: dict[Path, Recipe | None] = {}
+
+    def load(self) -> list[RunRow]:
+        """Returns all runs, newest first; takes a while, so call it in the background."""
+        return [self._build_row(record) for record in self._store.list()]
+
+    def _build_row(self, record: RunRecord) -> RunRow:
+        if record.folder not in self._recipes:
+            self._recipes[record.folder] = self._find_recipe(record)
+        recipe = self._recipes[record.folder]
+        if recipe is None:
+            return RunRow(record, "", UNKNOWN, UNKNOWN)
+        names = ", ".join(Path(source.source).name for source in recipe.data.train)
+        return RunRow(record, recipe.base.model, Path(recipe.base.model).name, names)
+
+    def _find_recipe(self, record: RunRecord) -> Recipe | None:
+        try:
+            return self._store.load_recipe(record)
+        except StudioError:
+            return None  # the row is still listed; opening the run says what is wrong with it

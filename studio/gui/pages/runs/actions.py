@@ -1,0 +1,79 @@
+"""What can be done with the selected runs."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+from PySide6.QtCore import QPoint, Signal
+from PySide6.QtWidgets import QHBoxLayout, QMenu, QWidget
+
+from studio.gui.bridge.run_catalog import RunRow
+from studio.gui.theme.tokens import SIZES
+from studio.gui.widgets.buttons import Button
+from studio.gui.widgets.labels import PlainLabel
+
+_ALL: tuple[tuple[str, str, str], ...] = (
+    ("open", "Open", "eye"),
+    ("resume", "Resume", "play"),
+    ("compare", "Compare", "compare"),
+    ("export", "Export", "export"),
+    ("rename", "Rename", "pencil"),
+    ("delete", "Delete", "trash"),
+)
+
+
+class RunActions(QWidget):
+    """One button per action, on only where the action makes sense.
+
+    Signals:
+        requested: The key of an action: open, resume, compare, export, rename or delete.
+    """
+
+    requested = Signal(str)
+
+    def __init__(self, parent: QWidget | None = None) -> None:
+        super().__init__(parent)
+        self._buttons: dict[str, Button] = {}
+        self._count = PlainLabel("", "caption", wraps=False)
+        row = QHBoxLayout(self)
+        row.setContentsMargins(0, 0, 0, 0)
+        row.setSpacing(SIZES.xs)
+        for key, words, icon in _ALL:
+            button = Button(words, icon, "danger" if key == "delete" else "normal")
+            button.clicked.connect(lambda _=False, key=key: self.requested.emit(key))
+            self._buttons[key] = button
+            row.addWidget(button)
+        row.addStretch(1)
+        row.addWidget(self._count)
+        self.show_selection(())
+
+    def show_selection(self, rows: Sequence[RunRow]) -> None:
+        """Turns buttons on and off for the selected runs."""
+        for key, is_possible in _judge(rows).items():
+            self._buttons[key].setEnabled(is_possible)
+        self._count.setText(f"{len(rows)} selected" if len(rows) > 1 else "")
+
+    def show_menu(self, point: QPoint) -> None:
+        """Shows the same actions as a menu at a point of the screen."""
+        menu = QMenu(self)
+        for key, words, _ in _ALL:
+            if self._buttons[key].isEnabled():
+                menu.addAction(words, self._make_request(key))
+        if not menu.isEmpty():
+            menu.popup(point)
+
+    def _make_request(self, key: str) -> Callable[[], None]:
+        return lambda: self.requested.emit(key)
+
+
+def _judge(rows: Sequence[RunRow]) -> dict[str, bool]:
+    is_one = len(rows) == 1
+    has_adapters = bool(rows) and all(row.adapter is not None for row in rows)
+    return {
+        "open": is_one,
+        "resume": is_one and rows[0].record.is_resumable,
+        "compare": has_adapters,
+        "export": is_one and has_adapters,
+        "rename": is_one,
+        "delete": bool(rows) and not any(row.record.is_active for row in rows),
+    }
