@@ -9,7 +9,6 @@ from pathlib import Path
 import torch
 from transformers import PreTrainedModel
 
-from studio.core.errors import ModelUnusable
 from studio.core.events.types import Event, ModelLoaded, NoticeRaised, PhaseEntered
 from studio.core.recipe.schema import AdapterSettings, Recipe
 from studio.engine.jobs.settled import SettledRecipe
@@ -19,6 +18,7 @@ from studio.engine.models.attention import PACKED, get_attention
 from studio.engine.models.body import CausalBody, split_model
 from studio.engine.models.load import load_model, resolve_dtype
 from studio.engine.models.packing_probe import is_packing_exact
+from studio.engine.models.recompute import recompute_layers
 from studio.engine.models.reference import ModelReference, read_architecture
 from studio.engine.train.resolve import resolve_checkpointing
 
@@ -71,7 +71,7 @@ def load_base(
     choice = resolve_checkpointing(recipe.train, model, longest)
     yield from settled.settle("train.checkpointing", choice.value, choice.why)
     if choice.value == "all":
-        _recompute_layers(model)
+        recompute_layers(model)
     yield ModelLoaded(
         architecture=read_architecture(reference.folder),
         parameters=sum(parameter.numel() for parameter in model.parameters())
@@ -90,13 +90,3 @@ def _with_absolute_folder(recipe: Recipe, base_folder: Path) -> AdapterSettings:
         return settings
     folder = base_folder / Path(settings.resume_from).expanduser()
     return settings.model_copy(update={"resume_from": str(folder)})
-
-
-def _recompute_layers(model: PreTrainedModel) -> None:
-    if not model.supports_gradient_checkpointing:
-        raise ModelUnusable(
-            f"{type(model).__name__} cannot recompute its layers to save memory.",
-            "Set train.checkpointing to none and lower data.max_tokens if memory is short.",
-            code="checkpointing_unsupported",
-        )
-    model.gradient_checkpointing_enable(gradient_checkpointing_kwargs={"use_reentrant": False})

@@ -1,0 +1,124 @@
+"""Packed rows give what separate documents give, or the probe says no."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+import transformers
+
+from studio.engine.models.attention import (
+    PACKED,
+    attention_of,
+    get_attention,
+    get_documents,
+    packed_documents,
+)
+from studio.engine.models.body import split_model
+from studio.engine.models.packing_probe import is_packing_exact
+from tests.engine.lora.tiny_models import build_model
+
+LENGTHS = (5, 21, 1, 13)
+FAMILIES = {
+    "llama": {},
+    "qwen3": {},
+    "mistral": {"sliding_window": 8},
+    "gemma3": {"sliding_window": 8},
+    "phi": {},
+    "gpt2": {},
+    "gpt_neox": {},
+}
+
+
+def _build_gemma2() -> transformers.PreTrainedModel:
+    torch.manual_seed(0)
+    config = transformers.Gemma2Config(
+        vocab_size=64,
+        hidden_size=32,
+        intermediate_size=48,
+        num_hidden_layers=2,
+        num_attention_heads=4,
+        num_key_value_heads=2,
+        head_dim=8,
+        sliding_window=8,
+        attn_logit_softcapping=5.0,
+        bos_token_id=1,
+        eos_token_id=2,
+    )
+    return transformers.Gemma2ForCausalLM._from_config(config, attn_implementation="eager").float()
+
+
+def _compare(model: transformers.PreTrainedModel) -> None:
+    documents = [torch.randint(3, 64, (1, count)) for count in LENGTHS]
+    positions = torch.cat([torch.arange(count) for count in LENGTHS])[None]
+    expected = torch.cat([model(ids, use_cache=False).logits[0] for ids in documents])
+    expected.square().mean().backward()
+    gradients = {name: p.grad.clone() for name, p in model.named_parameters() if p.grad is not None}
+    model.zero_grad()
+    with attention_of(model, PACKED), packed_documents(model, LENGTHS):
+        row = torch.cat(documents, dim=1)
+        found = model(row, position_ids=positions, use_cache=False).logits[0]
+        found.square().mean().backward()
+    torch.testing.assert_close(found, expected, rtol=1e-4, atol=1e-5)
+    for name, parameter in model.named_parameters():
+        if name in gradients:
+            torch.testing.assert_close(parameter.grad, gradients[name], rtol=1e-3, atol=1e-5)
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_packed_documents_equal_separate_ones(family: str) -> None:
+    model = build_model(family, **FAMILIES[family]).eval()
+    assert is_packing_exact(model)
+    assert get_attention(model) == "eager"
+    _compare(model)
+
+
+def test_capped_scores_equal_those_of_separate_documents() -> None:
+    model = _build_gemma2().eval()
+    assert is_packing_exact(model)
+    _compare(model)
+
+
+@pytest.mark.parametrize("family", ["bloom", "falcon"])
+def test_a_model_with_position_biases_is_found_out_by_the_probe(family: str) -> None:
+    kind = {"bloom": transformers.BloomConfig, "falcon": transformers.FalconConfig}[family]
+    sizes = {"vocab_size": 64, "hidden_size": 32, "bos_token_id": 1, "eos_token_id": 2}
+    layers = {"bloom": {"n_layer": 2, "n_head": 4}, "falcon": {"num_hidden_layers": 2}}[family]
+    heads = {} if family == "bloom" else {"num_attention_heads": 4, "alibi": True}
+    config = kind(**sizes, **layers, **heads)
+    model = transformers.AutoModelForCausalLM.from_config(config, trust_remote_code=False)
+    was_training = model.training
+    assert not is_packing_exact(model)
+    assert model.training == was_training
+
+
+def test_two_models_do_not_share_their_documents() -> None:
+    first, second = build_model("llama"), build_model("llama")
+    with packed_documents(first, (3, 4)):
+        assert get_documents(first).lengths == [3, 4]
+        assert get_documents(second).lengths == []
+    assert get_documents(first).lengths == []
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_body_and_head_one_after_the_other_give_the_models_logits(family: str) -> None:
+    parts = split_model(build_model(family))
+    assert parts.is_split
+
+
+def test_scaled_and_capped_logits_are_understood() -> None:
+    capped = split_model(_build_gemma2())
+    assert capped.is_split
+    assert capped.rule.softcap == 30.0
+    torch.manual_seed(0)
+    config = transformers.GraniteConfig(
+        vocab_size=64,
+        hidden_size=32,
+        intermediate_size=48,
+        num_hidden_layers=1,
+        num_attention_heads=4,
+        num_key_value_heads=2,
+        logits_scaling=4.0,
+    )
+    scaled = split_model(transformers.GraniteForCausalLM(config))
+    assert scaled.is_split
+    assert scaled.rule.scale == 0.25
