@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from PySide6.QtCore import QRectF, Qt, Signal
 from PySide6.QtGui import QColor, QPainter, QPaintEvent
-from PySide6.QtWidgets import QVBoxLayout, QWidget
+from PySide6.QtWidgets import QHBoxLayout, QSizePolicy, QVBoxLayout, QWidget
 
 from studio.gui.theme.icons import draw_icon
 from studio.gui.theme.tokens import SIZES, colours_of
 from studio.gui.widgets.buttons import Button
 from studio.gui.widgets.labels import PlainLabel
+
+_TEXT_WIDTH = 460
 
 
 class _Medallion(QWidget):
@@ -62,15 +64,28 @@ class EmptyState(QWidget):
         box.addStretch(2)
         box.addWidget(self._medallion, 0, Qt.AlignmentFlag.AlignHCenter)
         box.addSpacing(SIZES.s)
-        for label in (self._title, self._sentence):
-            label.setAlignment(Qt.AlignmentFlag.AlignHCenter)
-            label.setMaximumWidth(460)
-            label.setMinimumWidth(300)
-            box.addWidget(label, 0, Qt.AlignmentFlag.AlignHCenter)
+        box.addLayout(self._build_texts())
         box.addSpacing(SIZES.s)
         box.addWidget(self._action, 0, Qt.AlignmentFlag.AlignHCenter)
         box.addStretch(3)
         self._action.setVisible(bool(action))
+
+    def _build_texts(self) -> QHBoxLayout:
+        """Return the texts in the middle; without alignment, so that they wrap to their width."""
+        column = QWidget()
+        column.setMaximumWidth(_TEXT_WIDTH)
+        column.setSizePolicy(QSizePolicy.Policy.Expanding, QSizePolicy.Policy.Minimum)
+        texts = QVBoxLayout(column)
+        texts.setContentsMargins(0, 0, 0, 0)
+        texts.setSpacing(SIZES.s)
+        for label in (self._title, self._sentence):
+            label.setAlignment(Qt.AlignmentFlag.AlignHCenter)
+            texts.addWidget(label)
+        row = QHBoxLayout()
+        row.addStretch(1)
+        row.addWidget(column, 1000)
+        row.addStretch(1)
+        return row
 
     def show_reason(self, icon: str, title: str, sentence: str, action: str = "") -> None:
         """Shows another reason and another thing to do."""

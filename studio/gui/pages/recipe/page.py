@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
+import logging
+from collections.abc import Sequence
 from typing import Any
 
-from PySide6.QtCore import Qt
+from PySide6.QtCore import Qt, QTimer
 from PySide6.QtWidgets import QFrame, QHBoxLayout, QScrollArea, QVBoxLayout, QWidget
 
 from studio.core.errors import StudioError
+from studio.core.recipe.check import check_recipe
+from studio.core.recipe.presets import Preset, load_presets
+from studio.core.recipe.problem import Problem
 from studio.core.weights.layers import count_adapter_parameters
+from studio.gui.bridge.background import BackgroundCall
 from studio.gui.context import Context
 from studio.gui.forms.form import RecipeForm
 from studio.gui.pages.recipe.files import RecipeFiles
@@ -20,6 +26,7 @@ from studio.gui.widgets.notice import Notice
 from studio.gui.widgets.page import Page
 
 _SIDE_WIDTH = 256
+_CHECK_DELAY_MS = 200
 _OPEN_KEY = "recipe_open_sections"
 
 
@@ -36,7 +43,7 @@ class RecipePage(Page):
         self._files = RecipeFiles(self)
         self._files.recipe_opened.connect(self._draft.load)
         self._files.failed.connect(self._notice.show_error)
-        self._presets = PresetRow(())
+        self._presets = PresetRow(find_presets())
         self._presets.preset_chosen.connect(self._draft.set_values)
         self._form = RecipeForm(context.preferences.get_texts(_OPEN_KEY))
         self._form.value_edited.connect(self._draft.set_value)
@@ -46,6 +53,11 @@ class RecipePage(Page):
         self._problems.setting_requested.connect(self._on_setting_requested)
         self._next = Button("&Next: Train", "arrow-right", "primary", icon_after=True)
         self._next.clicked.connect(lambda: self.page_requested.emit("train"))
+        self._check_call: BackgroundCall | None = None
+        self._check_timer = QTimer(self)
+        self._check_timer.setSingleShot(True)
+        self._check_timer.setInterval(_CHECK_DELAY_MS)
+        self._check_timer.timeout.connect(self._check)
         self._build_layout()
         self._draft.changed.connect(self._show_draft)
         context.shelf.layers_loaded.connect(self._on_layers_loaded)
@@ -87,12 +99,31 @@ class RecipePage(Page):
 
     def _show_draft(self, _path: str = "") -> None:
         values = self._draft.get_values()
-        problems = self._draft.problems
         self._form.show_values(values)
-        self._form.show_problems(problems)
-        self._problems.show_problems(problems)
         self._presets.show_values(values)
         self._count()
+        if self._draft.recipe is None:
+            self._show_problems(self._draft.problems)
+        self._check_timer.start()
+
+    def _show_problems(self, problems: Sequence[Problem]) -> None:
+        self._form.show_problems(problems)
+        self._problems.show_problems(problems)
+
+    def _check(self) -> None:
+        """Compares the settings with each other, the model and the disk, on another thread."""
+        if self._check_call is not None:
+            self._check_call.cancel()
+        recipe = self._draft.recipe
+        if recipe is None:
+            return
+        layers = self._context.shelf.find_layers(recipe.base.model)
+        folder = self._draft.base_folder
+        self._check_call = self._context.background.start(
+            lambda _cancellation: check_recipe(recipe, layers=layers, base_folder=folder),
+            self._show_problems,
+            self._notice.show_error,
+        )
 
     def _count(self) -> None:
         model = str(self._draft.get_value("base.model"))
@@ -117,6 +148,7 @@ class RecipePage(Page):
     def _on_layers_loaded(self, model: str, _layers: Any) -> None:
         if model == self._draft.get_value("base.model"):
             self._count()
+            self._check_timer.start()
 
     def _on_layers_failed(self, model: str, error: StudioError) -> None:
         if model == self._draft.get_value("base.model"):
@@ -134,6 +166,15 @@ class RecipePage(Page):
         row = self._form.focus_setting(path)
         if row is not None:
             self._scroll.ensureWidgetVisible(row)
+
+
+def find_presets() -> list[Preset]:
+    """Return the presets that come with the program, none where they are missing or damaged."""
+    try:
+        return load_presets()
+    except StudioError as error:
+        logging.getLogger(__name__).warning("no presets: %s", error)
+        return []
 
 
 def _scroll(column: QVBoxLayout) -> QScrollArea:

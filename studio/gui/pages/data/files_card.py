@@ -1,0 +1,123 @@
+"""The training files of the draft, one line each."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from PySide6.QtCore import QSignalBlocker, Qt, Signal
+from PySide6.QtWidgets import QComboBox, QHBoxLayout, QVBoxLayout, QWidget
+
+from studio.core.recipe.fields import get_field_table
+from studio.gui.forms.editors.choices import build_choice_box
+from studio.gui.forms.editors.lists import RowsBox
+from studio.gui.theme.tokens import SIZES
+from studio.gui.widgets.buttons import IconButton
+from studio.gui.widgets.card import Card
+from studio.gui.widgets.icon import Icon
+from studio.gui.widgets.labels import Chip, ElidedLabel, PlainLabel
+
+
+class FilesCard(Card):
+    """Shows files, their number of rows and their format.
+
+    Signals:
+        sources_edited: All sources, after the user changed one.
+        source_selected: The number of the source whose rows are wanted.
+    """
+
+    sources_edited = Signal(list)
+    source_selected = Signal(int)
+
+    def __init__(self, parent: QWidget | None = None) -> None:
+        super().__init__(parent=parent)
+        self.setAccessibleName("Training data")
+        self.body.setContentsMargins(SIZES.m, SIZES.s, SIZES.m, SIZES.s)
+        self._sources: list[dict[str, Any]] = []
+        self._rows: list[SourceRow] = []
+        self._box = RowsBox()
+        self.body.addLayout(self._box)
+
+    def show_sources(self, sources: Sequence[Mapping[str, Any]]) -> None:
+        """Shows other sources."""
+        shown = [dict(source) for source in sources]
+        if shown == self._sources:
+            return
+        self._sources = shown
+        self._box.clear()
+        self._rows = []
+        for place, source in enumerate(shown):
+            row = SourceRow(source)
+            row.removed.connect(partial(self._on_row_removed, place))
+            row.format_chosen.connect(partial(self._on_row_format_chosen, place))
+            row.selected.connect(partial(self.source_selected.emit, place))
+            self._rows.append(row)
+            self._box.addWidget(row)
+
+    def show_row_count(self, place: int, words: str) -> None:
+        """Shows how many rows a source has."""
+        if place < len(self._rows):
+            self._rows[place].show_count(words)
+
+    def _on_row_removed(self, place: int) -> None:
+        rest = [source for index, source in enumerate(self._sources) if index != place]
+        self.sources_edited.emit(rest)
+
+    def _on_row_format_chosen(self, place: int, value: str) -> None:
+        sources = [dict(source) for source in self._sources]
+        sources[place]["format"] = value
+        self.sources_edited.emit(sources)
+
+
+class SourceRow(QWidget):
+    """One file.
+
+    Signals:
+        removed: The user takes the file away.
+        format_chosen: How its rows are laid out.
+        selected: The user wants to see its rows.
+    """
+
+    removed = Signal()
+    format_chosen = Signal(str)
+    selected = Signal()
+
+    def __init__(self, source: Mapping[str, Any], parent: QWidget | None = None) -> None:
+        super().__init__(parent)
+        path = Path(str(source.get("source", "")))
+        self._chip = Chip("Reading …")
+        self._format = self._build_format_box(str(source.get("format", "auto")), path.name)
+        show = IconButton("eye", f"Show rows of {path.name}")
+        show.clicked.connect(self.selected)
+        remove = IconButton("close", f"Take away {path.name}")
+        remove.clicked.connect(self.removed)
+        names = QVBoxLayout()
+        names.setSpacing(0)
+        names.addWidget(ElidedLabel(path.name, "strong"))
+        names.addWidget(ElidedLabel(str(path.parent), "caption"))
+        line = QHBoxLayout(self)
+        line.setContentsMargins(SIZES.xs, SIZES.xs, SIZES.xs, SIZES.xs)
+        line.setSpacing(SIZES.s)
+        line.addWidget(Icon("file", "accent", 22))
+        line.addLayout(names, 1)
+        line.addWidget(self._chip, 0, Qt.AlignmentFlag.AlignVCenter)
+        line.addWidget(PlainLabel("Format", "caption", wraps=False))
+        line.addWidget(self._format)
+        line.addWidget(show)
+        line.addWidget(remove)
+
+    def show_count(self, words: str) -> None:
+        """Shows how many rows the file has."""
+        self._chip.setText(words)
+
+    def _build_format_box(self, value: str, name: str) -> QComboBox:
+        box = build_choice_box(get_field_table()["data.train[].format"])
+        box.setMinimumWidth(150)
+        box.setMaximumWidth(190)
+        box.setAccessibleName(f"Format of {name}")
+        with QSignalBlocker(box):
+            box.setCurrentIndex(max(0, box.findData(value)))
+        box.activated.connect(lambda _row: self.format_chosen.emit(str(box.currentData())))
+        return box

@@ -1,0 +1,142 @@
+"""The data page: the files that are learnt from, and what becomes of their rows."""
+
+from __future__ import annotations
+
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from PySide6.QtWidgets import QFileDialog, QStackedWidget, QVBoxLayout, QWidget
+
+from studio.core.errors import StudioError
+from studio.core.units import format_bytes
+from studio.gui.bridge.background import BackgroundCall, Cancellation
+from studio.gui.bridge.raw_rows import RawRows, load_raw_rows
+from studio.gui.context import Context
+from studio.gui.forms.editors.lists import DATA_FILTER
+from studio.gui.pages.data.files_card import FilesCard
+from studio.gui.pages.data.model_view import ModelView
+from studio.gui.pages.data.offers import DataOffers
+from studio.gui.pages.data.preview_card import PreviewTabs
+from studio.gui.theme.tokens import SIZES
+from studio.gui.widgets.buttons import Button
+from studio.gui.widgets.drop_area import DropCatcher
+from studio.gui.widgets.page import Page
+
+
+class DataPage(Page):
+    """Chooses the training data of the draft and shows it."""
+
+    def __init__(self, context: Context) -> None:
+        super().__init__("Data", "The examples that the adapter learns from.", scrolls=False)
+        self._context = context
+        self._shown = 0
+        self._calls: list[BackgroundCall] = []
+        self._read: list[str] = []
+        self._files = FilesCard()
+        self._files.sources_edited.connect(partial(context.draft.set_value, "data.train"))
+        self._files.source_selected.connect(self._on_source_selected)
+        self._tabs = PreviewTabs()
+        self._view = ModelView(context, self._tabs, self)
+        self._view.page_requested.connect(self.page_requested)
+        starter = context.starter
+        self._offers = DataOffers(starter.data_sets if starter else ())
+        self._offers.files_requested.connect(self._on_add_clicked)
+        self._offers.starter_chosen.connect(self._on_starter_chosen)
+        self._stack = QStackedWidget()
+        self._build_layout()
+        drops = DropCatcher(self, "Drop the data files here")
+        drops.paths_dropped.connect(self._add)
+        context.draft.changed.connect(self._on_draft_changed)
+
+    def refresh(self) -> None:
+        """Shows the draft's files and reads those that are new."""
+        sources = self._context.draft.get_value("data.train")
+        self._stack.setCurrentIndex(1 if sources else 0)
+        self._next.setEnabled(bool(sources))
+        self._files.show_sources(sources)
+        paths = [str(source["source"]) for source in sources]
+        if paths != self._read:
+            self._read = paths
+            self._shown = 0
+            self._load(paths)
+        self._view.refresh()
+
+    def _build_layout(self) -> None:
+        add = Button("&Add files…", "plus")
+        add.clicked.connect(self._on_add_clicked)
+        self._next = Button("&Next: Recipe", "arrow-right", "primary", icon_after=True)
+        self._next.clicked.connect(lambda: self.page_requested.emit("recipe"))
+        self.header_actions.addWidget(add)
+        self.header_actions.addWidget(self._next)
+        chosen = QWidget()
+        box = QVBoxLayout(chosen)
+        box.setContentsMargins(0, 0, 0, 0)
+        box.setSpacing(SIZES.m)
+        box.addWidget(self._files)
+        box.addWidget(self._tabs, 1)
+        self._stack.addWidget(self._offers)
+        self._stack.addWidget(chosen)
+        self.body.addWidget(self._stack, 1)
+
+    def _load(self, paths: list[str]) -> None:
+        for call in self._calls:
+            call.cancel()
+        self._calls = [
+            self._context.background.start(
+                partial(_read_rows, path),
+                partial(self._on_rows_loaded, place),
+                partial(self._on_rows_failed, place),
+            )
+            for place, path in enumerate(paths)
+        ]
+
+    def _add(self, paths: list[str]) -> None:
+        sources = self._context.draft.get_value("data.train")
+        there = {source["source"] for source in sources}
+        new = [{"source": path} for path in paths if path not in there and Path(path).is_file()]
+        if new:
+            self._context.draft.set_value("data.train", [*sources, *new])
+
+    def _on_add_clicked(self) -> None:
+        paths, _filter = QFileDialog.getOpenFileNames(self, "Training data", "", DATA_FILTER)
+        self._add(paths)
+
+    def _on_starter_chosen(self, name: str) -> None:
+        starter = self._context.starter
+        if starter is None:
+            return
+        data_set = starter.get_data_set(name)
+        values: dict[str, Any] = {
+            "data.train": [{"source": str(starter.folder / data_set.train_file)}]
+        }
+        if not self._context.draft.get_value("base.model"):
+            self._context.draft.load(starter.build_recipe(data_set))
+        else:
+            self._context.draft.set_values(values)
+
+    def _on_source_selected(self, place: int) -> None:
+        self._shown = place
+        self._tabs.setCurrentIndex(0)
+        self._load(self._read)
+
+    def _on_rows_loaded(self, place: int, raw: RawRows) -> None:
+        rows = "rows" if raw.row_count != 1 else "row"
+        known = raw.row_count is not None
+        words = f"{raw.row_count:,} {rows}" if known else format_bytes(raw.size_bytes)
+        self._files.show_row_count(place, words)
+        if place == self._shown:
+            self._tabs.show_rows(raw)
+
+    def _on_rows_failed(self, place: int, error: StudioError) -> None:
+        self._files.show_row_count(place, "cannot be read")
+        if place == self._shown:
+            self._tabs.show_raw_error(error)
+
+    def _on_draft_changed(self, _path: str) -> None:
+        if self.isVisible():
+            self.refresh()
+
+
+def _read_rows(path: str, cancellation: Cancellation) -> RawRows:
+    return load_raw_rows(Path(path), is_cancelled=lambda: cancellation.is_set)
