@@ -16,6 +16,13 @@ SAMPLE_ROWS = 100
 """Rows that are looked at to find the format."""
 
 
+_BESIDE_TEXT = {
+    *("label", "labels", "category", "class", "intent", "target"),
+    *("context", "title", "summary", "translation", "answer", "output"),
+}
+"""Columns that must not be dropped unnoticed when the rest would be read as running text."""
+
+
 @dataclass(frozen=True)
 class Layout:
     """A format and which column plays which part of it."""
@@ -158,7 +165,7 @@ def _pair_layouts(rows: Sequence[Row], names: Sequence[str], texts: set[str]) ->
 
 
 def _text_layouts(names: Sequence[str], texts: set[str]) -> list[Layout]:
-    if "text" in texts and not {"label", "labels", "context", "title"} & set(names):
+    if "text" in texts and not _BESIDE_TEXT & set(names):
         return [Layout(FORMATS["text"], {"text": "text"})]
     if len(names) == 1 and len(texts) == 1:
         return [Layout(FORMATS["text"], {"text": names[0]})]

@@ -26,48 +26,50 @@ class ProblemKind:
 
 KINDS: dict[str, ProblemKind] = {
     "no_supervised_tokens": ProblemKind(
-        "{count} rows hold nothing to learn from: there is no answer in them. They are left out.",
+        "Rows without any answer to learn from: {count}. They are left out.",
         "Check that the answers are in the column or role that is read.",
         leaves_out=True,
     ),
     "empty_answer": ProblemKind(
-        "{count} rows have an empty answer. They are left out.",
+        "Rows with an empty answer: {count}. They are left out.",
         "Fill in the answers or remove the rows.",
         leaves_out=True,
     ),
     "end_of_turn_unsupervised": ProblemKind(
-        "In {count} rows the model would not learn where an answer ends, and would never stop.",
+        "Rows from which the model would not learn where an answer ends, so that it would never "
+        "stop: {count}.",
         "Give the tokenizer an end-of-sequence token, or choose another chat template.",
         refuses=True,
     ),
     "double_bos": ProblemKind(
-        "{count} rows start with the begin-of-text token twice, which the model never saw.",
-        "Remove the begin-of-text token from the data or from the chat template.",
+        "Rows that start with the begin-of-text mark twice, which the model has never seen: "
+        "{count}.",
+        "Remove the begin-of-text mark from the data or from the chat template.",
         refuses=True,
     ),
     "truncated_prompt": ProblemKind(
-        "{count} rows are longer than the limit; their beginning was cut, the answers are whole.",
+        "Rows longer than the limit: {count}. Their beginning is cut; the answers stay whole.",
         "Raise data.max_tokens to keep everything.",
     ),
     "answer_too_long": ProblemKind(
-        "{count} rows have an answer that alone is longer than the limit. They are left out, "
-        "because half an answer teaches the model to break off.",
+        "Rows whose answer alone is longer than the limit: {count}. They are left out, because "
+        "half an answer teaches the model to break off.",
         "Raise data.max_tokens or shorten the answers.",
         leaves_out=True,
     ),
     "template_refused": ProblemKind(
-        "The chat template refuses {count} rows. They are left out.",
+        "Rows that the chat template refuses: {count}. They are left out.",
         "Bring the turns into the order that the model expects (mostly user and assistant in "
         "turn), or choose another template.",
         leaves_out=True,
     ),
     "system_merged": ProblemKind(
-        "The chat template has no place for a system message: in {count} rows it was put in front "
-        "of the first question.",
+        "Rows whose system message was put in front of the first question, because the chat "
+        "template has no place for it: {count}.",
         "Nothing to do; when you chat with the result, put instructions in front of the question.",
     ),
     "trailing_turns_ignored": ProblemKind(
-        "{count} conversations end with a turn that nobody answers; these turns are not used.",
+        "Conversations that end with a turn nobody answers: {count}. These turns are not used.",
         "Nothing to do, or add the missing answers.",
     ),
     "no_chat_template": ProblemKind(
@@ -75,7 +77,7 @@ KINDS: dict[str, ProblemKind] = {
         "This suits base models. For a chat model give its template as a file.",
     ),
     "text_divided": ProblemKind(
-        "{count} texts are longer than the limit and were divided into several examples.",
+        "Texts longer than the limit: {count}. Each is divided into several examples.",
         "Raise data.max_tokens for longer examples.",
     ),
     "no_validation_rows": ProblemKind(
@@ -132,13 +134,10 @@ class ProblemLog:
     def _problem(self, code: str) -> DataProblem:
         kind = KINDS[code]
         count = self._counts[code]
-        message = kind.message.format(count=f"{count:,}")
-        if count == 1:
-            message = message.replace("1 rows ", "1 row ").replace("1 texts ", "1 text ")
         return DataProblem(
             code=code,
             count=count,
-            message=message,
+            message=kind.message.format(count=f"{count:,}"),
             remedy=kind.remedy,
             places=tuple(self._places[code]),
             detail=self._details.get(code, ""),

@@ -79,7 +79,7 @@ class JinjaTemplate:
             key: getattr(tokenizer, key, None) or "" for key in ("bos_token", "eos_token")
         }
         self._eos: str = self._marks["eos_token"]
-        self._stops = tuple({*filter(None, [self._eos]), *stops})
+        self._stops = tuple({*filter(None, [self._eos, *stops])})
         added = getattr(tokenizer, "added_tokens_decoder", {}).values()
         self._specials = tuple({token.content for token in added if token.special} | {*self._stops})
         self._finders: dict[str, AnswerFinder] = {}

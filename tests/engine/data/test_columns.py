@@ -81,6 +81,7 @@ def test_a_system_column_comes_first() -> None:
         {"context": "c", "question": "q", "answer": "a"},
         {"text": "t", "label": 1},
         {"title": "x", "text": "t"},
+        {"text": "t", "category": "c"},
         {"a": "x", "b": "y"},
         {"prompt": "q", "chosen": "a", "rejected": "b"},
         {"instruction": "q", "output": "a", "chosen": "a", "rejected": "b"},

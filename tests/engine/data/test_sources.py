@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import csv
 import json
 import os
 from collections.abc import Callable
@@ -96,6 +97,13 @@ BROKEN: list[tuple[str, bytes, str]] = [
     ("zero.json", b'[{"a": "x"},\n{"a": "\0"}]', "line 2 holds zero bytes"),
     ("latin.json", b'[{"a": "\xe9"}]', "not UTF-8"),
     ("deep.json", b"[" + b'{"a":' * 100_000, "nested too deeply"),
+    ("empty.csv", b"", "is empty"),
+    ("head.csv", b"a,b\n", "names of columns and no rows"),
+    ("names.csv", b"a,a\n1,2\n", "a name of its own"),
+    ("ragged.csv", b'a,b\n1,2\n"x\ny",2,3\n', "line 3 has 3 values"),
+    ("quote.csv", b'a,b\n1,"never closed\n', "never closed"),
+    ("zero.csv", b"a,b\n1,\0\n", "line 2 holds zero bytes"),
+    ("latin.csv", b"a,b\n1,\xe9\n", "line 2: byte 3 is not UTF-8"),
     ("cut.json", b'[{"a": "never closed', "line 1, column 8"),
 ]
 
@@ -108,8 +116,35 @@ def test_broken_files_say_what_is_wrong_and_where(
     path.write_bytes(content)
     with pytest.raises(DatasetInvalid) as caught:
         list(iter_rows(path))
-    assert said in caught.value.message
+    assert said in str(caught.value)
     assert caught.value.remedy
+
+
+TABLES = st.integers(1, 4).flatmap(
+    lambda width: st.lists(
+        st.lists(
+            st.text(st.characters(exclude_characters="\0", exclude_categories=["Cs"]), max_size=12),
+            min_size=width,
+            max_size=width,
+        ),
+        min_size=1,
+        max_size=6,
+    )
+)
+
+
+@settings(max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(table=TABLES, form=st.sampled_from([(".csv", ","), (".csv", ";"), (".tsv", "\t")]))
+def test_tables_are_read_as_the_standard_library_wrote_them(
+    table: list[list[str]], form: tuple[str, str], tmp_path: Path
+) -> None:
+    path = tmp_path / f"rows{form[0]}"
+    columns = [f"column {index}" for index in range(len(table[0]))]
+    with path.open("w", encoding="utf-8-sig", newline="") as stream:
+        csv.writer(stream, delimiter=form[1], quoting=csv.QUOTE_ALL).writerows([columns, *table])
+    read = _values(path)
+    assert [list(row.values()) for row in read] == table
+    assert list(read[0]) == columns
 
 
 def test_missing_files_and_folders_are_refused(tmp_path: Path) -> None:
@@ -139,7 +174,7 @@ def test_kinds_that_come_later_are_named_as_such(tmp_path: Path) -> None:
 
 
 def test_every_kind_is_a_module_of_its_own_name() -> None:
-    assert {"json", "jsonl"} <= set(source_kinds())
+    assert {"csv", "json", "jsonl"} <= set(source_kinds())
     assert len(known_suffixes()) == len(set(known_suffixes()))
 
 

@@ -14,7 +14,7 @@ from studio.core.errors import DatasetInvalid, FileUnusable, NotAvailableYet
 from studio.engine.data import sources
 from studio.engine.data.sources.row import Row
 
-_LATER = (".parquet", ".arrow", ".csv", ".tsv", ".txt", ".md", ".gz", ".zst", ".zip")
+_LATER = (".parquet", ".arrow", ".txt", ".md", ".gz", ".zst", ".zip")
 
 
 @cache
