@@ -7,7 +7,7 @@ from pathlib import Path
 
 from studio.cli.console import Console
 from studio.cli.jobs import run_job, short_lived
-from studio.core.errors import AdapterUnusable, JobDied, NotAvailableYet, RunConflict
+from studio.core.errors import AdapterUnusable, FileUnusable, JobDied, NotAvailableYet
 from studio.core.events.types import Event, ExportFinished, ExportProgressed
 from studio.core.jobs.orders import ExportOrder
 from studio.core.paths import Home
@@ -101,7 +101,7 @@ def find_adapter(text: str, home: Home) -> tuple[Path, str | None]:
     store = RunStore(home)
     try:
         record = store.find(text)
-    except RunConflict as error:
+    except FileUnusable as error:
         raise AdapterUnusable(
             f"{text} is neither a run nor a folder with an adapter.",
             "List the runs with: lora-studio runs list",

@@ -22,11 +22,16 @@ def add_parser(
     """Add the planned commands; each takes anything and answers in words."""
     for name, purpose in PLANNED.items():
         parser = commands.add_parser(name, parents=[shared], help=f"{purpose} (not available yet)")
-        parser.add_argument("rest", nargs=argparse.REMAINDER, help=argparse.SUPPRESS)
-        parser.set_defaults(run=_refuse)
+        parser.add_argument("rest", nargs="*", help=argparse.SUPPRESS)
+        parser.set_defaults(run=run)
 
 
-def _refuse(arguments: argparse.Namespace, console: Console, home: Home) -> int:
+def run(arguments: argparse.Namespace, console: Console, home: Home) -> int:
+    """Refuse in words, whatever the arguments.
+
+    Raises:
+        NotAvailableYet: Always.
+    """
     raise NotAvailableYet(
         f"lora-studio {arguments.command} is not available yet.",
         "It comes with a later version; lora-studio --help lists what works today.",

@@ -54,7 +54,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     for stream in (sys.stdout, sys.stderr):
         if hasattr(stream, "reconfigure"):
             stream.reconfigure(encoding="utf-8", errors="replace")
-    parsed = build_parser().parse_args(arguments)
+    parser = build_parser()
+    parsed, unknown = parser.parse_known_args(arguments)
+    if unknown and parsed.run is not later.run:
+        parser.error(f"unrecognized arguments: {' '.join(unknown)}")
     console = Console(is_json=parsed.json)
     home = Home(parsed.home.expanduser().resolve()) if parsed.home else default_home()
     try:
