@@ -17,6 +17,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from tokenizers import Tokenizer
 
+from studio.core.recipe.check import check_recipe
+from studio.core.starter import load_starter
+
 ROOT = Path(__file__).resolve().parents[2]
 KIT = ROOT / "resources" / "starter"
 MODEL = KIT / "model"
@@ -159,6 +162,15 @@ def test_description_names_what_the_program_needs() -> None:
         assert data_set["title"]
         assert len(data_set["description"]) < 100
         assert len(data_set["example_prompts"]) >= 3
+
+
+@DATA_SETS
+def test_program_reads_the_kit_and_finds_no_problem_in_its_recipe(data_set: dict[str, Any]) -> None:
+    kit = load_starter()
+    recipe = kit.build_recipe(kit.get_data_set(data_set["name"]))
+    rows = len(load_lines(KIT / data_set["train_file"]))
+    problems = check_recipe(recipe, layers=None, rows=rows, base_folder=KIT)
+    assert [problem for problem in problems if problem.severity != "note"] == []
 
 
 def test_special_tokens_are_single_and_end_of_turn_is_not_padding(tokenizer: Any) -> None:
