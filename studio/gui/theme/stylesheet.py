@@ -36,6 +36,9 @@ QFrame[kind="choice"] {
 QFrame[kind="choice"]:hover { border-color: $border_strong; background: $raised; }
 QFrame[kind="choice"]:focus { border: 2px solid $accent; }
 QFrame[kind="choice"][chosen="true"] { background: $accent_soft; border-color: $accent; }
+QFrame[kind="row"] { background: transparent; border: 2px solid transparent; border-radius: 6px; }
+QFrame[kind="row"]:hover { background: $sunken; }
+QFrame[kind="row"]:focus { border-color: $accent; }
 QFrame[kind="sunken"] {
     background: $sunken; border: 1px solid $border; border-radius: ${radius}px;
 }
@@ -76,6 +79,9 @@ QPushButton[kind="quiet"] {
     background: transparent; border: 2px solid transparent; color: $accent; padding: 0 8px;
     min-height: ${inner_focus}px;
 }
+QPushButton[size="large"] { min-height: ${large}px; padding: 0 18px; }
+QPushButton[size="large"]:focus { min-height: ${large_focus}px; }
+QPushButton[kind="primary"][size="large"] { min-height: ${large_focus}px; }
 QPushButton[compact="true"] { padding: 0 4px; }
 QPushButton[kind="quiet"]:hover { background: $accent_soft; }
 QPushButton[kind="quiet"]:focus { border-color: $accent; }
@@ -204,6 +210,8 @@ def build_stylesheet(colours: Colours, arrows: dict[str, str]) -> str:
     values: dict[str, object] = {**asdict(colours), **asdict(SIZES)}
     values["inner"] = SIZES.control - 2
     values["inner_focus"] = SIZES.control - 4
+    values["large"] = SIZES.control + 4
+    values["large_focus"] = SIZES.control + 2
     values["field"] = colours.sunken if colours.is_dark else colours.surface
     for direction, path in arrows.items():
         values[f"arrow_{direction}"] = path

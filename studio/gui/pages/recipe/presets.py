@@ -34,6 +34,8 @@ class PresetRow(QWidget):
         grid = QGridLayout(self)
         grid.setContentsMargins(0, 0, 0, 0)
         grid.setSpacing(SIZES.s)
+        for column in range(_COLUMNS):
+            grid.setColumnStretch(column, 1)
         for place, preset in enumerate(presets):
             card = ChoiceCard(preset.name, preset.description)
             card.chosen.connect(partial(self.preset_chosen.emit, preset.values))
