@@ -105,18 +105,22 @@ class AnswerFinder:
         if not question:
             return None
         for request in self._requests:
-            at = text.find(question + request, floor)
-            if at >= 0:
-                span = self._verify(messages, position, text, at + len(question) + len(request))
-                if span is not None:
-                    return span
+            wanted = question + request
+            at = text.find(wanted, floor)
+            if at < 0 or text.find(wanted, at + 1) >= 0:
+                continue  # what is not unique is found the long way
+            span = self._verify(messages, position, text, at + len(wanted))
+            if span is not None:
+                return span
         return None
 
     def _learn_request(self, messages: Sequence[Message], position: int, prompt: str) -> None:
         """Keep what the template writes between a question and its answer."""
         question = _content(messages, position - 1)
-        _, found, request = prompt.rpartition(question) if question else ("", "", "")
-        if found and request and request not in self._requests and len(request) < LONGEST_REQUEST:
+        if not question or prompt.count(question) != 1:
+            return
+        request = prompt.partition(question)[2]
+        if request and request not in self._requests and len(request) < LONGEST_REQUEST:
             self._requests.append(request)
             self._requests.sort(key=len, reverse=True)
             del self._requests[MOST_REQUESTS:]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import json
 from pathlib import Path
 from typing import Any
@@ -9,6 +10,7 @@ from typing import Any
 import pytest
 from transformers import AutoTokenizer
 
+from studio.core.errors import DatasetInvalid
 from studio.core.recipe.schema_data import DataSettings
 from studio.engine.data.loader import iter_steps
 from studio.engine.data.prepare import prepare
@@ -50,6 +52,21 @@ def test_real_files_are_understood(source: str, form: str, rows: int, material: 
         "text_divided",
         "truncated_prompt",
     }
+
+
+def test_a_real_table_needs_its_columns_named(material: Path) -> None:
+    tokenizer = _load(material / "models/stories260K-hf")
+    with pytest.raises(DatasetInvalid, match="'mr' \\(text\\), 'ref' \\(text\\)"):
+        prepare(_settings("e2e/devset.csv"), tokenizer, 512, base_folder=material / "data")
+    table = {"source": "e2e/devset.csv", "columns": {"prompt": "mr", "answer": "ref"}}
+    settings = DataSettings.model_validate({"train": [table], "max_tokens": 512})
+    prepared = prepare(settings, tokenizer, 512, base_folder=material / "data")
+    with (material / "data/e2e/devset.csv").open(encoding="utf-8", newline="") as stream:
+        rows = list(csv.DictReader(stream))
+    assert len(prepared.train) + len(prepared.validation) == len(rows)
+    first = prepared.train[0]
+    trained = tokenizer.decode(first.ids[first.supervised])
+    assert trained == rows[first.row - 1]["ref"] + "</s>"
 
 
 def test_every_answer_of_gsm8k_is_trained_word_for_word(material: Path) -> None:

@@ -165,18 +165,34 @@ LINES = st.text(st.characters(exclude_categories=["Cs"]), min_size=1, max_size=2
 )
 
 
-@settings(max_examples=80)
-@given(contents=st.lists(LINES, min_size=2, max_size=8), system=st.none() | LINES)
+LOOKS_LIKE_MARKS = st.lists(
+    st.sampled_from(
+        ["assistant", "user", "\n", "<|im_start|>", "<|im_end|>", "a", "<", "<|im_end|>\n", "q"]
+    ),
+    min_size=1,
+    max_size=6,
+).map("".join)
+SAID = LINES | LOOKS_LIKE_MARKS.filter(lambda text: bool(text.strip()))
+
+
+@pytest.fixture(scope="module")
+def experienced(chat_tokenizer: Any) -> JinjaTemplate:
+    """A template that sees the conversations of all examples."""
+    return JinjaTemplate(chat_tokenizer, None, "own")
+
+
+@settings(max_examples=300)
+@given(contents=st.lists(SAID, min_size=2, max_size=8), system=st.none() | SAID)
 def test_the_mask_equals_generation_tags(
-    chat_tokenizer: Any, contents: list[str], system: str | None
+    chat_tokenizer: Any, experienced: JinjaTemplate, contents: list[str], system: str | None
 ) -> None:
     conversation = talk(*contents[: len(contents) // 2 * 2], system=system)
     messages = [turn.as_message() for turn in conversation.turns]
     expected = chat_tokenizer.apply_chat_template(
         messages, tokenize=True, return_dict=True, return_assistant_tokens_mask=True
     )
-    template = JinjaTemplate(chat_tokenizer, None, "own")
-    for _ in range(2):  # the second time with what was learnt from the first
+    fresh = JinjaTemplate(chat_tokenizer, None, "own")
+    for template in (fresh, fresh, experienced):  # what was learnt before must not mislead
         rendered = template.render(conversation)
         text = TextToEncode(rendered.text, rendered.answers)
         encoded = Encoder(chat_tokenizer).encode([text])[0]
