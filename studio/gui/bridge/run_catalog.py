@@ -6,10 +6,14 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from studio.core.errors import StudioError
+from studio.core.jobs.orders import TrainOrder
 from studio.core.recipe.schema import Recipe
+from studio.core.runs.layout import RunLayout
 from studio.core.runs.record import RunRecord
 from studio.core.runs.store import RunStore
 from studio.core.units import UNKNOWN
+
+_PLAIN_NAMES = frozenset({"model", "base", "base_model"})
 
 
 @dataclass(frozen=True)
@@ -50,11 +54,29 @@ class RunCatalog:
         recipe = self._recipes[record.folder]
         if recipe is None:
             return RunRow(record, "", UNKNOWN, UNKNOWN)
+        base = self._locate(record, recipe.base.model)
         names = ", ".join(Path(source.source).name for source in recipe.data.train)
-        return RunRow(record, recipe.base.model, Path(recipe.base.model).name, names)
+        return RunRow(record, base, get_base_name(base), names)
 
     def _find_recipe(self, record: RunRecord) -> Recipe | None:
         try:
             return self._store.load_recipe(record)
         except StudioError:
             return None  # the row is still listed; opening the run says what is wrong with it
+
+    def _locate(self, record: RunRecord, model: str) -> str:
+        """Returns the absolute path of a base that the recipe names relative to its own folder."""
+        try:
+            order = self._store.load_order(RunLayout(record.folder))
+        except StudioError:
+            return model
+        path = Path(order.base_folder) / model if isinstance(order, TrainOrder) else Path(model)
+        return str(path) if path.is_dir() else model
+
+
+def get_base_name(base: str) -> str:
+    """Returns the last part of a path or hub name that says something."""
+    path = Path(base)
+    if path.name.lower() in _PLAIN_NAMES and path.parent.name:
+        return path.parent.name
+    return path.name or base

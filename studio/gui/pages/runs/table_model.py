@@ -48,7 +48,9 @@ def _describe_steps(row: RunRow) -> str:
 
 
 def _describe_date(row: RunRow) -> str:
-    return time.strftime("%Y-%m-%d %H:%M", time.localtime(row.record.created_seconds))
+    moment = time.localtime(row.record.created_seconds)
+    is_this_year = moment.tm_year == time.localtime().tm_year
+    return time.strftime("%d %b, %H:%M" if is_this_year else "%d %b %Y", moment)
 
 
 def _or_last(value: float | None) -> float:

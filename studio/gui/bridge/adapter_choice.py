@@ -1,0 +1,85 @@
+"""Adapters a person can pick: those of the history, and any PEFT folder on the disk."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+
+from studio.core.errors import AdapterUnusable
+from studio.core.files import get_file_error
+from studio.gui.bridge.run_catalog import RunRow, get_base_name
+
+_CONFIG = "adapter_config.json"
+_WEIGHTS = "adapter_model.safetensors"
+_LARGEST_CONFIG_BYTES = 1 << 20
+
+
+@dataclass(frozen=True)
+class AdapterChoice:
+    """One adapter: its name for people, its folder, and the base it was trained on (or empty)."""
+
+    name: str
+    folder: Path
+    base: str
+
+    @property
+    def base_name(self) -> str:
+        """The last part of the base's path or name."""
+        return get_base_name(self.base)
+
+
+def choose_run(row: RunRow) -> AdapterChoice | None:
+    """Returns the adapter of a run, None while it has none."""
+    if row.adapter is None:
+        return None
+    return AdapterChoice(row.record.name, row.adapter, row.base)
+
+
+def load_choice(folder: Path) -> AdapterChoice:
+    """Returns the adapter in a folder, judged by its small files alone.
+
+    Raises:
+        AdapterUnusable: The folder holds no adapter in PEFT format with safetensors weights.
+        FileUnusable: The folder cannot be read.
+    """
+    path = folder / _CONFIG
+    try:
+        if not path.is_file():
+            raise AdapterUnusable(
+                f"{folder} holds no adapter: {_CONFIG} is missing.",
+                "Choose the folder that holds adapter_config.json and adapter_model.safetensors.",
+            )
+        if not (folder / _WEIGHTS).is_file():
+            raise AdapterUnusable(
+                f"{folder} holds no safetensors weights ({_WEIGHTS} is missing).",
+                "Only safetensors files are loaded, because other formats can run programs. "
+                "Save the adapter again as safetensors.",
+            )
+        with path.open("rb") as stream:
+            config = json.loads(stream.read(_LARGEST_CONFIG_BYTES))
+    except ValueError as error:
+        raise AdapterUnusable(
+            f"{path} is damaged: it is not JSON.", "Copy the adapter again."
+        ) from error
+    except OSError as error:
+        raise get_file_error(path, error, "read") from error
+    base = config.get("base_model_name_or_path") if isinstance(config, dict) else None
+    return AdapterChoice(folder.name, folder, base if isinstance(base, str) else "")
+
+
+def check_base(choice: AdapterChoice, base: str) -> None:
+    """Returns quietly unless the adapter names another base than the one that is loaded.
+
+    Raises:
+        AdapterUnusable: The adapter was trained on another model.
+    """
+    if not base or not choice.base or choice.base == base:
+        return
+    if choice.base_name.lower() != get_base_name(base).lower():
+        raise AdapterUnusable(
+            f"The adapter {choice.name} was trained on {choice.base_name}, but the base here is "
+            f"{get_base_name(base)}.",
+            "An adapter only works on its own base. Take the other adapters out first, or choose "
+            "an adapter of this base.",
+        )
