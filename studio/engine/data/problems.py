@@ -121,11 +121,6 @@ class ProblemLog:
         if detail:
             self._details.setdefault(code, detail)
 
-    def extend(self, codes: Iterable[str], place: str) -> None:
-        """Count one row with each of these problems."""
-        for code in codes:
-            self.add(code, place)
-
     def problems(self) -> tuple[DataProblem, ...]:
         """Return all problems, those that refuse a run first, then by number of rows."""
         found = [self._problem(code) for code in self._counts]

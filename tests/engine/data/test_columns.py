@@ -68,6 +68,14 @@ def test_the_input_of_an_instruction_follows_it() -> None:
     assert _said(record) == [("user", "Translate.\n\nHaus"), ("assistant", "house")]
 
 
+def test_a_history_of_pairs_comes_before_the_instruction() -> None:
+    row = {"instruction": "q2", "output": "a2", "history": [["q1", "a1"]]}
+    assert [said for _, said in _said(_read(row))] == ["q1", "a1", "q2", "a2"]
+    for bad in ("q1", [["q1"]]):
+        with pytest.raises(DatasetInvalid, match="history"):
+            _read({**row, "history": bad})
+
+
 def test_a_system_column_comes_first() -> None:
     record = _read({"system": "Be brief.", "prompt": "q", "completion": "a"})
     assert _said(record) == [("system", "Be brief."), *ANSWERED]
@@ -154,12 +162,35 @@ def test_a_row_of_another_layout_is_named(bad: dict[str, Any], said: str) -> Non
         ("text", "a list of turns is expected"),
         ([3], "turn 1 is a number"),
         ([{"role": "assistant", "content": None, "tool_calls": [{}]}], "no name"),
+        ([{"role": "assistant", "content": None, "tool_calls": "x"}], "a list of objects"),
     ],
 )
 def test_broken_turns_are_named(turns: Any, said: str) -> None:
     with pytest.raises(DatasetInvalid) as caught:
         _read({"messages": turns}, key="messages")
     assert said in caught.value.message
+
+
+@pytest.mark.parametrize(
+    ("tools", "said"),
+    [("[", "not valid JSON"), (3, "a list of objects"), ([3], "a list of objects")],
+)
+def test_broken_tools_are_named(tools: Any, said: str) -> None:
+    with pytest.raises(DatasetInvalid) as caught:
+        _read({"messages": TURNS, "tools": tools})
+    assert said in caught.value.message
+
+
+@pytest.mark.parametrize("tools", [None, "", " ", []])
+def test_missing_tools_are_none(tools: Any) -> None:
+    record = _read({"messages": TURNS, "tools": tools})
+    assert isinstance(record, Conversation)
+    assert record.tools == ()
+
+
+def test_a_call_that_is_no_json_stays_text() -> None:
+    spoken = [*SPOKEN, {"from": "function_call", "value": "add(1)"}]
+    assert _said(_read({"conversations": spoken}))[-1] == ("assistant", "add(1)")
 
 
 def test_text_blocks_are_joined_and_developers_are_systems() -> None:

@@ -208,6 +208,23 @@ def test_a_run_that_would_learn_nothing_refuses(
     assert "train.jsonl, line 1" in caught.value.message
 
 
+def test_different_reasons_for_nothing_to_learn_refuse_as_well(
+    chat_tokenizer: Any, write_rows: Write, settings_for: SettingsFor, tmp_path: Path
+) -> None:
+    path = write_rows([chat("only a question"), chat("q", "")])
+    with pytest.raises(DatasetInvalid, match="nothing to learn from"):
+        prepare(settings_for(path), chat_tokenizer, None, base_folder=tmp_path)
+
+
+def test_rows_that_all_say_the_same_leave_nothing_for_validation(
+    chat_tokenizer: Any, write_rows: Write, settings_for: SettingsFor, tmp_path: Path
+) -> None:
+    settings = settings_for(write_rows([chat("q", "a")] * 9), validation={"fraction": 0.2})
+    prepared = prepare(settings, chat_tokenizer, None, base_folder=tmp_path)
+    assert (len(prepared.train), len(prepared.validation)) == (9, 0)
+    assert _codes(prepared) == {"no_validation_rows": 1}
+
+
 def test_a_double_bos_refuses(
     base_tokenizer: Any, write_rows: Write, settings_for: SettingsFor, tmp_path: Path
 ) -> None:

@@ -135,6 +135,38 @@ def test_tool_calls_are_part_of_the_answer(chat_tokenizer: Any) -> None:
     assert second == "a<|im_end|>"
 
 
+def test_a_template_that_checks_its_tools_does_not_confuse(chat_tokenizer: Any) -> None:
+    check = (
+        "{%- for m in messages %}{%- if m.role == 'tool' and "
+        "not messages[loop.index0 - 1].tool_calls %}"
+        "{{- raise_exception('no call before the result') }}{%- endif %}{%- endfor %}"
+    )
+    source = check + headed("(m.content or '') + (m.tool_calls | string if m.tool_calls else '')")
+    call = {"type": "function", "function": {"name": "add", "arguments": {}}}
+    turns = (
+        Turn("user", "q"),
+        Turn("assistant", None, {"tool_calls": [call]}),
+        Turn("tool", "2"),
+        Turn("assistant", "a"),
+    )
+    first, second = answers_of(chat_tokenizer, source, Conversation(turns))
+    assert "'add'" in first
+    assert first.endswith("]<|im_end|>")
+    assert second == "a<|im_end|>"
+
+
+def test_a_prompt_that_the_template_refuses_is_found_by_exchange(chat_tokenizer: Any) -> None:
+    closed = "{%- if messages[-1].role != 'assistant' %}{{- raise_exception('no') }}{%- endif %}"
+    found = answers_of(chat_tokenizer, closed + headed(), talk("q1", "a1", "q2", "a2"))
+    assert found == ["a1<|im_end|>", "a2<|im_end|>"]
+
+
+def test_a_greeting_before_the_first_question_is_an_answer(chat_tokenizer: Any) -> None:
+    greeting = Conversation((Turn("assistant", "hello"), *talk("q", "a").turns))
+    found = answers_of(chat_tokenizer, headed(), greeting)
+    assert found == ["hello<|im_end|>", "a<|im_end|>"]
+
+
 def test_plain_writes_one_turn_after_the_other() -> None:
     rendered = PlainTemplate("</s>").render(talk("q1", "a1", "q2 ", "a2", system="s"))
     assert rendered.text == "s\nq1\na1</s>\nq2 a2</s>"
