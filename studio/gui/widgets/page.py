@@ -32,6 +32,7 @@ class Page(QWidget):
         super().__init__(parent)
         self.title = title
         self.setAccessibleName(title)
+        self._area: QScrollArea | None = None
         self.header_actions = QHBoxLayout()
         self.header_actions.setSpacing(SIZES.s)
         self.body = QVBoxLayout()
@@ -57,6 +58,11 @@ class Page(QWidget):
 
     def refresh(self) -> None:
         """Brings the page up to date; called each time it is shown."""
+
+    def show_top(self) -> None:
+        """Scrolls back to the beginning of the page."""
+        if self._area is not None:
+            self._area.verticalScrollBar().setValue(0)
 
     def _build_header(self, title: str) -> QWidget:
         header = QWidget()
@@ -85,4 +91,5 @@ class Page(QWidget):
         area.setAlignment(Qt.AlignmentFlag.AlignTop | Qt.AlignmentFlag.AlignLeft)
         area.setWidget(content)
         area.setFocusPolicy(Qt.FocusPolicy.NoFocus)
+        self._area = area
         return area

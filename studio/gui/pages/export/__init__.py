@@ -1,0 +1,1 @@
+"""Files for other tools: the adapter, or the base with the adapter merged in."""

@@ -1,0 +1,90 @@
+"""Where the files go, how much space there is, and the Export button."""
+
+from __future__ import annotations
+
+from PySide6.QtCore import Qt, Signal
+from PySide6.QtWidgets import QHBoxLayout, QProgressBar, QVBoxLayout, QWidget
+
+from studio.core.units import format_bytes
+from studio.gui.theme.tokens import SIZES
+from studio.gui.widgets.buttons import Button
+from studio.gui.widgets.card import Card
+from studio.gui.widgets.labels import ElidedLabel, PlainLabel
+
+_FULL = 1000
+
+
+class PlaceCard(Card):
+    """The target folder with its drive's free space; progress while files are written.
+
+    Signals:
+        folder_requested: The user wants another place.
+        export_requested: Write the files now.
+        stop_requested: End the export; nothing half written stays.
+    """
+
+    folder_requested = Signal()
+    export_requested = Signal()
+    stop_requested = Signal()
+
+    def __init__(self, parent: QWidget | None = None) -> None:
+        super().__init__("3. Place", parent=parent)
+        self._target = ElidedLabel("", "strong")
+        self._space = PlainLabel("", "caption", wraps=False)
+        change = Button("Change…", "folder")
+        change.clicked.connect(self.folder_requested)
+        self._export = Button("&Export", "export", "primary")
+        self._export.clicked.connect(self.export_requested)
+        self._stop = Button("Stop", "stop")
+        self._stop.clicked.connect(self.stop_requested)
+        self._words = PlainLabel("", "muted")
+        self._bar = QProgressBar()
+        self._bar.setTextVisible(False)
+        self._bar.setAccessibleName("Progress of the export")
+        texts = QVBoxLayout()
+        texts.setSpacing(2)
+        texts.addWidget(self._target)
+        texts.addWidget(self._space)
+        top = QHBoxLayout()
+        top.setSpacing(SIZES.s)
+        top.addLayout(texts, 1)
+        top.addWidget(change, 0, Qt.AlignmentFlag.AlignTop)
+        bottom = QHBoxLayout()
+        bottom.setSpacing(SIZES.m)
+        bottom.addWidget(self._export)
+        bottom.addWidget(self._stop)
+        bottom.addWidget(self._words, 1)
+        self.body.addLayout(top)
+        self.body.addWidget(self._bar)
+        self.body.addLayout(bottom)
+        self.show_idle("")
+
+    def show_place(self, target: str, free_bytes: int | None, needed_bytes: int | None) -> None:
+        """Shows the folder that will be made, the space there is and the space it takes."""
+        self._target.setText(target or "No folder chosen yet")
+        parts = []
+        if needed_bytes is not None:
+            parts.append(f"about {format_bytes(needed_bytes)} needed")
+        if free_bytes is not None:
+            parts.append(f"{format_bytes(free_bytes)} free on this drive")
+        self._space.setText(", ".join(parts))
+        self._space.setVisible(bool(parts))
+
+    def show_idle(self, reason: str) -> None:
+        """Offers Export, or says why it cannot work yet."""
+        self._export.show()
+        self._export.setEnabled(not reason)
+        self._stop.hide()
+        self._bar.hide()
+        self._words.setText(reason)
+
+    def show_progress(self, words: str, done_bytes: int, total_bytes: int) -> None:
+        """Shows what is being written and how far it is."""
+        self._export.hide()
+        self._stop.show()
+        self._bar.show()
+        self._bar.setRange(0, _FULL if total_bytes else 0)
+        if total_bytes:
+            self._bar.setValue(round(done_bytes / total_bytes * _FULL))
+            words = f"{words}: {format_bytes(done_bytes)} of {format_bytes(total_bytes)}"
+        self._words.setText(words)

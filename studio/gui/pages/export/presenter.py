@@ -1,0 +1,225 @@
+"""What is exported, as what, to where; the export job and the list of earlier ones."""
+
+from __future__ import annotations
+
+import shutil
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+from PySide6.QtCore import QObject, Signal
+
+from studio.core.errors import StudioError
+from studio.core.events.types import Event, ExportFinished, ExportProgressed, NoticeRaised
+from studio.core.jobs.orders import ExportOrder
+from studio.core.paths import slug
+from studio.core.runs.record import RunRecord
+from studio.core.runs.words import describe_phase
+from studio.gui.bridge.adapter_choice import AdapterChoice
+from studio.gui.bridge.background import Background, BackgroundCall
+from studio.gui.bridge.export_history import ExportHistory, ExportRecord
+from studio.gui.bridge.live_job import LiveJob
+from studio.gui.bridge.run_feed import RunFeed
+
+Target = Literal["adapter", "merged"]
+
+
+@dataclass(frozen=True)
+class Place:
+    """A folder that does not exist yet, the free space of its drive and the space needed."""
+
+    target: Path
+    free_bytes: int | None
+    needed_bytes: int | None
+
+
+class ExportPresenter(QObject):
+    """Holds the three choices and runs one export at a time.
+
+    Signals:
+        changed: Adapter, format or folder is another one.
+        place_found: The ``Place`` to write to.
+        progressed: Words, bytes done, bytes in total (0: nobody knows).
+        finished: The ``ExportRecord`` of an export that was written.
+        stopped: The export ended because the user wished it; nothing is left behind.
+        failed: A ``StudioError``; nothing is left behind.
+        history_loaded: All kept ``ExportRecord``, newest first.
+    """
+
+    changed = Signal()
+    place_found = Signal(object)
+    progressed = Signal(str, object, object)
+    finished = Signal(object)
+    stopped = Signal()
+    failed = Signal(object)
+    history_loaded = Signal(list)
+
+    def __init__(
+        self,
+        feed: RunFeed,
+        background: Background,
+        history: ExportHistory,
+        parent: QObject | None = None,
+    ) -> None:
+        super().__init__(parent)
+        self._feed = feed
+        self._background = background
+        self._history = history
+        self._job: LiveJob | None = None
+        self._order: ExportOrder | None = None
+        self._done: ExportFinished | None = None
+        self._measuring: BackgroundCall | None = None
+        self._bytes: tuple[int, int] = (0, 0)
+        self.choice: AdapterChoice | None = None
+        self.target: Target = "adapter"
+        self.parent_folder: Path | None = None
+        self.place: Place | None = None
+
+    @property
+    def is_busy(self) -> bool:
+        """True while an export is written."""
+        return self._job is not None
+
+    @property
+    def reason(self) -> str:
+        """Why nothing can be exported yet; empty when it can."""
+        if self.choice is None:
+            return "Choose an adapter first."
+        if self.place is None:
+            return "Choose a folder first."
+        free, needed = self.place.free_bytes, self.place.needed_bytes
+        if free is not None and needed is not None and free < needed:
+            return "There is not enough space on this drive. Choose a folder on another one."
+        return ""
+
+    def choose(self, choice: AdapterChoice | None) -> None:
+        """Exports another adapter; None while there is none."""
+        self.choice = choice
+        self._note_change()
+
+    def choose_target(self, target: str) -> None:
+        """Exports as ``adapter`` or ``merged``."""
+        self.target = "merged" if target == "merged" else "adapter"
+        self._note_change()
+
+    def choose_folder(self, folder: Path) -> None:
+        """Exports into a new folder inside this one."""
+        self.parent_folder = folder
+        self._note_change()
+
+    def load_history(self) -> None:
+        """Reads the list of earlier exports."""
+        self._background.start(lambda _: self._history.load(), self.history_loaded.emit)
+
+    def start(self) -> None:
+        """Starts to write the files."""
+        if self.is_busy or self.reason or self.choice is None or self.place is None:
+            return
+        self._order = ExportOrder(
+            adapter=str(self.choice.folder),
+            base=self.choice.base or None,
+            target=self.target,
+            out=str(self.place.target),
+        )
+        self._done = None
+        self._bytes = (0, 0)
+        job = self._feed.start_job(self._order)
+        self._job = job
+        self.changed.emit()
+        job.changed.connect(self._on_job_changed)
+        job.events_arrived.connect(self._on_job_events_arrived)
+        job.ended.connect(self._on_job_ended)
+        job.launch_failed.connect(self._on_job_failed)
+        self.progressed.emit("Starting", 0, 0)
+
+    def stop(self) -> None:
+        """Asks the export to end."""
+        if self._job is not None:
+            self._job.stop()
+
+    def _note_change(self) -> None:
+        self.place = None
+        self.changed.emit()
+        if self._measuring is not None:
+            self._measuring.cancel()
+        choice, folder, target = self.choice, self.parent_folder, self.target
+        if choice is None or folder is None:
+            return
+        self._measuring = self._background.start(
+            lambda _: find_place(choice, folder, target), self._on_place_found, self.failed.emit
+        )
+
+    def _on_place_found(self, place: Place) -> None:
+        self.place = place
+        self.place_found.emit(place)
+
+    def _on_job_changed(self) -> None:
+        if self._job is not None and not self._job.record.is_over:
+            self.progressed.emit(describe_phase(self._job.record), *self._bytes)
+
+    def _on_job_events_arrived(self, events: list[Event]) -> None:
+        for event in events:
+            if isinstance(event, ExportProgressed):
+                self._bytes = (event.done_bytes, event.total_bytes)
+            elif isinstance(event, ExportFinished):
+                self._done = event
+            elif isinstance(event, NoticeRaised) and event.severity == "warning":
+                self.failed.emit(StudioError(event.message, event.remedy, code=event.code))
+        self._on_job_changed()
+
+    def _on_job_ended(self, record: RunRecord) -> None:
+        self._job = None
+        if record.status == "finished" and self._done is not None:
+            self._note_success(self._done)
+        elif record.status == "stopped":
+            self.stopped.emit()
+        else:
+            failure = record.failure
+            error = StudioError("The export ended without a result.", "Try again.")
+            if failure is not None:
+                error = StudioError(failure.message, failure.remedy, code=failure.code)
+            self.failed.emit(error)
+        self._note_change()
+
+    def _on_job_failed(self, error: StudioError) -> None:
+        self._job = None
+        self.failed.emit(error)
+
+    def _note_success(self, done: ExportFinished) -> None:
+        if self._order is None or self.choice is None:
+            return
+        record = ExportRecord(
+            name=self.choice.name,
+            target=self._order.target,
+            base=self._order.base or "",
+            folder=done.folder,
+            files=done.files,
+            is_verified=done.is_verified,
+            largest_difference=done.largest_difference,
+            time_seconds=time.time(),
+        )
+        self.finished.emit(record)
+        self._background.start(
+            lambda _: self._history.add(record), self.history_loaded.emit, self.failed.emit
+        )
+
+
+def find_place(choice: AdapterChoice, folder: Path, target: Target) -> Place:
+    """Returns a folder name that is free, with the space there is and the space needed."""
+    stem = f"{slug(choice.name)}-{target}"
+    path, number = folder / stem, 2
+    while path.exists():
+        path, number = folder / f"{stem}-{number}", number + 1
+    existing = folder
+    while not existing.exists() and existing != existing.parent:
+        existing = existing.parent
+    free_bytes = shutil.disk_usage(existing).free if existing.exists() else None
+    source = Path(choice.base) if target == "merged" else choice.folder
+    return Place(path, free_bytes, _measure_weights(source))
+
+
+def _measure_weights(folder: Path) -> int | None:
+    if not folder.is_dir():
+        return None
+    return sum(path.stat().st_size for path in folder.iterdir() if path.is_file())

@@ -1,0 +1,91 @@
+"""What an export wrote, whether it was proven right, and how to load it elsewhere."""
+
+from __future__ import annotations
+
+from PySide6.QtCore import Qt, Signal
+from PySide6.QtGui import QGuiApplication
+from PySide6.QtWidgets import QHBoxLayout, QPlainTextEdit, QWidget
+
+from studio.gui.bridge.export_history import ExportRecord
+from studio.gui.pages.export.snippets import build_snippet
+from studio.gui.theme.fonts import build_mono_font
+from studio.gui.theme.tokens import SIZES
+from studio.gui.widgets.buttons import Button
+from studio.gui.widgets.card import Card
+from studio.gui.widgets.labels import Chip, ElidedLabel, PlainLabel
+
+_SHOWN_FILES = 12
+
+
+class ResultCard(Card):
+    """One finished export in full; hidden before.
+
+    Signals:
+        open_requested: The user wants to see this folder.
+    """
+
+    open_requested = Signal(str)
+
+    def __init__(self, parent: QWidget | None = None) -> None:
+        super().__init__(parent=parent)
+        self._folder = ""
+        self._title = PlainLabel("", "heading", wraps=False)
+        self._chip = Chip()
+        self._place = ElidedLabel("", "muted")
+        self._proof = PlainLabel("")
+        self._files = PlainLabel("", "caption")
+        self._code = QPlainTextEdit()
+        self._code.setReadOnly(True)
+        self._code.setFont(build_mono_font())
+        self._code.setLineWrapMode(QPlainTextEdit.LineWrapMode.NoWrap)
+        self._code.setFixedHeight(150)
+        self._code.setVerticalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAlwaysOff)
+        self._code.setAccessibleName("Code that loads the export")
+        show = Button("Open folder", "folder")
+        show.clicked.connect(lambda: self.open_requested.emit(self._folder))
+        copy = Button("Copy code", "copy")
+        copy.clicked.connect(lambda: QGuiApplication.clipboard().setText(self._code.toPlainText()))
+        top = QHBoxLayout()
+        top.setSpacing(SIZES.m)
+        top.addWidget(self._title)
+        top.addWidget(self._chip)
+        top.addStretch(1)
+        top.addWidget(show)
+        top.addWidget(copy)
+        self.body.setSpacing(SIZES.s)
+        self.body.addLayout(top)
+        for widget in (self._place, self._proof, self._files):
+            self.body.addWidget(widget)
+        self.body.addWidget(PlainLabel("Load it in Python", "overline", wraps=False))
+        self.body.addWidget(self._code)
+        self.hide()
+
+    def show_record(self, record: ExportRecord) -> None:
+        """Shows one export."""
+        self._folder = record.folder
+        kind = "Adapter" if record.target == "adapter" else "Merged model"
+        self._title.setText(f"{kind} of {record.name}"[:80])
+        self._chip.show_state(
+            *(("Verified", "success") if record.is_verified else ("Differs", "error"))
+        )
+        self._place.setText(record.folder)
+        self._proof.setText(describe_proof(record))
+        shown = ", ".join(record.files[:_SHOWN_FILES])
+        more = len(record.files) - _SHOWN_FILES
+        self._files.setText(
+            f"{len(record.files)} files: {shown}{f' and {more} more' if more > 0 else ''}"
+        )
+        self._code.setPlainText(build_snippet(record))
+        self.show()
+
+
+def describe_proof(record: ExportRecord) -> str:
+    """Returns what the check after writing found."""
+    largest = record.largest_difference
+    by = "" if largest is None else f" (largest difference {largest:.2g})"
+    if record.is_verified:
+        return f"The files were loaded again and answer like the trained adapter{by}."
+    return (
+        f"The files were loaded again and answer differently than the trained adapter{by}. "
+        "Do not use them; export again, and check the drive."
+    )
