@@ -2,18 +2,15 @@
 
 from __future__ import annotations
 
-import contextlib
 import json
-import os
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import torch
 from transformers import AutoConfig, AutoTokenizer, PreTrainedModel, PreTrainedTokenizerFast
-from transformers.utils import logging as transformers_logging
 
 from studio.core.errors import ModelUnusable, RecipeInvalid
+from studio.engine.models.quiet import quiet_transformers
 from studio.engine.models.reference import check_model_folder
 
 _TORCH_DTYPES = {
@@ -84,7 +81,7 @@ def load_model(folder: Path, dtype: torch.dtype, device: torch.device) -> PreTra
     # The import of the model classes takes a second; the checks above come first.
     from transformers import AutoModelForCausalLM
 
-    with _quiet():
+    with quiet_transformers():
         try:
             model, report = AutoModelForCausalLM.from_pretrained(
                 folder,
@@ -123,7 +120,7 @@ def load_tokenizer(folder: Path) -> PreTrainedTokenizerFast:
     """
     has_file = (folder / "tokenizer.json").is_file()
     kind: Any = PreTrainedTokenizerFast if has_file else AutoTokenizer
-    with _quiet():
+    with quiet_transformers():
         try:
             tokenizer = kind.from_pretrained(folder, local_files_only=True, trust_remote_code=False)
         except Exception as error:
@@ -152,7 +149,7 @@ def load_config(folder: Path) -> Any:
         raise ModelUnusable(
             f"{folder / 'config.json'} is damaged: {error}.", "Copy or download the model again."
         ) from error
-    with _quiet():
+    with quiet_transformers():
         try:
             return AutoConfig.from_pretrained(
                 folder, local_files_only=True, trust_remote_code=False
@@ -187,16 +184,3 @@ def _describe_failure(folder: Path, error: Exception) -> ModelUnusable:
 def _first_line(error: Exception) -> str:
     lines = [line.strip() for line in str(error).splitlines() if line.strip()]
     return lines[0][:300] if lines else type(error).__name__
-
-
-@contextlib.contextmanager
-def _quiet() -> Iterator[None]:
-    """Keeps transformers from drawing progress bars and writing advice meant for programmers."""
-    verbosity = transformers_logging.get_verbosity()
-    os.environ.setdefault("TOKENIZERS_PARALLELISM", "true")
-    transformers_logging.set_verbosity_error()
-    transformers_logging.disable_progress_bar()
-    try:
-        yield
-    finally:
-        transformers_logging.set_verbosity(verbosity)

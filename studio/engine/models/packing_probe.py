@@ -14,6 +14,7 @@ from studio.engine.models.attention import (
     packed_documents,
 )
 from studio.engine.models.body import make_probe_ids
+from studio.engine.models.quiet import quiet_transformers
 
 _LENGTHS = (7, 12, 5)
 _WIDEST_WINDOW = 48
@@ -49,7 +50,7 @@ def _compare(model: PreTrainedModel, lengths: tuple[int, ...]) -> bool:
     documents = [make_probe_ids(model, count, seed) for seed, count in enumerate(lengths)]
     expected = torch.cat([_get_logits(model, ids, None) for ids in documents])
     positions = torch.cat([torch.arange(count) for count in lengths])[None].to(model.device)
-    with attention_of(model, PACKED):
+    with quiet_transformers(), attention_of(model, PACKED):
         if get_attention(model) != PACKED:
             return False
         with packed_documents(model, lengths):

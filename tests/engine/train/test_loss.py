@@ -91,7 +91,7 @@ def test_no_targets_give_no_loss_and_no_gradient() -> None:
 class _LargestTensor(TorchDispatchMode):
     numbers = 0
 
-    def __torch_dispatch__(self, func, types, args=(), kwargs=None):  # noqa: ANN001, ANN204
+    def __torch_dispatch__(self, func, types, args=(), kwargs=None):
         result = func(*args, **(kwargs or {}))
         if isinstance(result, torch.Tensor):
             self.numbers = max(self.numbers, result.numel())

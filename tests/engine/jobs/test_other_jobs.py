@@ -1,0 +1,209 @@
+"""Preview, chat and export do what their orders say and state the facts."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+import torch
+import transformers
+from safetensors.torch import load_file, save_file
+
+from studio.core.errors import AdapterUnusable, FileUnusable, ModelUnusable
+from studio.core.events.types import (
+    AnswerFinished,
+    ChatReady,
+    DataProblemFound,
+    Event,
+    ExportFinished,
+    NoticeRaised,
+    RequestFailed,
+    RowPreviewed,
+    RunFinished,
+    RunStopped,
+)
+from studio.core.jobs.orders import (
+    Ask,
+    CancelAsk,
+    ChatOrder,
+    ExportOrder,
+    PreviewOrder,
+    Stop,
+    Turn,
+)
+from studio.core.runs.layout import RunLayout
+from studio.engine.infer import probes
+from studio.engine.jobs import chat, export, preview
+from studio.engine.lora.state import load_adapter
+from studio.engine.models.load import load_model, load_tokenizer
+from tests.engine.tiny_run import ScriptedControl, build_run, listen, of_type, train_run
+
+CPU = torch.device("cpu")
+
+
+@pytest.fixture(scope="module")
+def adapter(tmp_path_factory: pytest.TempPathFactory, tiny_base: Path, tiny_chats: Path) -> Path:
+    """The adapter of a short run."""
+    layout = build_run(tmp_path_factory.mktemp("runs") / "run", tiny_base, tiny_chats, steps=15)
+    train_run(layout)
+    return layout.adapter
+
+
+def test_a_preview_shows_rows_token_by_token(
+    tmp_path: Path, tiny_base: Path, tiny_chats: Path
+) -> None:
+    layout = build_run(tmp_path / "run", tiny_base, tiny_chats)
+    order = PreviewOrder(base_folder=str(tmp_path), rows=3)
+    events = list(preview.run(order, layout, ScriptedControl(layout)))
+    rows = of_type(events, RowPreviewed)
+    assert [row.row for row in rows] == [1, 2, 3]
+    tokenizer = load_tokenizer(tiny_base)
+    for row in rows:
+        text = "".join(row.texts)
+        assert list(row.ids) == tokenizer(text)["input_ids"]
+        taught = "".join(t for t, is_on in zip(row.texts, row.supervised, strict=True) if is_on)
+        assert text.endswith("<assistant>" + taught)
+        assert taught.startswith("It is ")
+        assert taught.endswith(".<end>")
+    assert isinstance(events[-1], RunFinished)
+
+
+def test_a_preview_names_problems_instead_of_failing(tmp_path: Path, tiny_base: Path) -> None:
+    chats = tmp_path / "chats.jsonl"
+    chats.write_text(
+        '{"messages": [{"role": "user", "content": "a"}, {"role": "assistant", "content": ""}]}\n'
+        '{"messages": [{"role": "user", "content": "a"}, {"role": "assistant", "content": "b"}]}\n'
+    )
+    layout = build_run(tmp_path / "run", tiny_base, chats)
+    order = PreviewOrder(base_folder=str(tmp_path))
+    events = list(preview.run(order, layout, ScriptedControl(layout)))
+    (problem,) = of_type(events, DataProblemFound)
+    assert problem.rows == 1
+    assert problem.remedy
+
+
+def _ask(request: int, **changes: object) -> Ask:
+    turns = (Turn(role="user", content="1+1?"),)
+    values = {"request": request, "turns": turns, "max_new_tokens": 8}
+    return Ask.model_validate(values | changes)
+
+
+def _chat(base: Path, adapters: dict[str, Path], control: ScriptedControl) -> Iterator[Event]:
+    order = ChatOrder(
+        base=str(base), adapters={name: str(folder) for name, folder in adapters.items()}
+    )
+    return listen(chat.run(order, RunLayout(base), control), control)
+
+
+def test_a_chat_answers_until_it_is_told_to_end(
+    tmp_path: Path, tiny_base: Path, adapter: Path
+) -> None:
+    control = ScriptedControl(RunLayout(tmp_path))
+    control.at(lambda events: bool(of_type(events, ChatReady)), _ask(1))
+    control.at(lambda _: True, _ask(2, columns=("nobody",)))
+    control.at(lambda _: True, _ask(3))
+    control.at(lambda _: True, CancelAsk(request=3))
+    control.at(lambda _: True, _ask(4, columns=("mine",)))
+    control.at(
+        lambda events: any(event.request == 4 for event in of_type(events, AnswerFinished)), Stop()
+    )
+    events = list(_chat(tiny_base, {"mine": adapter}, control))
+    assert of_type(events, ChatReady)[0].columns == ("base", "mine")
+    finished = [(event.request, event.column) for event in of_type(events, AnswerFinished)]
+    assert finished == [(1, "base"), (1, "mine"), (4, "mine")]
+    assert [event.request for event in of_type(events, RequestFailed)] == [2]
+    assert events[-1] == RunStopped(step=0)
+
+
+def test_a_chat_ends_by_itself_when_nobody_is_there_any_more(
+    tmp_path: Path, tiny_base: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(chat, "_ORPHAN_SECONDS", 0.0)
+    monkeypatch.setattr(chat, "find_mark", lambda _: None)
+    events = list(_chat(tiny_base, {}, ScriptedControl(RunLayout(tmp_path))))
+    assert events[-1] == RunStopped(step=0)
+
+
+def test_a_chat_with_a_foreign_adapter_says_so(
+    tmp_path: Path, material: Path, tiny_base: Path
+) -> None:
+    foreign = material / "adapters/stories260K-e2e-lora-qv8"
+    with pytest.raises(AdapterUnusable):
+        list(_chat(tiny_base, {"x": foreign}, ScriptedControl(RunLayout(tmp_path))))
+
+
+def _export(order: ExportOrder, control: ScriptedControl) -> list[Event]:
+    return list(listen(export.run(order, RunLayout(Path(order.out)), control), control))
+
+
+@pytest.mark.parametrize("target", ["adapter", "merged"])
+def test_an_export_is_loaded_again_and_compared(
+    target: str, tmp_path: Path, tiny_base: Path, adapter: Path
+) -> None:
+    order = ExportOrder.model_validate(
+        {"adapter": str(adapter), "target": target, "out": str(tmp_path / "out")}
+    )
+    events = _export(order, ScriptedControl(RunLayout(tmp_path)))
+    (finished,) = of_type(events, ExportFinished)
+    assert finished.is_verified
+    assert set(finished.files) == {
+        path.relative_to(tmp_path / "out").as_posix() for path in (tmp_path / "out").rglob("*")
+    }
+    assert isinstance(events[-1], RunFinished)
+    ids = torch.randint(0, 200, (1, 20))
+    expected = load_model(tiny_base, torch.float32, CPU)
+    load_adapter(expected, adapter)
+    found = load_model(tiny_base, torch.float32, CPU)
+    if target == "merged":
+        found = transformers.AutoModelForCausalLM.from_pretrained(
+            tmp_path / "out", trust_remote_code=False
+        )
+    else:
+        load_adapter(found, tmp_path / "out")
+    torch.testing.assert_close(
+        found.eval()(ids).logits, expected.eval()(ids).logits, rtol=1e-4, atol=1e-5
+    )
+
+
+def test_files_that_answer_differently_are_not_called_verified(
+    tmp_path: Path, adapter: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    load = probes.load_model
+
+    def load_damaged(folder: Path, dtype: torch.dtype, device: torch.device):
+        if folder == tmp_path / "out":
+            weights = load_file(folder / "model.safetensors")
+            name = next(name for name in weights if name.endswith("down_proj.weight"))
+            weights[name] += 0.1
+            save_file(weights, folder / "model.safetensors", {"format": "pt"})
+        return load(folder, dtype, device)
+
+    monkeypatch.setattr(probes, "load_model", load_damaged)
+    order = ExportOrder(adapter=str(adapter), target="merged", out=str(tmp_path / "out"))
+    events = _export(order, ScriptedControl(RunLayout(tmp_path)))
+    (finished,) = of_type(events, ExportFinished)
+    assert not finished.is_verified
+    assert of_type(events, NoticeRaised)[0].code == "export_differs"
+
+
+def test_a_stopped_export_leaves_nothing_behind(tmp_path: Path, adapter: Path) -> None:
+    control = ScriptedControl(RunLayout(tmp_path))
+    control.at(lambda events: len(events) >= 2, Stop())
+    order = ExportOrder(adapter=str(adapter), target="merged", out=str(tmp_path / "out"))
+    events = _export(order, control)
+    assert events[-1] == RunStopped(step=0)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_an_export_without_a_usable_base_or_place_is_refused(
+    tmp_path: Path, tiny_base: Path, adapter: Path
+) -> None:
+    order = ExportOrder(adapter=str(adapter), target="merged", out=str(tmp_path / "out"))
+    nowhere = order.model_copy(update={"base": str(tmp_path / "nowhere")})
+    with pytest.raises(ModelUnusable):
+        _export(nowhere, ScriptedControl(RunLayout(tmp_path)))
+    taken = order.model_copy(update={"out": str(shutil.copytree(tiny_base, tmp_path / "taken"))})
+    with pytest.raises(FileUnusable):
+        _export(taken, ScriptedControl(RunLayout(tmp_path)))
