@@ -10,7 +10,7 @@ from typing import Any
 from PySide6.QtCore import QObject, Signal
 
 from studio.core.errors import StudioError
-from studio.core.files import write_json_atomically
+from studio.core.files import get_file_error, write_json_atomically
 
 _log = logging.getLogger(__name__)
 
@@ -62,7 +62,9 @@ class Preferences(QObject):
             self._path.parent.mkdir(parents=True, exist_ok=True)
             write_json_atomically(self._path, self._values)
         except OSError as error:
-            _log.warning("cannot make %s: %s", self._path.parent, error)
+            told = get_file_error(self._path.parent, error, "write")
+            _log.warning("preferences not saved: %s", told)
+            self.save_failed.emit(told)
         except StudioError as error:
             _log.warning("preferences not saved: %s", error)
             self.save_failed.emit(error)

@@ -13,7 +13,7 @@ from pydantic import ValidationError
 from PySide6.QtCore import QObject, QTimer, Signal
 
 from studio.core.errors import RecipeInvalid, StudioError
-from studio.core.files import write_json_atomically
+from studio.core.files import get_file_error, write_json_atomically
 from studio.core.recipe.fields import get_fields
 from studio.core.recipe.load import parse_recipe
 from studio.core.recipe.problem import Problem
@@ -117,7 +117,9 @@ class Draft(QObject):
             self._path.parent.mkdir(parents=True, exist_ok=True)
             write_json_atomically(self._path, self._values)
         except OSError as error:
-            _log.warning("draft not saved: %s", error)
+            told = get_file_error(self._path.parent, error, "write")
+            _log.warning("draft not saved: %s", told)
+            self.save_failed.emit(told)
         except StudioError as error:
             _log.warning("draft not saved: %s", error)
             self.save_failed.emit(error)

@@ -79,9 +79,9 @@ QPushButton[kind="quiet"] {
     background: transparent; border: 2px solid transparent; color: $accent; padding: 0 8px;
     min-height: ${inner_focus}px;
 }
-QPushButton[size="large"] { min-height: ${large}px; padding: 0 18px; }
-QPushButton[size="large"]:focus { min-height: ${large_focus}px; }
-QPushButton[kind="primary"][size="large"] { min-height: ${large_focus}px; }
+QPushButton[scale="large"] { min-height: ${large}px; padding: 0 18px; }
+QPushButton[scale="large"]:focus { min-height: ${large_focus}px; }
+QPushButton[kind="primary"][scale="large"] { min-height: ${large_focus}px; }
 QPushButton[compact="true"] { padding: 0 4px; }
 QPushButton[kind="quiet"]:hover { background: $accent_soft; }
 QPushButton[kind="quiet"]:focus { border-color: $accent; }
@@ -159,7 +159,7 @@ QHeaderView::section {
 }
 QTableCornerButton::section { background: $surface; border: none; }
 
-QTabWidget::pane { border: none; border-top: 1px solid $border; }
+QTabWidget::pane { border: none; }
 QTabBar { background: transparent; }
 QTabBar::tab {
     background: transparent; color: $muted; padding: 8px 14px; border: none;

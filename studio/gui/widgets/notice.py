@@ -50,6 +50,7 @@ class Notice(QFrame):
         row.addWidget(self._icon, 0, Qt.AlignmentFlag.AlignTop)
         row.addLayout(texts, 1)
         row.addWidget(self._action, 0, Qt.AlignmentFlag.AlignVCenter)
+        self._action.hide()
         self.hide()
 
     def show_message(

@@ -30,6 +30,7 @@ class PreviewTabs(QTabWidget):
     def __init__(self, parent: QWidget | None = None) -> None:
         super().__init__(parent)
         self.setDocumentMode(True)
+        self.tabBar().setDrawBase(False)
         self._raw_notice = Notice()
         self._table = RawTable()
         self._start = EmptyState("eye", "", "", "")

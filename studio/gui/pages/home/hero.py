@@ -49,10 +49,10 @@ class Hero(QFrame):
         self._description = PlainLabel("", "caption")
         self._choice.currentIndexChanged.connect(self._describe)
         self._try = Button("&Try the starter", "play", "primary")
-        self._try.setProperty("size", "large")
+        self._try.setProperty("scale", "large")
         self._try.clicked.connect(self._on_try_clicked)
         own = Button("Start from your own &model", "model")
-        own.setProperty("size", "large")
+        own.setProperty("scale", "large")
         own.clicked.connect(self.own_model_requested)
         has_starter = bool(data_sets)
         box = QVBoxLayout(self)
@@ -90,7 +90,7 @@ class Hero(QFrame):
         painter.setPen(QColor(colours.border))
         painter.drawRoundedRect(area, SIZES.radius_card + 2, SIZES.radius_card + 2)
         middle = area.center().y()
-        for place in range(3):
+        for place in (2, 1, 0):
             is_adapter = place == 1
             top = middle - 62 + place * 42
             tint = colours.accent if is_adapter else colours.border_strong
@@ -118,7 +118,7 @@ class Hero(QFrame):
     def _build_choice(self) -> QVBoxLayout:
         line = QHBoxLayout()
         line.setSpacing(SIZES.s)
-        label = PlainLabel("The starter learns to", wraps=False)
+        label = PlainLabel("What the starter learns", wraps=False)
         label.setBuddy(self._choice)
         line.addWidget(label)
         line.addWidget(self._choice)

@@ -10,6 +10,7 @@ from studio.gui.bridge.live_job import LiveJob
 from studio.gui.context import Context
 from studio.gui.pages.home.hero import Hero
 from studio.gui.pages.home.recent import RecentRuns
+from studio.gui.pages.home.steps import StepStrip
 from studio.gui.widgets.notice import Notice
 from studio.gui.widgets.page import Page
 
@@ -30,7 +31,9 @@ class HomePage(Page):
         self._recent = RecentRuns()
         self._recent.run_selected.connect(lambda folder: self.run_requested.emit("train", folder))
         self._recent.all_requested.connect(lambda: self.page_requested.emit("runs"))
-        for widget in (self._notice, self._hero, self._recent):
+        steps = StepStrip()
+        steps.page_requested.connect(self.page_requested)
+        for widget in (self._notice, self._hero, steps, self._recent):
             self.body.addWidget(widget)
         self.body.addStretch(1)
         context.feed.run_started.connect(self._on_runs_changed)

@@ -60,6 +60,7 @@ class RecipePage(Page):
         self._check_timer.timeout.connect(self._check)
         self._build_layout()
         self._draft.changed.connect(self._show_draft)
+        self._draft.save_failed.connect(self._notice.show_error)
         context.shelf.layers_loaded.connect(self._on_layers_loaded)
         context.shelf.layers_failed.connect(self._on_layers_failed)
         self._show_draft()

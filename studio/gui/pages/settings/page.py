@@ -6,6 +6,7 @@ from studio.gui.context import Context
 from studio.gui.pages.settings.about import AboutCard
 from studio.gui.pages.settings.appearance import AppearanceCard
 from studio.gui.pages.settings.folders import FoldersCard, HomeCard
+from studio.gui.widgets.notice import Notice
 from studio.gui.widgets.page import Page
 
 
@@ -25,7 +26,10 @@ class SettingsPage(Page):
         self._folders = FoldersCard()
         self._folders.show_folders(preferences.get_texts("model_folders"))
         self._folders.folders_changed.connect(self._on_folders_changed)
+        self._notice = Notice()
+        preferences.save_failed.connect(self._notice.show_error)
         for card in (
+            self._notice,
             self._appearance,
             self._folders,
             HomeCard(context.home.folder),

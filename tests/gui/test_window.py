@@ -1,0 +1,171 @@
+from __future__ import annotations
+
+import subprocess
+import sys
+
+import pytest
+from PySide6.QtCore import Qt
+from PySide6.QtWidgets import (
+    QAbstractButton,
+    QAbstractItemView,
+    QAbstractSlider,
+    QAbstractSpinBox,
+    QApplication,
+    QComboBox,
+    QLineEdit,
+    QPlainTextEdit,
+    QScrollBar,
+    QTextEdit,
+    QWidget,
+)
+from pytestqt.qtbot import QtBot
+
+from studio.core.paths import Home
+from studio.gui.app import Studio, build_studio
+from studio.gui.routes import ROUTES
+from studio.gui.window import Window
+
+MINE = ["home", "model", "data", "recipe", "settings"]
+CONTROLS = (
+    QAbstractButton,
+    QAbstractItemView,
+    QAbstractSlider,
+    QAbstractSpinBox,
+    QComboBox,
+    QLineEdit,
+    QPlainTextEdit,
+    QTextEdit,
+)
+
+
+def iter_controls(page: QWidget) -> list[QWidget]:
+    inner = (QAbstractSpinBox, QComboBox, QAbstractItemView)
+    return [
+        widget
+        for kind in CONTROLS
+        for widget in page.findChildren(kind)
+        if not isinstance(widget, QScrollBar)
+        and not widget.isHidden()
+        and not isinstance(widget.parentWidget(), inner)
+        and widget.objectName() not in ("ScrollLeftButton", "ScrollRightButton")
+        and not widget.window().metaObject().className().startswith("QComboBoxPrivate")
+    ]
+
+
+def test_the_window_starts_without_torch_and_pages() -> None:
+    code = (
+        "import sys, studio.gui.app\n"
+        "heavy = {'torch', 'transformers', 'datasets', 'numpy.core'} & set(sys.modules)\n"
+        "pages = [m for m in sys.modules if m.startswith('studio.gui.pages.')]\n"
+        "print(sorted(heavy), pages, 'pyqtgraph' in sys.modules)"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=60
+    )
+    assert done.stdout.strip() == "[] [] False"
+
+
+def test_only_the_open_page_is_built(studio: Studio) -> None:
+    studio.window.show_page("settings")
+    assert studio.window.page_key == "settings"
+    assert list(studio.window._pages) == ["settings"]
+
+
+@pytest.mark.parametrize("number", range(1, len(ROUTES) + 1))
+def test_control_and_a_digit_open_a_page(studio: Studio, qtbot: QtBot, number: int) -> None:
+    key = ROUTES[number - 1].entry.key
+    if key not in MINE:
+        pytest.skip("tested with that page")
+    studio.window.show_page("settings" if key != "settings" else "home")
+    with qtbot.waitActive(studio.window):
+        studio.window.show()
+        studio.window.activateWindow()
+    digit = Qt.Key(int(Qt.Key.Key_0) + number)
+    qtbot.keyClick(studio.window, digit, Qt.KeyboardModifier.ControlModifier)
+    assert studio.window.page_key == key
+
+
+@pytest.mark.parametrize("key", MINE)
+def test_every_control_has_a_name_for_screen_readers(studio: Studio, key: str) -> None:
+    page = studio.window.get_page(key)
+    nameless = [w for w in iter_controls(page) if not (w.accessibleName() or _get_text(w))]
+    assert not nameless
+
+
+@pytest.mark.parametrize("key", MINE)
+@pytest.mark.parametrize("size", [(1000, 680), (1280, 800)])
+def test_nothing_is_cut_off_at_the_side(
+    studio: Studio, qtbot: QtBot, key: str, size: tuple[int, int]
+) -> None:
+    window = studio.window
+    window.resize(*size)
+    window.show_page(key)
+    window.show()
+    qtbot.waitExposed(window)
+    QApplication.processEvents()
+    page = window.get_page(key)
+    assert page.minimumSizeHint().width() <= page.width()
+    for widget in page.findChildren(QWidget):
+        if widget.isVisible() and widget.parentWidget() is not None:
+            right = widget.mapTo(page, widget.rect().topRight()).x()
+            assert right <= page.width(), widget
+
+
+@pytest.mark.parametrize("key", MINE)
+def test_the_keyboard_reaches_every_control(studio: Studio, qtbot: QtBot, key: str) -> None:
+    window = studio.window
+    window.show_page(key)
+    window.show()
+    qtbot.waitExposed(window)
+    page = window.get_page(key)
+    wanted = {w for w in iter_controls(page) if _takes_tab(w)}
+    reached: set[QWidget] = set()
+    widget: QWidget = page
+    for _ in range(2000):
+        widget = widget.nextInFocusChain()
+        reached.add(widget)
+        if widget is page:
+            break
+    assert wanted <= reached
+
+
+def test_the_rail_marks_the_steps_that_are_done(studio: Studio) -> None:
+    rail = studio.window._rail
+    assert rail._buttons["model"].accessibleName() == "Step 1: Model"
+    studio.context.draft.set_value("base.model", "/models/small")
+    assert rail._buttons["model"].accessibleName() == "Step 1: Model, done"
+
+
+def test_the_window_remembers_its_size(qapp: QApplication, qtbot: QtBot, home: Home) -> None:
+    for wanted in ((800, 720), None):  # as wide as the screen of the test
+        built = build_studio(qapp, home)
+        built.window.show_page("settings")
+        built.window.show()
+        qtbot.waitExposed(built.window)
+        if wanted:
+            built.window.resize(*wanted)
+        size = (built.window.width(), built.window.height())
+        built.window.close()
+        built.close()
+        built.window.deleteLater()
+    assert size == (800, 720)
+
+
+def test_a_guard_can_keep_the_window_open(studio: Studio, qtbot: QtBot) -> None:
+    answers = iter([False, True])
+    guarded = Window(studio.context, ROUTES, studio.window._geometry, lambda _window: next(answers))
+    guarded.show_page("settings")
+    guarded.show()
+    qtbot.waitExposed(guarded)
+    assert not guarded.close()
+    assert guarded.isVisible()
+    assert guarded.close()
+    guarded.deleteLater()
+
+
+def _takes_tab(widget: QWidget) -> bool:
+    return bool(widget.focusPolicy() & Qt.FocusPolicy.TabFocus) and widget.isEnabled()
+
+
+def _get_text(widget: QWidget) -> str:
+    return widget.text() if isinstance(widget, QAbstractButton) else ""
