@@ -353,8 +353,20 @@ def get_command(arguments: Sequence[str]) -> list[str]:
     return [str(get_python()), "-m", "studio", *arguments]
 
 
+def has_display() -> bool:
+    """Return whether a window can be shown; without a display server Qt would end the process."""
+    names = ("DISPLAY", "WAYLAND_DISPLAY", "QT_QPA_PLATFORM")
+    return platform.system() != "Linux" or any(os.environ.get(name) for name in names)
+
+
 def main(arguments: Sequence[str]) -> int:
     """Return the exit code of what the arguments ask for."""
+    if not arguments and not has_display():
+        say(
+            "There is no screen here for a window (DISPLAY and WAYLAND_DISPLAY are empty). Start "
+            "it from a desktop, or use a command: python packaging/bootstrap.py demo"
+        )
+        return 1
     extra = "dev" if arguments and arguments[0] == "test" else ""
     try:
         if not get_python().exists() or not is_ready(extra):

@@ -43,6 +43,7 @@ class _Steps:
     """Stands in for running and asking programs; remembers what was wanted."""
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch, failing: str = "") -> None:
+        monkeypatch.setenv("QT_QPA_PLATFORM", "offscreen")
         self.commands: list[str] = []
         self.started: list[str] = []
         self.failing = failing
@@ -239,6 +240,19 @@ def test_packages_are_only_installed_by_root_on_debian(monkeypatch: pytest.Monke
     monkeypatch.setattr(bootstrap.os, "geteuid", lambda: 0)
     assert bootstrap.install_packages(["libegl1"])
     assert steps.commands[-1] == "apt-get install -y -qq --no-install-recommends libegl1"
+
+
+def test_a_machine_without_screen_is_told_before_anything_is_installed(
+    project: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    steps = _Steps(monkeypatch)
+    for name in ("DISPLAY", "WAYLAND_DISPLAY", "QT_QPA_PLATFORM"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setattr(bootstrap.platform, "system", lambda: "Linux")
+    assert bootstrap.main([]) == 1
+    assert "no screen here for a window" in capsys.readouterr().err
+    assert steps.commands == []
+    assert bootstrap.main(["doctor"]) == 7
 
 
 def test_programs_that_are_missing_fail_or_hang_answer_nothing(
