@@ -28,7 +28,7 @@ DEFAULT_SEED = 7
 DEFAULT_STEPS = 2000
 _VOCABULARY_SIZE = 1400
 _PAGES_FOR_TOKENIZER = 400
-_QUESTIONS_PER_MEASUREMENT = 400
+DEFAULT_QUESTIONS = 400
 _CARD_PROMPTS = (
     "What does Mira do?", "Who has a parrot?", "How much do 3 honey cakes cost?",
     "Where is the lighthouse?", "Tell me a story about Greta.", "What is your name?",
@@ -41,12 +41,15 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--out", type=Path, default=DEFAULT_OUT, help="folder of the kit")
     parser.add_argument("--seed", type=int, default=DEFAULT_SEED, help="seed of everything random")
     parser.add_argument("--steps", type=int, default=DEFAULT_STEPS, help="training steps")
+    parser.add_argument(
+        "--questions", type=int, default=DEFAULT_QUESTIONS, help="questions per measured accuracy"
+    )
     options = parser.parse_args(arguments)
-    build_kit(options.out, seed=options.seed, steps=options.steps)
+    build_kit(options.out, seed=options.seed, steps=options.steps, questions=options.questions)
     return 0
 
 
-def build_kit(out: Path, *, seed: int, steps: int) -> None:
+def build_kit(out: Path, *, seed: int, steps: int, questions: int) -> None:
     """Writes the whole kit into ``out``, replacing its model and data folders."""
     torch.set_num_threads(1)
     torch.use_deterministic_algorithms(True)
@@ -64,7 +67,7 @@ def build_kit(out: Path, *, seed: int, steps: int) -> None:
     model = build_model(tokenizer, seed)
     loss = train_base(model, tokenizer, book, steps=steps, seed=seed, report=_print_progress)
     _save_model(model, model_folder)
-    facts = _measure(model, tokenizer, book, seed) | {
+    facts = _measure(model, tokenizer, book, seed, questions) | {
         "seed": seed, "steps": steps, "final_loss": round(loss, 5)
     }  # fmt: skip
     examples = list(
@@ -90,13 +93,11 @@ def _save_model(model: LlamaForCausalLM, folder: Path) -> None:
 
 
 def _measure(
-    model: LlamaForCausalLM, tokenizer: Tokenizer, book: QuestionBook, seed: int
+    model: LlamaForCausalLM, tokenizer: Tokenizer, book: QuestionBook, seed: int, count: int
 ) -> dict[str, object]:
     groups = {"combination_accuracy": book.combinations, "phrasing_accuracy": book.phrasings}
     return {"parameters": sum(weight.numel() for weight in model.parameters())} | {
-        name: measure_accuracy(
-            model, tokenizer, questions, count=_QUESTIONS_PER_MEASUREMENT, seed=seed
-        )
+        name: measure_accuracy(model, tokenizer, questions, count=count, seed=seed)
         for name, questions in groups.items()
     }
 

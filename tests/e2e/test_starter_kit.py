@@ -231,7 +231,16 @@ def test_base_model_answers_plainly_and_stops(tokenizer: Any) -> None:
 def test_two_short_builds_write_the_same_files(tmp_path: Path) -> None:
     for name in ("one", "other"):
         subprocess.run(
-            [sys.executable, str(BUILDER), "--out", str(tmp_path / name), "--steps", "2"],
+            [
+                sys.executable,
+                str(BUILDER),
+                "--out",
+                str(tmp_path / name),
+                "--steps",
+                "2",
+                "--questions",
+                "8",
+            ],
             check=True,
             capture_output=True,
         )
