@@ -62,7 +62,7 @@ class Preferences(QObject):
             self._path.parent.mkdir(parents=True, exist_ok=True)
             write_json_atomically(self._path, self._values)
         except OSError as error:
-            told = get_file_error(self._path.parent, error, "write")
+            told = get_file_error(self._path.parent, error)
             _log.warning("preferences not saved: %s", told)
             self.save_failed.emit(told)
         except StudioError as error:

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from PySide6.QtCore import Qt, Signal
-from PySide6.QtWidgets import QFrame, QHBoxLayout, QScrollArea, QVBoxLayout, QWidget
+from PySide6.QtCore import Signal
+from PySide6.QtWidgets import QHBoxLayout, QScrollArea, QVBoxLayout, QWidget
 
 from studio.gui.theme.tokens import SIZES
 from studio.gui.widgets.labels import PlainLabel
+from studio.gui.widgets.scroll import build_scroll_area
 
 
 class Page(QWidget):
@@ -78,18 +79,9 @@ class Page(QWidget):
         return header
 
     def _build_body(self, scrolls: bool, max_width: int) -> QWidget:
+        if scrolls:
+            self._area = build_scroll_area(self.body, max_width)
+            return self._area
         content = QWidget()
-        content.setProperty("role", "scrolled")
         content.setLayout(self.body)
-        if not scrolls:
-            return content
-        content.setMaximumWidth(max_width)
-        area = QScrollArea()
-        area.setFrameShape(QFrame.Shape.NoFrame)
-        area.setWidgetResizable(True)
-        area.setHorizontalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAlwaysOff)
-        area.setAlignment(Qt.AlignmentFlag.AlignTop | Qt.AlignmentFlag.AlignLeft)
-        area.setWidget(content)
-        area.setFocusPolicy(Qt.FocusPolicy.NoFocus)
-        self._area = area
-        return area
+        return content

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Mapping, Sequence
 from functools import partial
 from typing import Any
@@ -10,10 +11,12 @@ from PySide6.QtCore import Signal
 from PySide6.QtGui import QResizeEvent
 from PySide6.QtWidgets import QGridLayout, QWidget
 
-from studio.core.recipe.presets import Preset
+from studio.core.errors import StudioError
+from studio.core.recipe.presets import Preset, load_presets
 from studio.gui.theme.tokens import SIZES
 from studio.gui.widgets.choice_card import ChoiceCard
 
+_log = logging.getLogger(__name__)
 _COLUMNS = 3
 _ROOMY_WIDTH = 620
 
@@ -62,3 +65,12 @@ def _find(values: Mapping[str, Any], path: str) -> Any:
     for name in path.split("."):
         place = place.get(name) if isinstance(place, Mapping) else None
     return place
+
+
+def find_presets() -> list[Preset]:
+    """Return the presets that come with the program, none where they are missing or damaged."""
+    try:
+        return load_presets()
+    except StudioError as error:
+        _log.warning("no presets: %s", error)
+        return []

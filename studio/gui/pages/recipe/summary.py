@@ -8,7 +8,6 @@ from functools import partial
 from PySide6.QtCore import Qt, Signal
 from PySide6.QtWidgets import QGridLayout, QVBoxLayout, QWidget
 
-from studio.core.errors import StudioError
 from studio.core.recipe.fields import get_field_table
 from studio.core.recipe.problem import Problem
 from studio.core.recipe.violations import get_generic_path
@@ -69,10 +68,6 @@ class SizeCard(Card):
             label.setText(UNKNOWN)
         self._reason.setText(reason)
         self._reason.setVisible(bool(reason))
-
-    def show_error(self, error: StudioError) -> None:
-        """Shows dashes and what stands against counting."""
-        self.show_unknown(str(error))
 
 
 class ProblemsCard(Card):
