@@ -1,0 +1,178 @@
+"""Bytes that the layers keep between the forward and the backward pass, by closed formulas.
+
+The formulas say what torch really keeps for the model code of transformers with our adapted
+layers; tests compare them with torch's own account of saved tensors.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+
+from studio.core.memory.anatomy import Anatomy
+from studio.core.weights.matching import ChosenModule, get_part
+
+_OUTPUTS = frozenset(
+    {"o_proj", "out_proj", "dense", "c_proj", "wo", "down_proj", "dense_4h_to_h", "fc2", "w2",
+     "fc_out"}
+)  # fmt: skip
+_LOGIT_COPIES = 3
+"""Tiles of logits alive at once: the logits, their exponentials and one in between."""
+
+
+@dataclass
+class AdaptedLayer:
+    """Which inputs the adapted modules of one layer keep, and the sum of their ranks."""
+
+    keeps_attention_input: bool = False
+    keeps_attention_output: bool = False
+    keeps_mlp_input: bool = False
+    keeps_mlp_output: bool = False
+    ranks: int = 0
+
+
+@dataclass(frozen=True)
+class AdaptedLayers:
+    """The adapted layers by number. ``first`` is the lowest: nothing is kept below it."""
+
+    layers: Mapping[int, AdaptedLayer] = field(default_factory=dict)
+    first: int = 0
+
+    @classmethod
+    def of(cls, anatomy: Anatomy, chosen: Sequence[ChosenModule]) -> AdaptedLayers:
+        """Return what the modules that get an adapter keep, layer by layer."""
+        layers: dict[int, AdaptedLayer] = {}
+        has_outside = False
+        for item in chosen:
+            number = anatomy.layers.by_name[item.name].layer
+            if number is None:
+                has_outside = True
+                continue
+            layer = layers.setdefault(number, AdaptedLayer())
+            is_output = item.name.rpartition(".")[2] in _OUTPUTS
+            part = "attention" if get_part(item.name) == "attention" else "mlp"
+            setattr(layer, f"keeps_{part}_{'output' if is_output else 'input'}", True)
+            layer.ranks += item.rank
+        return cls(layers, 0 if has_outside else min(layers, default=0))
+
+
+@dataclass(frozen=True)
+class Working:
+    """How numbers are held while computing: bytes of a number, and the kind of device."""
+
+    number_bytes: int
+    is_cpu: bool
+
+    @property
+    def attention_bytes(self) -> int:
+        """Bytes of a number inside attention, which the processor computes in 32 bits."""
+        return 4 if self.is_cpu else self.number_bytes
+
+
+def count_layer_bytes(
+    anatomy: Anatomy, layer: AdaptedLayer, documents: Sequence[int], working: Working
+) -> int:
+    """Return the bytes one layer keeps for packed documents of these lengths (in tokens)."""
+    size, tokens = working.number_bytes, sum(documents)
+    norm = 4 if anatomy.upcasts_norms else size
+    statistics = 4 if anatomy.upcasts_norms else 8
+    kept = anatomy.norm_inputs * anatomy.width * norm + anatomy.norms * statistics
+    if anatomy.head_norm_width:
+        kept += anatomy.head_norm_width * norm + 4 * (anatomy.heads + anatomy.key_heads)
+    inputs = layer.keeps_attention_input + layer.keeps_mlp_input
+    kept += (min(1, inputs) if anatomy.norms == 1 else inputs) * anatomy.width * size
+    kept += layer.ranks * size
+    kept += _count_attention(anatomy, layer, len(documents), working)
+    kept += _count_mlp(anatomy, layer, size)
+    return kept * tokens + _count_pairs(anatomy, documents, working)
+
+
+def count_kept_bytes(
+    anatomy: Anatomy, adapted: AdaptedLayers, documents: Sequence[int], working: Working
+) -> int:
+    """Return the bytes that all layers together keep; layers below the first adapted keep none."""
+    count = anatomy.layers.layer_count - adapted.first
+    plain = AdaptedLayer()
+    kinds = [adapted.layers.get(adapted.first + index, plain) for index in range(count)]
+    sizes: dict[tuple[bool | int, ...], int] = {}  # most layers are alike
+    total = 0
+    for kind in kinds:
+        key = (*vars(kind).values(),)
+        if key not in sizes:
+            sizes[key] = count_layer_bytes(anatomy, kind, documents, working)
+        total += sizes[key]
+    if kinds and not (kinds[0].keeps_attention_input or kinds[0].keeps_attention_output):
+        # What the attention of the first layer reads needs no gradient.
+        total -= sum(documents) * _count_attention(anatomy, plain, len(documents), working)
+        total -= _count_pairs(anatomy, documents, working)
+    return total
+
+
+def _count_attention(
+    anatomy: Anatomy, layer: AdaptedLayer, document_count: int, working: Working
+) -> int:
+    query, key, size = anatomy.query, anatomy.key, working.attention_bytes
+    if anatomy.caps_scores:
+        key = query  # keys and values are repeated for every head
+    kept = (2 * query + 2 * key) * size + 4 * anatomy.heads
+    is_upcast = size != working.number_bytes
+    if anatomy.has_fused_attention and anatomy.rotates and not is_upcast:
+        kept += (query + key) * size  # the values hold on to the matrix they are a part of
+    is_copied = document_count > 1 or anatomy.joins_rotary or is_upcast
+    if layer.keeps_attention_output and is_copied:
+        kept += query * working.number_bytes
+    return kept
+
+
+def _count_mlp(anatomy: Anatomy, layer: AdaptedLayer, size: int) -> int:
+    inner = anatomy.inner
+    if anatomy.experts_per_token:
+        return anatomy.experts_per_token * ((3 * inner + anatomy.width) * size + 32)
+    copies = anatomy.kept_by_activation + (2 if anatomy.is_gated else 0)
+    is_own_output = anatomy.kept_by_activation == 0  # relu keeps what it gives on
+    return inner * size * (copies + (layer.keeps_mlp_output or is_own_output))
+
+
+def _count_pairs(anatomy: Anatomy, documents: Sequence[int], working: Working) -> int:
+    """Return what grows with the square of a document: the scores of capped attention."""
+    if not anatomy.caps_scores:
+        return 0
+    pairs = sum(length * length for length in documents)
+    return 2 * anatomy.heads * working.attention_bytes * pairs
+
+
+def count_rest_bytes(
+    anatomy: Anatomy, tokens: int, supervised_tokens: int, working: Working
+) -> int:
+    """Return what is kept outside the layers: rotary tables and the gradient of the last state."""
+    rotary = 2 * anatomy.head * working.number_bytes if anatomy.rotates else 0
+    return tokens * rotary + supervised_tokens * anatomy.width * working.number_bytes
+
+
+def count_backward_bytes(anatomy: Anatomy, documents: Sequence[int], working: Working) -> int:
+    """Return what the backward pass of one layer needs besides everything that is kept."""
+    size, tokens = working.number_bytes, sum(documents)
+    numbers = (2 + anatomy.kept_by_activation // 2) * anatomy.inner + 4 * anatomy.width
+    upcast = 12 * anatomy.width if anatomy.upcasts_norms and size < 4 else 0
+    longest = max(documents, default=0)
+    pairs = longest * longest
+    if anatomy.caps_scores:
+        square = 3 * anatomy.heads * working.attention_bytes * pairs
+    else:
+        has_window = anatomy.window is not None and longest > anatomy.window
+        square = (1 + working.attention_bytes) * pairs if has_window else 0
+    return tokens * (numbers * size + upcast) + square
+
+
+def count_tile_rows(vocabulary: int, supervised_tokens: int, *, is_cpu: bool) -> int:
+    """Return how many rows of logits the loss computes at once, as the engine chooses them."""
+    room, least = (64 << 20, 64) if is_cpu else (256 << 20, 1024)
+    return min(supervised_tokens, max(least, room // (4 * vocabulary)))
+
+
+def count_loss_bytes(anatomy: Anatomy, supervised_tokens: int, working: Working) -> int:
+    """Return what the loss needs at its highest point: one tile of logits and its companions."""
+    rows = count_tile_rows(anatomy.vocabulary, supervised_tokens, is_cpu=working.is_cpu)
+    copies = 4 * _LOGIT_COPIES + (working.number_bytes if working.number_bytes < 4 else 0)
+    hidden = 2 * supervised_tokens * anatomy.width * working.number_bytes
+    return rows * anatomy.vocabulary * copies + hidden

@@ -1,0 +1,179 @@
+"""What a layer of a model keeps while training, read from names, shapes and configuration."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+from studio.core.errors import ModelUnusable
+from studio.core.weights.layers import ModelLayers, ModelModule
+from studio.core.weights.matching import split_layer
+
+# How many copies of its inner width an activation keeps besides the output: what is written in
+# Python keeps every intermediate result, torch's own functions keep their input alone.
+_KEPT_BY_ACTIVATION: Mapping[str, int] = {
+    "gelu_new": 4,
+    "gelu_fast": 4,
+    "quick_gelu": 2,
+    "relu": 0,
+    "relu2": 1,
+}
+_ONE_NORM_INPUT = frozenset({"phi", "gpt_neox", "falcon", "cohere", "cohere2", "gptj", "codegen"})
+_JOINED_ROTARY = frozenset({"phi", "phi3", "gpt_neox", "stablelm", "gptj", "codegen", "glm4"})
+_LEARNT_POSITIONS = frozenset({"gpt2", "opt", "gpt_neo", "gpt_bigcode", "bloom", "mpt"})
+_FUSED = ("qkv", "query_key_value", "c_attn", "wqkv")
+_ROUTERS = (".gate", ".router")
+
+
+@dataclass(frozen=True)
+class Anatomy:
+    """Widths of a model and what its layers keep for the backward pass.
+
+    ``query`` and ``key`` are the widths of all heads together, ``inner`` the width between the
+    feed-forward matrices. ``norm_inputs`` counts the different tensors of the model's width that
+    norms read in one layer, ``norms`` the norms. ``kept_by_activation`` counts copies of ``inner``
+    besides the output. Sizes are numbers, not bytes.
+    """
+
+    layers: ModelLayers
+    width: int
+    vocabulary: int
+    heads: int
+    key_heads: int
+    head: int
+    inner: int
+    norms: int
+    norm_inputs: int
+    upcasts_norms: bool
+    head_norm_width: int
+    is_gated: bool
+    kept_by_activation: int
+    has_fused_attention: bool
+    rotates: bool
+    joins_rotary: bool
+    caps_scores: bool
+    window: int | None
+    experts_per_token: int
+
+    @property
+    def query(self) -> int:
+        """The width of the queries of all heads."""
+        return self.heads * self.head
+
+    @property
+    def key(self) -> int:
+        """The width of the keys of all heads."""
+        return self.key_heads * self.head
+
+    @property
+    def model_type(self) -> str:
+        """The family, as the configuration calls it."""
+        return self.layers.model_type
+
+    @cached_property
+    def quantisable(self) -> tuple[ModelModule, ...]:
+        """The modules that quantisation acts on: matrices in layers; no heads, routers, norms."""
+        return tuple(
+            module
+            for module in self.layers.modules
+            if module.layer is not None
+            and len(module.shape) >= 2
+            and not module.name.endswith(_ROUTERS)
+        )
+
+    @cached_property
+    def layer_parameters(self) -> int:
+        """Parameters that one token passes through in all layers together."""
+        total = sum(m.parameters for m in self.layers.modules if m.layer is not None)
+        if not self.experts_per_token:
+            return total
+        inside = [m for m in self.layers.modules if ".experts" in m.name]
+        experts = sum(module.parameters for module in inside)
+        numbers = {
+            split_layer(module.name)[1].partition("experts.")[2].partition(".")[0]
+            for module in inside
+        }
+        count = max(len(numbers), *(m.shape[0] if len(m.shape) == 3 else 1 for m in inside), 1)
+        return total - experts + experts * min(count, self.experts_per_token) // count
+
+
+def read_anatomy(layers: ModelLayers, config: Mapping[str, Any]) -> Anatomy:
+    """Return the anatomy of a model from its layers and its ``config.json``.
+
+    Raises:
+        ModelUnusable: The configuration does not say how wide the model is.
+    """
+    text = config.get("text_config")
+    values = text if isinstance(text, Mapping) else config
+    kind = layers.model_type
+    width = _get_size(values, "hidden_size", "n_embd", "d_model")
+    heads = _get_size(values, "num_attention_heads", "n_head", "n_heads", default=1)
+    inner = _get_size(values, "intermediate_size", "n_inner", "ffn_dim", default=4 * width)
+    experts = _get_size(values, "num_experts_per_tok", default=0)
+    typical = _get_typical_layer(layers)
+    norms = [module for module in typical if module.kind == "norm"]
+    block_norms = [module for module in norms if module.shape == (width,)]
+    names = [module.name.rpartition(".")[2] for module in typical]
+    act = str(
+        values.get("hidden_act")
+        or values.get("hidden_activation")
+        or values.get("activation_function")
+        or ""
+    )
+    head_norms = [m for m in norms if m.name.rpartition(".")[2] in ("q_norm", "k_norm")]
+    keys = _get_size(values, "num_key_value_heads", default=heads)
+    head = _get_size(values, "head_dim", default=max(1, width // heads))
+    return Anatomy(
+        layers=layers,
+        width=width,
+        vocabulary=_get_size(values, "vocab_size", default=1),
+        heads=heads,
+        key_heads=keys,
+        head=head,
+        inner=_get_size(values, "moe_intermediate_size", default=inner) if experts else inner,
+        norms=max(1, len(block_norms) - len([m for m in head_norms if m in block_norms])),
+        norm_inputs=1 if kind in _ONE_NORM_INPUT else max(1, _count_outer(block_norms)),
+        # Norms without a bias are written in Python and compute in 32 bits.
+        upcasts_norms=all(m.parameters == m.shape[0] for m in block_norms),
+        head_norm_width=(heads + keys) * head if head_norms else 0,
+        is_gated=any("gate" in name or name in ("w1", "w3") for name in names if name != "gate"),
+        kept_by_activation=_KEPT_BY_ACTIVATION.get(act, 1),
+        has_fused_attention=any(name.startswith(_FUSED) or name == "W_pack" for name in names),
+        rotates=kind not in _LEARNT_POSITIONS,
+        joins_rotary=kind in _JOINED_ROTARY,
+        caps_scores=bool(values.get("attn_logit_softcapping")),
+        window=_get_window(values, kind),
+        experts_per_token=experts,
+    )
+
+
+def _get_window(values: Mapping[str, Any], kind: str) -> int | None:
+    window = values.get("sliding_window")
+    is_off = kind.startswith("qwen") and not values.get("use_sliding_window")
+    return window if type(window) is int and window > 0 and not is_off else None
+
+
+def _get_typical_layer(layers: ModelLayers) -> list[ModelModule]:
+    """Return the modules of the last layer, which has experts where the first may have none."""
+    last = layers.layer_count - 1
+    return [module for module in layers.modules if module.layer == last]
+
+
+def _count_outer(norms: list[ModelModule]) -> int:
+    names = ("q_norm", "k_norm")
+    return len([m for m in norms if m.name.rpartition(".")[2] not in names])
+
+
+def _get_size(values: Mapping[str, Any], *names: str, default: int | None = None) -> int:
+    for name in names:
+        value = values.get(name)
+        if type(value) is int and value > 0:
+            return value
+    if default is None:
+        raise ModelUnusable(
+            f"The configuration of the model does not say how large it is ({names[0]}).",
+            "Download the model again; its config.json is not complete.",
+        )
+    return default
