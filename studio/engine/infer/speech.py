@@ -12,7 +12,7 @@ from studio.core.jobs.orders import Turn as AskedTurn
 from studio.engine.data.answers import TemplateRefused
 from studio.engine.data.conversation import Conversation, Turn
 from studio.engine.data.template import Template, build_template
-from studio.engine.data.tokenize import Encoder
+from studio.engine.data.tokenize import Encoder, TextToEncode
 from studio.engine.models.capabilities import get_context_tokens, read_stop_ids
 
 
@@ -75,11 +75,32 @@ def build_speech(
     """
     stop_ids = read_stop_ids(folder, config)
     stops = tuple(tokenizer.convert_ids_to_tokens(number) for number in stop_ids)
-    own = () if tokenizer.eos_token_id is None else (int(tokenizer.eos_token_id),)
+    written = build_template(template, tokenizer, base_folder, stops)
+    encoder = Encoder(tokenizer)
+    ends = {*stop_ids, *_find_turn_ends(written, encoder, tokenizer)}
+    if tokenizer.eos_token_id is not None:
+        ends.add(int(tokenizer.eos_token_id))
     return Speech(
         tokenizer=tokenizer,
-        template=build_template(template, tokenizer, base_folder, stops),
-        encoder=Encoder(tokenizer),
-        stop_ids=frozenset({*stop_ids, *own}),
+        template=written,
+        encoder=encoder,
+        stop_ids=frozenset(ends),
         context_tokens=get_context_tokens(config),
     )
+
+
+def _find_turn_ends(template: Template, encoder: Encoder, tokenizer: Any) -> set[int]:
+    """Returns the special token that the template writes behind an answer, if it is one.
+
+    Training teaches that token; not every model lists it among those that end generation.
+    """
+    example = Conversation((Turn("user", "Hello"), Turn("assistant", "Hello")))
+    try:
+        rendered = template.render(example)
+    except TemplateRefused:
+        return set()
+    encoded = encoder.encode([TextToEncode(rendered.text, rendered.answers)])[0]
+    if not encoded.answers:
+        return set()
+    last = int(encoded.ids[encoded.answers[-1][1] - 1])
+    return {last} if last in tokenizer.added_tokens_decoder else set()

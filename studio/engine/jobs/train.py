@@ -19,7 +19,7 @@ from studio.engine.infer.speech import build_speech
 from studio.engine.jobs.lease import wait_for_device
 from studio.engine.jobs.requests import RequestFeed, StopWished
 from studio.engine.jobs.settled import SettledRecipe
-from studio.engine.jobs.train_data import load_data
+from studio.engine.jobs.train_data import check_vocabulary, load_data
 from studio.engine.jobs.train_model import LoadedBase, load_base
 from studio.engine.models.load import load_config, load_tokenizer, resolve_device
 from studio.engine.models.reference import ModelReference, find_model
@@ -84,6 +84,7 @@ def _run(order: TrainOrder, layout: RunLayout, control: RequestFeed) -> Iterator
     longest = int(data.train.lengths.max())
     base = yield from load_base(settled, reference, device, longest, base_folder)
     control.check_stop()
+    check_vocabulary(data, base.model)
     speech = build_speech(
         reference.folder,
         tokenizer,

@@ -6,6 +6,9 @@ from collections.abc import Generator, Iterator
 from pathlib import Path
 from typing import Any
 
+from transformers import PreTrainedModel
+
+from studio.core.errors import ModelUnusable
 from studio.core.events.types import DataPrepared, Event, NoticeRaised, PhaseEntered
 from studio.core.recipe.schema_data import DataSettings
 from studio.engine.data.prepare import PreparedData, iter_prepare
@@ -53,6 +56,23 @@ def load_data(
     )
     yield from _notice_problems(data)
     return data
+
+
+def check_vocabulary(data: PreparedData, model: PreTrainedModel) -> None:
+    """Returns quietly when the model has a row for every token of the data.
+
+    Raises:
+        ModelUnusable: The tokenizer makes tokens that the model does not know.
+    """
+    known = int(model.get_input_embeddings().weight.shape[0])
+    stores = [store for store in (data.train, data.validation) if len(store)]
+    largest = max(int(example.ids.max()) for store in stores for example in store)
+    if largest >= known:
+        raise ModelUnusable(
+            f"The tokenizer makes the token {largest:,}, but the model knows only {known:,} "
+            "tokens: they do not belong together.",
+            "Choose the tokenizer files that came with the model.",
+        )
 
 
 def _wait_for(

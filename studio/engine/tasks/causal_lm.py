@@ -59,12 +59,13 @@ class CausalTask:
             # Right padding: a model counts positions from the left by itself, and no real token
             # sees the filler.
             inputs["attention_mask"] = batch.attention_mask.to(device, non_blocking=True)
-        targets = batch.targets.to(device, non_blocking=True)
-        rows = targets != IGNORED
+        # Found on the processor: to pick rows by a mask on the card would wait for it.
+        flat_targets = batch.targets.flatten()
+        rows = (flat_targets != IGNORED).nonzero().squeeze(1)
+        targets = flat_targets[rows].to(device, non_blocking=True)
+        rows = rows.to(device, non_blocking=True)
         if self._parts.is_split:
-            hidden = self._parts.compute_hidden(**inputs)
-            return sum_cross_entropy(
-                hidden[rows], targets[rows], self._parts.head, self._parts.rule
-            )
-        logits = self.model(**inputs, use_cache=False).logits
-        return F.cross_entropy(logits[rows].float(), targets[rows], reduction="sum")
+            hidden = self._parts.compute_hidden(**inputs).flatten(0, 1)[rows]
+            return sum_cross_entropy(hidden, targets, self._parts.head, self._parts.rule)
+        logits = self.model(**inputs, use_cache=False).logits.flatten(0, 1)[rows]
+        return F.cross_entropy(logits.float(), targets, reduction="sum")

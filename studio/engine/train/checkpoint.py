@@ -16,7 +16,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save
 from torch import Tensor
 
-from studio.core.errors import FileUnusable
+from studio.core.errors import AdapterUnusable, FileUnusable
 from studio.core.files import (
     get_file_error,
     get_temporary_path,
@@ -26,7 +26,7 @@ from studio.core.files import (
     write_json_atomically,
 )
 from studio.engine.lora.adapter import Adapter
-from studio.engine.lora.state import set_adapter_tensors, write_adapter_files
+from studio.engine.lora.state import write_adapter_files
 from studio.engine.lora.stored import WEIGHTS_NAME
 from studio.engine.train.progress import Progress
 from studio.engine.train.random_state import RandomState, restore_random_state
@@ -61,7 +61,13 @@ def save_checkpoint(
         DiskFull: No space is left; what was there before is untouched.
         FileUnusable: The place cannot be written to.
     """
-    tensors = {f"random.{name}": value for name, value in random_state.tensors.items()}
+    # The files of the adapter are for everybody; an exact resume takes the trained numbers
+    # themselves, whatever form a variant gives them in the file.
+    tensors = {
+        f"parameter.{name}": parameter.detach().cpu().contiguous()
+        for name, parameter in adapter.named_parameters()
+    }
+    tensors |= {f"random.{name}": value for name, value in random_state.tensors.items()}
     for index, values in optimizer.state_dict()["state"].items():
         for name, value in values.items():
             tensor = value if isinstance(value, Tensor) else torch.tensor(value)
@@ -89,13 +95,12 @@ def restore_checkpoint(
     """
     state = _read_state(folder)
     try:
-        weights = load_file(folder / WEIGHTS_NAME)
         tensors = load_file(folder / _TENSORS_NAME)
     except OSError as error:
         raise get_file_error(folder, error, "read") from error
     except SafetensorError as error:
         raise _get_damage(folder, str(error)) from error
-    set_adapter_tensors(adapter, weights)
+    _restore_parameters(adapter, tensors)
     _restore_optimizer(optimizer, tensors)
     random_tensors = {
         name.removeprefix("random."): value
@@ -170,6 +175,18 @@ def copy_adapter(checkpoint: Path, target: Path) -> None:
     with replace_folder(target) as new:
         for name in names:
             shutil.copyfile(checkpoint / name, new / name)
+
+
+@torch.no_grad()
+def _restore_parameters(adapter: Adapter, tensors: dict[str, Tensor]) -> None:
+    for name, parameter in adapter.named_parameters():
+        values = tensors.get(f"parameter.{name}")
+        if values is None or values.shape != parameter.shape:
+            raise AdapterUnusable(
+                f"The checkpoint does not fit the recipe: {name} is missing or has another shape.",
+                "Resume with the recipe that the run was started with.",
+            )
+        parameter.copy_(values)
 
 
 def _restore_optimizer(optimizer: torch.optim.Optimizer, tensors: dict[str, Tensor]) -> None:

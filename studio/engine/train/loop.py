@@ -89,7 +89,8 @@ class TrainingLoop:
         except _Stopped:
             self._optimizer.zero_grad(set_to_none=True)
             end = RunStopped(step=self.progress.step)
-        yield from self._keeper.save_end(self.progress, self._random_state)
+        if self.progress.step > 0:
+            yield from self._keeper.save_end(self.progress, self._random_state)
         yield end
 
     def _train(self) -> Generator[Event, None, bool]:
@@ -195,7 +196,8 @@ class TrainingLoop:
             is_best=is_best,
             seconds=time.monotonic() - start - self._paused_seconds,
         )
-        yield PhaseEntered(phase="training")
+        if self.progress.step < self._settings.total_steps:
+            yield PhaseEntered(phase="training")
 
     def _obey(self) -> Iterator[Event]:
         """Takes the user's requests; waits while paused.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, replace
 
 
@@ -26,7 +27,8 @@ class Progress:
 
     def after_evaluation(self, loss: float) -> Progress:
         """Returns the progress with a validation loss taken into account."""
-        if self.best_loss is None or loss < self.best_loss:
+        is_best = self.best_loss is None or loss < self.best_loss
+        if is_best and math.isfinite(loss):
             return replace(
                 self,
                 best_loss=loss,

@@ -144,3 +144,11 @@ def test_an_adapter_of_another_model_is_refused(session: ChatSession, material: 
 def test_no_column_may_take_the_name_of_the_base(session: ChatSession, tmp_path: Path) -> None:
     with pytest.raises(StudioError, match="called base"):
         session.add_adapters({"base": tmp_path / "a1"})
+
+
+def test_an_answer_ends_at_the_templates_own_end_of_turn(tiny_base: Path, tmp_path: Path) -> None:
+    tokenizer = load_tokenizer(tiny_base)
+    tokenizer.add_special_tokens({"additional_special_tokens": ["<stop>"]})
+    tokenizer.chat_template = tokenizer.chat_template.replace("<end>", "<stop>")
+    speech = build_speech(tiny_base, tokenizer, load_config(tiny_base), base_folder=tmp_path)
+    assert speech.stop_ids == {256, tokenizer.convert_tokens_to_ids("<stop>")}

@@ -193,3 +193,9 @@ def test_wrong_input_is_refused_before_anything_is_trained(
         train_run(build_run(tmp_path / "c", tiny_base, tiny_chats, devices="cuda:7"))
     with pytest.raises(NotAvailableYet):
         train_run(build_run(tmp_path / "d", tiny_base, tiny_chats, devices=2))
+
+
+def test_a_tokenizer_of_another_model_is_noticed(tmp_path: Path, tiny_chats: Path) -> None:
+    base = build_base(tmp_path / "base", vocab_size=100, eos_token_id=2)
+    with pytest.raises(ModelUnusable, match="do not belong together"):
+        train_run(build_run(tmp_path / "run", base, tiny_chats))

@@ -109,8 +109,8 @@ def test_training_stops_early_and_saves_the_best_adapter(
 def test_a_broken_checkpoint_is_named(tmp_path: Path, tiny_base: Path, tiny_chats: Path) -> None:
     layout = build_run(tmp_path / "run", tiny_base, tiny_chats, steps=2, validation=0.0)
     train_run(layout)
-    weights = layout.checkpoint(2) / WEIGHTS_NAME
-    weights.write_bytes(weights.read_bytes()[:-50])
+    state = layout.checkpoint(2) / "training_state.safetensors"
+    state.write_bytes(state.read_bytes()[:-50])
     _, error = _collect(layout)
     assert "step-0000002" in error.message
     assert error.remedy
