@@ -1,0 +1,107 @@
+"""Where a recipe would run: the graphics card as its driver describes it, or the processor."""
+
+from __future__ import annotations
+
+import platform
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from types import ModuleType
+from typing import Any, Literal
+
+import psutil
+
+from studio.core.jobs.command import count_threads
+
+_CPU_FLOPS_PER_THREAD = 25e9
+_BFLOAT16_CAPABILITY = 8
+
+
+@dataclass(frozen=True)
+class DeviceSpec:
+    """A device to compute on.
+
+    ``free_bytes`` is what a new process can take. ``guessed_flops`` is a cautious guess of the
+    floating point operations per second that training reaches; a measured rate replaces it.
+    """
+
+    name: str
+    kind: Literal["cuda", "cpu"]
+    total_bytes: int
+    free_bytes: int
+    computes_bfloat16: bool
+    guessed_flops: float
+
+    @property
+    def is_cpu(self) -> bool:
+        """Whether computing happens on the processor, with the computer's own memory."""
+        return self.kind == "cpu"
+
+
+def find_device(wish: str | int = "auto") -> DeviceSpec:
+    """Return the device that ``train.devices`` means: a card if there is one, else the processor.
+
+    A card that does not exist gives the processor; the run itself will refuse it in words.
+    """
+    if wish == "cpu":
+        return describe_processor()
+    name = str(wish)
+    index = int(name.partition(":")[2] or 0) if name.startswith("cuda") else 0
+    return _find_card(index) or describe_processor()
+
+
+def describe_processor() -> DeviceSpec:
+    """Return this computer's processor and what memory is free at the moment."""
+    memory = psutil.virtual_memory()
+    return DeviceSpec(
+        name=platform.processor() or platform.machine() or "processor",
+        kind="cpu",
+        total_bytes=int(memory.total),
+        free_bytes=int(memory.available),
+        computes_bfloat16=False,
+        guessed_flops=_CPU_FLOPS_PER_THREAD * count_threads(),
+    )
+
+
+def _find_card(index: int) -> DeviceSpec | None:
+    with _opened_driver() as driver:
+        if driver is None or index >= driver.nvmlDeviceGetCount():
+            return None
+        card = driver.nvmlDeviceGetHandleByIndex(index)
+        memory = driver.nvmlDeviceGetMemoryInfo(card)
+        major, _ = driver.nvmlDeviceGetCudaComputeCapability(card)
+        has_bfloat16 = major >= _BFLOAT16_CAPABILITY
+        return DeviceSpec(
+            name=str(driver.nvmlDeviceGetName(card)),
+            kind="cuda",
+            total_bytes=int(memory.total),
+            free_bytes=int(memory.free),
+            computes_bfloat16=has_bfloat16,
+            guessed_flops=_guess_flops(driver, card, has_bfloat16=has_bfloat16),
+        )
+
+
+def _guess_flops(driver: ModuleType, card: Any, *, has_bfloat16: bool) -> float:
+    """Return cores x clock x 2: about what 16-bit training reaches; half of that in 32 bits."""
+    try:
+        cores = int(driver.nvmlDeviceGetNumGpuCores(card))
+        clock = int(driver.nvmlDeviceGetMaxClockInfo(card, driver.NVML_CLOCK_SM))
+    except driver.NVMLError:  # old cards and some virtual ones do not tell
+        cores, clock = 5000, 1500
+    return cores * clock * 1e6 * (2.0 if has_bfloat16 else 1.0)
+
+
+@contextmanager
+def _opened_driver() -> Iterator[ModuleType | None]:
+    """Yield NVML, or None on a computer without an NVIDIA driver."""
+    import pynvml
+
+    try:
+        pynvml.nvmlInit()
+    except pynvml.NVMLError:
+        yield None
+        return
+    try:
+        yield pynvml
+    finally:
+        pynvml.nvmlShutdown()

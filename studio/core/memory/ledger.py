@@ -1,0 +1,207 @@
+"""The bytes that a recipe will need at its highest point, part by part; pure arithmetic."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+from studio.core.memory.activations import (
+    AdaptedLayer,
+    AdaptedLayers,
+    Working,
+    count_backward_bytes,
+    count_kept_bytes,
+    count_layer_bytes,
+    count_loss_bytes,
+    count_rest_bytes,
+)
+from studio.core.memory.anatomy import Anatomy
+from studio.core.memory.card import DeviceSpec
+from studio.core.memory.rows import RowLengths
+from studio.core.memory.settled import Settled, settle
+from studio.core.memory.weights import (
+    count_base_bytes,
+    count_buffer_bytes,
+    count_state_bytes,
+    count_trainable,
+)
+from studio.core.recipe.schema import Recipe
+from studio.core.weights.matching import ChosenModule, choose_modules
+
+PartKey = Literal[
+    "base", "adapter", "gradients", "optimizer", "activations", "loss", "backward",
+    "quantisation", "overhead",
+]  # fmt: skip
+
+_CARD_CONTEXT_BYTES = 520 << 20
+_PROCESS_BYTES = 700 << 20
+_GAPS = 0.04
+"""Share of the working memory that the allocators lose to rounding and gaps."""
+_WORDS: Mapping[PartKey, tuple[str, str]] = {
+    "base": ("Base model", "The frozen weights of the model. Quantisation makes them smaller."),
+    "adapter": ("Adapter", "The weights that are trained, in full precision."),
+    "gradients": ("Gradients", "In which direction each adapter weight should move."),
+    "optimizer": ("Optimizer", "What the optimizer remembers of earlier steps."),
+    "activations": (
+        "Intermediate results",
+        "What every layer keeps for learning. Grows with the tokens at once; recomputing layers "
+        "makes it small.",
+    ),
+    "loss": ("Predictions", "The scores of all tokens of the vocabulary, worked out in pieces."),
+    "backward": ("Working space", "What one layer needs in passing while gradients are computed."),
+    "quantisation": (
+        "Unpacking buffer",
+        "Room for one matrix of a quantised model in full size while it is used.",
+    ),
+    "overhead": ("Program", "Driver, libraries and gaps between blocks of memory."),
+}
+
+
+@dataclass(frozen=True)
+class Part:
+    """One part of the memory: a key for programs, words for people, and its size."""
+
+    key: PartKey
+    label: str
+    size_bytes: int
+    help: str
+
+
+@dataclass(frozen=True)
+class Correction:
+    """What a measured run taught about one card and one kind of model.
+
+    ``overhead_bytes`` is what was there besides weights before the first step;
+    ``working_factor`` is measured by forecast of everything that comes and goes in a step.
+    """
+
+    overhead_bytes: int
+    working_factor: float
+
+
+@dataclass(frozen=True)
+class Ledger:
+    """The memory that a recipe needs at its highest point.
+
+    The parts add up to the total. ``settled`` is what the automatic settings became.
+    """
+
+    parts: tuple[Part, ...]
+    trainable_parameters: int
+    adapted: AdaptedLayers
+    settled: Settled
+    is_measured: bool = False
+
+    @property
+    def total_bytes(self) -> int:
+        """All parts together."""
+        return sum(part.size_bytes for part in self.parts)
+
+    @property
+    def bytes_by_part(self) -> dict[str, int]:
+        """The sizes by the keys of the parts."""
+        return {part.key: part.size_bytes for part in self.parts}
+
+    @property
+    def working_bytes(self) -> int:
+        """What comes and goes in every step: intermediate results, predictions, working space."""
+        sizes = self.bytes_by_part
+        return sizes["activations"] + sizes["loss"] + sizes["backward"]
+
+    def fits(self, budget_bytes: int) -> bool:
+        """Return whether it all fits into ``budget_bytes``."""
+        return self.total_bytes <= budget_bytes
+
+
+def build_ledger(
+    recipe: Recipe,
+    anatomy: Anatomy,
+    device: DeviceSpec,
+    rows: RowLengths,
+    correction: Correction | None = None,
+) -> Ledger:
+    """Return the memory that ``recipe`` needs on ``device``.
+
+    Args:
+        recipe: What the user chose; ``auto`` is decided as the engine will decide it.
+        anatomy: The base model.
+        device: Where it will run.
+        rows: How long the training rows are.
+        correction: What a measured run on this device with this model taught, if there was one.
+
+    Raises:
+        RecipeInvalid: The adapter's targets or layers do not exist in this model.
+    """
+    chosen = choose_modules(anatomy.layers.candidates, recipe.adapter)
+    settled = settle(recipe, anatomy, device, rows, count_trainable(anatomy, chosen))
+    return build_settled_ledger(recipe, anatomy, device, settled, chosen, correction)
+
+
+def build_settled_ledger(
+    recipe: Recipe,
+    anatomy: Anatomy,
+    device: DeviceSpec,
+    settled: Settled,
+    chosen: Sequence[ChosenModule],
+    correction: Correction | None = None,
+) -> Ledger:
+    """Return the memory for settings that are definite already."""
+    adapted = AdaptedLayers.of(anatomy, chosen)
+    trainable = count_trainable(anatomy, chosen)
+    working = Working(settled.number_bytes, is_cpu=device.is_cpu)
+    kept, loss, backward = _count_step(anatomy, adapted, settled, working)
+    factor = correction.working_factor if correction else 1.0
+    kept, loss, backward = (round(size * factor) for size in (kept, loss, backward))
+    sizes: dict[PartKey, int] = {
+        "base": count_base_bytes(anatomy, recipe.base.quantisation, settled.number_bytes),
+        "adapter": 4 * trainable,
+        "gradients": 4 * trainable,
+        "optimizer": count_state_bytes(anatomy, chosen, recipe.train.optimizer),
+        "activations": kept,
+        "loss": loss,
+        "backward": max(0, backward - loss),
+        "quantisation": count_buffer_bytes(anatomy, recipe.base.quantisation, settled.number_bytes),
+        "overhead": 0,
+    }
+    if correction:
+        sizes["overhead"] = correction.overhead_bytes
+    else:
+        fixed = _PROCESS_BYTES if device.is_cpu else _CARD_CONTEXT_BYTES
+        sizes["overhead"] = fixed + round(_GAPS * (kept + max(loss, backward)))
+    parts = tuple(Part(key, *_word(key, size)) for key, size in sizes.items())
+    return Ledger(parts, trainable, adapted, settled, correction is not None)
+
+
+def count_full_training_bytes(parameters: int, number_bytes: int = 2) -> int:
+    """Return what training all weights takes: weights, gradients and two averages of each."""
+    return 4 * number_bytes * parameters
+
+
+def count_adapter_file_bytes(trainable_parameters: int, number_bytes: int = 4) -> int:
+    """Return how large the saved adapter will be, without its few bytes of names."""
+    return number_bytes * trainable_parameters
+
+
+def _word(key: PartKey, size: int) -> tuple[str, int, str]:
+    label, text = _WORDS[key]
+    return label, size, text
+
+
+def _count_step(
+    anatomy: Anatomy, adapted: AdaptedLayers, settled: Settled, working: Working
+) -> tuple[int, int, int]:
+    """Return what is kept, what the loss needs and what the backward pass needs in passing."""
+    documents = settled.documents
+    tokens = sum(documents)
+    supervised = settled.supervised_tokens
+    rest = count_rest_bytes(anatomy, tokens, supervised, working)
+    loss = count_loss_bytes(anatomy, supervised, working)
+    backward = count_backward_bytes(anatomy, documents, working)
+    if settled.checkpointing == "none":
+        return count_kept_bytes(anatomy, adapted, documents, working) + rest, loss, backward
+    layers = anatomy.layers.layer_count - adapted.first
+    inputs = layers * tokens * anatomy.width * working.number_bytes
+    kinds = list(adapted.layers.values()) or [AdaptedLayer()]
+    largest = max(count_layer_bytes(anatomy, kind, documents, working) for kind in kinds[:1])
+    return inputs + rest, loss, backward + largest

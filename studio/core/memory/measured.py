@@ -1,0 +1,114 @@
+"""What dry runs on this computer taught, remembered by device, model and way of computing."""
+
+from __future__ import annotations
+
+import hashlib
+from pathlib import Path
+
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+from studio.core.errors import FileUnusable
+from studio.core.files import write_atomically
+from studio.core.memory.anatomy import Anatomy
+from studio.core.memory.card import DeviceSpec
+from studio.core.memory.ledger import Correction, Ledger
+from studio.core.paths import Home
+from studio.core.recipe.schema import Recipe
+
+_LOWEST_FACTOR, _HIGHEST_FACTOR = 0.3, 4.0
+
+
+class Measurement(BaseModel):
+    """What a dry run saw. ``loaded_bytes`` was in use before the first step, with the weights.
+
+    ``flops_per_second`` counts the operations of the forecast, so that forecast and measurement
+    agree whatever was left out of the count.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="ignore", ser_json_inf_nan="constants")
+    device: str
+    model: str
+    loaded_bytes: int
+    peak_bytes: int
+    static_bytes: int
+    working_bytes: int
+    flops_per_second: float
+
+    def build_correction(self) -> Correction:
+        """Return how forecasts for this device and this kind of model are to be corrected."""
+        overhead = max(0, self.loaded_bytes - self.static_bytes)
+        grown = max(0, self.peak_bytes - self.loaded_bytes)
+        factor = grown / self.working_bytes if self.working_bytes else 1.0
+        return Correction(overhead, min(_HIGHEST_FACTOR, max(_LOWEST_FACTOR, factor)))
+
+
+def build_measurement(
+    ledger: Ledger,
+    anatomy: Anatomy,
+    device: DeviceSpec,
+    *,
+    loaded_bytes: int,
+    peak_bytes: int,
+    flops_per_second: float,
+) -> Measurement:
+    """Return a dry run's findings beside the (uncorrected) forecast for the same micro-batch.
+
+    Weights that come with the first step (gradients, optimizer) are no part of ``loaded_bytes``
+    and are subtracted from the growth.
+    """
+    sizes = ledger.bytes_by_part
+    late = sizes["gradients"] + sizes["optimizer"]
+    return Measurement(
+        device=device.name,
+        model=anatomy.model_type,
+        loaded_bytes=loaded_bytes,
+        peak_bytes=max(loaded_bytes, peak_bytes - late),
+        static_bytes=sizes["base"] + sizes["adapter"],
+        working_bytes=ledger.working_bytes,
+        flops_per_second=flops_per_second,
+    )
+
+
+def save_measurement(home: Home, recipe: Recipe, ledger: Ledger, found: Measurement) -> None:
+    """Remember ``found`` for recipes that compute in the same way.
+
+    Raises:
+        FileUnusable: The home folder is not writable.
+    """
+    path = _get_path(home, found.device, found.model, recipe, ledger)
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise FileUnusable(
+            f"{path.parent} cannot be made: {error.strerror}.", "Choose another --home folder."
+        ) from error
+    write_atomically(path, found.model_dump_json(indent=2) + "\n")
+
+
+def find_measurement(
+    home: Home, device: DeviceSpec, anatomy: Anatomy, recipe: Recipe, ledger: Ledger
+) -> Measurement | None:
+    """Return what was measured on this device with such a model, or None.
+
+    A file that cannot be read counts as none: it can be made again.
+    """
+    path = _get_path(home, device.name, anatomy.model_type, recipe, ledger)
+    try:
+        found = Measurement.model_validate_json(path.read_bytes())
+    except (OSError, ValidationError):
+        return None
+    return found if (found.device, found.model) == (device.name, anatomy.model_type) else None
+
+
+def _get_path(home: Home, device: str, model: str, recipe: Recipe, ledger: Ledger) -> Path:
+    settled = ledger.settled
+    words = (
+        device,
+        model,
+        recipe.base.quantisation,
+        settled.number_bytes,
+        settled.checkpointing,
+        recipe.data.pack,
+    )
+    digest = hashlib.blake2b(repr(words).encode(), digest_size=12).hexdigest()
+    return home.cache / "measured" / f"{digest}.json"

@@ -1,0 +1,99 @@
+"""How long the rows of the training data are, as far as a forecast has to know."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+_KEPT_LENGTHS = 4096
+
+
+@dataclass(frozen=True)
+class RowLengths:
+    """Lengths of the training rows in tokens.
+
+    ``lengths`` are sorted from the longest down; of many rows an even selection that holds the
+    longest. ``supervised_fraction`` is the share of tokens that is trained. ``is_guess`` says that
+    nobody has counted: the lengths come from the size of the text, or from nothing at all.
+    """
+
+    lengths: tuple[int, ...]
+    rows: int
+    mean_tokens: float
+    supervised_fraction: float = 1.0
+    is_guess: bool = False
+
+    @classmethod
+    def of(
+        cls, lengths: Iterable[int], supervised_fraction: float = 1.0, *, is_guess: bool = False
+    ) -> RowLengths:
+        """Return the description of rows of these lengths; there must be at least one."""
+        ordered = sorted((max(1, int(length)) for length in lengths), reverse=True)
+        every = -(-len(ordered) // _KEPT_LENGTHS)
+        mean = sum(ordered) / len(ordered)
+        kept = tuple(ordered[::every])
+        return cls(kept, len(ordered), mean, supervised_fraction, is_guess)
+
+    @property
+    def longest(self) -> int:
+        """The tokens of the longest row."""
+        return self.lengths[0]
+
+    @property
+    def total_tokens(self) -> int:
+        """The tokens of all rows together."""
+        return round(self.mean_tokens * self.rows)
+
+    def get_percentile(self, percent: float) -> int:
+        """Return the length that ``percent`` of the rows do not exceed."""
+        last = len(self.lengths) - 1
+        return self.lengths[min(last, math.floor((100 - percent) / 100 * len(self.lengths)))]
+
+    def count_longer(self, tokens: int) -> int:
+        """Return about how many rows are longer than ``tokens``."""
+        longer = sum(1 for length in self.lengths if length > tokens)
+        return round(longer / len(self.lengths) * self.rows)
+
+    def cut(self, most_tokens: int) -> RowLengths:
+        """Return the rows as they are after longer ones were shortened."""
+        if self.longest <= most_tokens:
+            return self
+        lengths = tuple(min(length, most_tokens) for length in self.lengths)
+        before, after = sum(self.lengths), sum(lengths)
+        return RowLengths(
+            lengths,
+            self.rows,
+            self.mean_tokens * after / before,
+            self.supervised_fraction,
+            self.is_guess,
+        )
+
+    def fill_micro_batch(
+        self, micro_batch_tokens: int, batch_sequences: int, *, packs: bool
+    ) -> tuple[int, ...]:
+        """Return the lengths of the documents in the micro-batch that needs the most memory.
+
+        They are the longest rows of the data that one step could have together; a row longer than
+        the bound stands alone. Unpacked rows are filled up to the length of the longest.
+        """
+        if not packs:
+            count = max(1, min(batch_sequences, micro_batch_tokens // self.longest))
+            return (self.longest,) * count
+        every = max(1, self.rows // len(self.lengths))
+        chosen: list[int] = []
+        room = micro_batch_tokens
+        for index in range(batch_sequences):
+            place = index // every
+            if place >= len(self.lengths):
+                break
+            length = self.lengths[place]
+            if length <= room or not chosen:
+                chosen.append(length)
+                room -= length
+        return tuple(chosen)
+
+
+def assume_rows(longest: int, *, rows: int = 1000) -> RowLengths:
+    """Return rows that are all as long as allowed: what is planned for where data is unknown."""
+    return RowLengths((longest,) * min(rows, 64), rows, float(longest), 1.0, is_guess=True)

@@ -1,0 +1,74 @@
+"""How long a recipe will take: arithmetic of its operations over a measured or guessed rate."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+from studio.core.memory.anatomy import Anatomy
+from studio.core.memory.card import DeviceSpec
+from studio.core.memory.ledger import Ledger
+from studio.core.recipe.schema import Recipe
+from studio.core.recipe.schema_data import ValidationFraction
+
+
+@dataclass(frozen=True)
+class TimeEstimate:
+    """How long training takes. ``is_guess``: the speed of the device was not measured."""
+
+    seconds_per_epoch: float
+    seconds: float
+    steps: int
+    tokens_per_second: float
+    is_guess: bool
+
+
+def count_token_flops(anatomy: Anatomy, ledger: Ledger) -> float:
+    """Return the floating point operations that one token costs, forward and backward.
+
+    Frozen matrices cost 4 per weight (forward, and the gradient of their input), those below the
+    first adapted layer 2; the adapter costs 6; recomputing costs the forward pass again.
+
+    Source: counting products; Hu et al. 2021, section 4.2, for what needs no gradient.
+    """
+    layers = max(1, anatomy.layers.layer_count)
+    trained = (layers - ledger.adapted.first) / layers
+    settled = ledger.settled
+    per_layer = 4.0 + (2.0 if settled.checkpointing == "all" else 0.0)
+    matrices = anatomy.layer_parameters * (per_layer * trained + 2.0 * (1.0 - trained))
+    tokens = max(1, settled.tokens)
+    head = 4.0 * settled.supervised_tokens / tokens * anatomy.vocabulary * anatomy.width
+    # A token attends on average to half of its document, documents weighted by their length.
+    reach = sum(length * length for length in settled.documents) / tokens
+    pairs = (7.0 * trained + 2.0 * (1.0 - trained)) * anatomy.query * reach * layers
+    return matrices + head + pairs + 6.0 * ledger.trainable_parameters
+
+
+def estimate_time(
+    recipe: Recipe,
+    anatomy: Anatomy,
+    device: DeviceSpec,
+    ledger: Ledger,
+    measured_flops: float | None = None,
+) -> TimeEstimate:
+    """Return how long the training steps of ``recipe`` take, without loading and validation.
+
+    ``measured_flops`` are operations per second that a run on this device with such a model
+    reached; without them a cautious guess takes their place.
+    """
+    rate = measured_flops or device.guessed_flops
+    tokens_per_second = rate / count_token_flops(anatomy, ledger)
+    rows = ledger.settled.rows
+    count = float(rows.rows)
+    if isinstance(recipe.data.validation, ValidationFraction):
+        count *= 1 - recipe.data.validation.fraction
+    seconds_per_epoch = count * rows.mean_tokens / tokens_per_second
+    steps_per_epoch = max(1, math.ceil(count / recipe.train.batch_sequences))
+    steps = recipe.train.steps or max(1, math.ceil(recipe.train.epochs * steps_per_epoch))
+    return TimeEstimate(
+        seconds_per_epoch=seconds_per_epoch,
+        seconds=seconds_per_epoch * steps / steps_per_epoch,
+        steps=steps,
+        tokens_per_second=tokens_per_second,
+        is_guess=measured_flops is None,
+    )

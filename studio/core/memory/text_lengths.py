@@ -1,0 +1,124 @@
+"""Row lengths guessed from the size of the text in the files, without a tokenizer."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from studio.core.memory.rows import RowLengths, assume_rows
+from studio.core.recipe.schema import Recipe
+from studio.core.recipe.schema_data import DataSource
+
+_MOST_BYTES = 64_000_000
+_MOST_ROWS = 20_000
+_UNKNOWN_TOKENS = 2048
+_TURN_TOKENS = 5
+_CONVERSATIONS = ("messages", "conversations", "conversation")
+_ANSWERS = ("output", "answer", "completion", "response", "target", "chosen")
+_QUESTIONS = ("instruction", "input", "prompt", "question", "system", "context")
+_TEXTS = ("text", "content")
+_ASSISTANT = ("assistant", "gpt", "model", "bot")
+
+
+def guess_rows(
+    recipe: Recipe, base_folder: Path, vocabulary: int, context: int | None
+) -> RowLengths:
+    """Return the lengths of the training rows, guessed from the bytes of their texts.
+
+    Where no file can be read so (missing, too large, another format) every row is taken to be as
+    long as the recipe allows.
+    """
+    per_token = get_bytes_per_token(vocabulary)
+    lengths: list[int] = []
+    trained = total = 0.0
+    rows = 0.0
+    for source in recipe.data.train:
+        path = base_folder / Path(source.source).expanduser()
+        count = 0
+        for size, answer, turns in _iter_sizes(path, source):
+            lengths.append(math.ceil(size / per_token) + _TURN_TOKENS * turns)
+            total += size
+            trained += answer
+            count += 1
+        rows += count * source.weight
+    if not lengths:
+        wish = recipe.data.max_tokens
+        longest = wish if wish != "auto" else min(context or _UNKNOWN_TOKENS, _UNKNOWN_TOKENS)
+        return assume_rows(longest)
+    share = 1.0 if recipe.data.supervise == "everything" else trained / max(1.0, total)
+    found = RowLengths.of(lengths, share, is_guess=True)
+    return RowLengths(found.lengths, max(1, round(rows)), found.mean_tokens, share, is_guess=True)
+
+
+def get_bytes_per_token(vocabulary: int) -> float:
+    """Return about how many bytes of text make a token: more with a larger vocabulary."""
+    return min(4.2, max(1.0, 0.45 * math.log2(max(2, vocabulary)) - 3.5))
+
+
+def _iter_sizes(path: Path, source: DataSource) -> Iterator[tuple[int, int, int]]:
+    """Yield bytes of text, bytes of answers and number of turns of each row."""
+    for index, row in enumerate(_iter_rows(path)):
+        if index >= min(source.limit or _MOST_ROWS, _MOST_ROWS):
+            return
+        if isinstance(row, Mapping):
+            yield _measure(row, source.columns)
+
+
+def _iter_rows(path: Path) -> Iterator[Any]:
+    try:
+        if path.stat().st_size > _MOST_BYTES:
+            return
+        text = path.read_text(encoding="utf-8-sig", errors="replace")
+    except OSError:  # the run itself says what is wrong with the file
+        return
+    if path.suffix.lower() == ".json":
+        try:
+            content = json.loads(text)
+        except (ValueError, RecursionError):
+            return
+        if isinstance(content, Mapping):
+            content = next((v for v in content.values() if isinstance(v, list)), [content])
+        yield from content if isinstance(content, list) else ()
+        return
+    for line in text.split("\n"):
+        try:
+            yield json.loads(line)
+        except (ValueError, RecursionError):
+            continue
+
+
+def _measure(row: Mapping[str, Any], columns: Mapping[str, str]) -> tuple[int, int, int]:
+    for name in (columns.get("messages", ""), *_CONVERSATIONS):
+        turns = row.get(name)
+        if isinstance(turns, list):
+            return _measure_turns(turns)
+    named = {role: row[column] for role, column in columns.items() if column in row} or row
+    answers = _sum_texts(named, _ANSWERS)
+    questions = _sum_texts(named, _QUESTIONS)
+    if answers or questions:
+        return answers + questions, answers, 2
+    size = _sum_texts(named, _TEXTS) or _sum_texts(named, tuple(named))
+    return size, size, 1
+
+
+def _measure_turns(turns: list[Any]) -> tuple[int, int, int]:
+    total = trained = 0
+    for turn in turns:
+        if not isinstance(turn, Mapping):
+            continue
+        size = _get_size(turn.get("content", turn.get("value")))
+        total += size
+        if turn.get("role", turn.get("from")) in _ASSISTANT:
+            trained += size
+    return total, trained, len(turns)
+
+
+def _sum_texts(row: Mapping[str, Any], names: tuple[str, ...]) -> int:
+    return sum(_get_size(row.get(name)) for name in names)
+
+
+def _get_size(value: object) -> int:
+    return len(value.encode("utf-8", "replace")) if isinstance(value, str) else 0
