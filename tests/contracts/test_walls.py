@@ -16,7 +16,7 @@ _WINDOW = ("PySide6", "pyqtgraph", "studio.gui")
 
 
 def _run(*command: str) -> subprocess.CompletedProcess[str]:
-    environment = {**os.environ, "QT_QPA_PLATFORM": "offscreen", "COVERAGE_PROCESS_START": ""}
+    environment = {**os.environ, "QT_QPA_PLATFORM": "offscreen"}
     return subprocess.run(
         command, cwd=ROOT, env=environment, capture_output=True, text=True, check=False
     )

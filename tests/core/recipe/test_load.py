@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+import json
 import pickle
 from pathlib import Path
 from typing import Any
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from studio.core.errors import FileUnusable, NotAvailableYet, RecipeInvalid
+from studio.core.recipe.fields import get_field_table
 from studio.core.recipe.load import MAX_RECIPE_BYTES, load_recipe, parse_recipe, set_values
+from studio.core.recipe.problem import Problem
 
 BASE = "base: {model: m}\ndata:\n  train:\n    - {source: a.jsonl}\n"
 RAW: dict[str, Any] = {"base": {"model": "m"}, "data": {"train": [{"source": "a.jsonl"}]}}
@@ -277,3 +282,45 @@ def test_a_wrong_assignment_is_refused_in_words(assignment: str, message: str) -
     with pytest.raises(RecipeInvalid) as caught:
         set_values(parse_recipe(RAW), [assignment])
     assert message in str(caught.value)
+
+
+_ANYTHING = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=8),
+    lambda inner: (
+        st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=8), inner, max_size=3)
+    ),
+    max_leaves=8,
+)
+
+
+_PLACES = [*sorted(get_field_table()), "base", "data", "train", "adapter"]
+
+
+def _put(raw: dict[str, Any], path: str, value: object) -> None:
+    """Set a value deep in a raw recipe; ``[]`` means the first entry, made if it is missing."""
+    place: Any = raw
+    *groups, name = path.split(".")
+    for group in groups:
+        if group.endswith("[]"):
+            entries = place.setdefault(group[:-2], [])
+            entries[:] = entries or [{"source": "a", "match": "b"}]
+            place = entries[0]
+        else:
+            place = place.setdefault(group, {})
+    place[name] = value
+
+
+def _find_problems(raw: dict[str, Any]) -> tuple[Problem, ...]:
+    try:
+        parse_recipe(raw)
+    except RecipeInvalid as error:
+        return error.problems or (Problem("", ""),)
+    return ()
+
+
+@settings(deadline=None, max_examples=200)
+@given(st.sampled_from(_PLACES), _ANYTHING)
+def test_any_value_in_any_place_is_accepted_or_refused_in_words(path: str, value: object) -> None:
+    raw = json.loads(json.dumps(RAW))
+    _put(raw, path, value)
+    assert all(problem.message for problem in _find_problems(raw))

@@ -149,3 +149,22 @@ def test_an_index_that_does_not_fit_its_files_is_refused(
     _write_shards(tmp_path, weight_map)
     with pytest.raises(ModelUnusable, match=message):
         read_headers(tmp_path)
+
+
+@settings(deadline=None, max_examples=150)
+@given(st.data())
+def test_a_damaged_file_is_read_or_refused_in_words(
+    tmp_path_factory: pytest.TempPathFactory, data: st.DataObject
+) -> None:
+    path = tmp_path_factory.mktemp("st") / "model.safetensors"
+    save_file({"a.weight": torch.zeros(2, 3), "b": torch.zeros(4)}, path)
+    content = bytearray(path.read_bytes())
+    for _ in range(data.draw(st.integers(1, 4))):
+        content[data.draw(st.integers(0, len(content) - 1))] = data.draw(st.integers(0, 255))
+    path.write_bytes(content[: data.draw(st.integers(0, len(content)))])
+    try:
+        size_bytes, remedy = sum(t.size_bytes for t in read_header(path).tensors), "none needed"
+    except ModelUnusable as error:
+        size_bytes, remedy = 0, error.remedy
+    assert remedy
+    assert size_bytes <= path.stat().st_size
