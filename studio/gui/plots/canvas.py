@@ -18,6 +18,7 @@ Array = NDArray[np.float64]
 pg.setConfigOptions(antialias=True, segmentedLineMode="on")
 
 _MARGIN_FRACTION = 0.06
+_RIGHT_FRACTION = 0.012
 _ZOOM_STEP = 0.8
 _PAN_STEP = 0.15
 _POINTS_PER_PIXEL = 2.0
@@ -153,7 +154,8 @@ class PlotCanvas(QWidget):
             axis = self._plot.getAxis(side)
             axis.setPen(pg.mkPen(self._colours.border_strong))
             axis.setTextPen(pg.mkPen(self._colours.muted))
-            axis.setStyle(tickLength=-4)
+            # Lines at minor ticks would double the time of a repaint and say nothing.
+            axis.setStyle(tickLength=0, maxTickLevel=0)
         self._plot.showGrid(x=True, y=True, alpha=0.18)
         pen = pg.mkPen(self._colours.muted, width=1, style=Qt.PenStyle.DashLine)
         self._cursor.setPen(pen)
@@ -164,8 +166,8 @@ class PlotCanvas(QWidget):
         left, right, low, high = self._bounds
         if self._is_log:
             low, high = np.log10(max(low, 1e-12)), np.log10(max(high, 1e-12))
-        if right <= left:
-            right = left + 1
+        right = max(right, left + 1)
+        right += (right - left) * _RIGHT_FRACTION
         span = high - low
         pad = span * _MARGIN_FRACTION if span > 0 else max(abs(high) * 0.1, 1e-9)
         self._view.setRange(

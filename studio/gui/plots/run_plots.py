@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import numpy as np
-from PySide6.QtCore import Qt
+from PySide6.QtCore import Qt, QTimer
 from PySide6.QtWidgets import QHBoxLayout, QVBoxLayout, QWidget
 
 from studio.core.units import format_bytes, format_rate
@@ -11,6 +13,8 @@ from studio.gui.bridge.curves import RunCurves
 from studio.gui.plots.loss_plot import LossPlot
 from studio.gui.plots.metric_plot import MetricPlot
 from studio.gui.widgets.labels import PlainLabel
+
+_TURN_MS = 60
 
 
 class RunPlots(QWidget):
@@ -31,6 +35,14 @@ class RunPlots(QWidget):
             "Speed", "Tokens trained per second", lambda rate: format_rate(rate, "tokens")
         )
         self._memory = MetricPlot("Memory", "Memory in use while training", format_bytes)
+        self._curves = RunCurves.empty()
+        self._total_steps = 0
+        self._draws = (self._draw_loss, self._draw_small, self._draw_other)
+        self._has_news = False
+        self._due: list[Callable[[RunCurves], None]] = []
+        self._turns = QTimer(self)
+        self._turns.setInterval(_TURN_MS)
+        self._turns.timeout.connect(self._draw_next)
         small = QHBoxLayout()
         small.setSpacing(16)
         for plot in (self._learning_rate, self._gradient, self._speed, self._memory):
@@ -50,17 +62,39 @@ class RunPlots(QWidget):
 
     def show_curves(self, curves: RunCurves, total_steps: int | None) -> None:
         """Draws the curves of a run that will take ``total_steps`` steps."""
-        steps = np.asarray(curves.steps)
-        has_points = len(steps) + len(curves.validation_steps) > 0
+        self._curves, self._total_steps = curves, total_steps or 0
+        has_points = len(curves.steps) + len(curves.validation_steps) > 0
         self._waiting.setVisible(not has_points)
         self._plots.setVisible(has_points)
+        self._has_news = True
+        if not self._turns.isActive():
+            self._turns.start()
+            self._draw_next()
+
+    def _draw_next(self) -> None:
+        """Draws one plot: a part of a frame, so that the window never waits for all five."""
+        if not self._due and self._has_news:
+            self._has_news = False
+            self._due = list(self._draws)
+        if self._due:
+            self._due.pop(0)(self._curves)
+        else:
+            self._turns.stop()
+
+    def _draw_loss(self, curves: RunCurves) -> None:
         self._loss.show_run(
-            (steps, np.asarray(curves.losses)),
+            (np.asarray(curves.steps), np.asarray(curves.losses)),
             (np.asarray(curves.validation_steps), np.asarray(curves.validation_losses)),
-            total_steps or 0,
+            self._total_steps,
         )
+
+    def _draw_small(self, curves: RunCurves) -> None:
+        steps = np.asarray(curves.steps)
         self._learning_rate.show_values(steps, np.asarray(curves.learning_rates))
         self._gradient.show_values(steps, np.asarray(curves.gradient_norms))
+
+    def _draw_other(self, curves: RunCurves) -> None:
+        steps = np.asarray(curves.steps)
         self._speed.show_values(steps, np.asarray(curves.tokens_per_second))
         self._memory.show_values(
             np.asarray(curves.memory_steps), np.asarray(curves.used_memory_bytes)

@@ -56,20 +56,24 @@ class Controls(QWidget):
 
     def show_record(self, record: RunRecord) -> None:
         """Offers what makes sense in the state of the run."""
-        if record.is_over:
-            self._is_stopping = self._is_patient = False
-            self._patience.stop()
-            self._stop.setEnabled(True)
-            self._stop.set_text_and_icon("Stop", "stop")
+        if record.is_over and self._is_patient:
+            self.show_fresh()
         self.setVisible(not record.is_over)
-        self._is_paused = record.status == "paused"
-        if self._is_paused:
-            self._pause.set_text_and_icon("Continue", "play")
-        else:
-            self._pause.set_text_and_icon("Pause", "pause")
+        is_paused = record.status == "paused"
+        if is_paused != self._is_paused:
+            self._is_paused = is_paused
+            words, icon = ("Continue", "play") if is_paused else ("Pause", "pause")
+            self._pause.set_text_and_icon(words, icon)
         is_working = record.status in ("running", "paused") and not self._is_stopping
         self._pause.setEnabled(is_working)
         self._save.setEnabled(is_working)
+
+    def show_fresh(self) -> None:
+        """Forgets that another run was asked to stop."""
+        self._is_stopping = self._is_patient = False
+        self._patience.stop()
+        self._stop.setEnabled(True)
+        self._stop.set_text_and_icon("Stop", "stop")
 
     def show_stopping(self) -> None:
         """Shows that the job was asked to stop; where that takes long, a way to end it at once."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from PySide6.QtCore import QTimer
 from PySide6.QtWidgets import QStackedLayout
 
 from studio.core.recipe.schema import Recipe
@@ -27,19 +28,20 @@ class TrainPage(Page):
     def __init__(self, context: Context) -> None:
         super().__init__("Train", _READY_WORDS, scrolls=False)
         self._context = context
+        self._marked: tuple[bool, bool] | None = None
         self._presenter = TrainPresenter(context.feed, context.background, self)
         self._notice = Notice()
         self._ready = ReadyView()
         self._view = RunView()
         self._controls = Controls()
-        self._controls.hide()
         self._starter = ReadyPresenter(
             self._ready, context.draft, context.feed, context.background, self
         )
-        self._switch = Button("New run", "plus")
-        self._switch.hide()
-        self.header_actions.addWidget(self._controls)
-        self.header_actions.addWidget(self._switch)
+        self._new = Button("New run", "plus")
+        self._back = Button("Back to the run", "train")
+        for widget in (self._controls, self._new, self._back):
+            widget.hide()
+            self.header_actions.addWidget(widget)
         self._stack = QStackedLayout()
         self._stack.addWidget(self._ready)
         self._stack.addWidget(self._view)
@@ -60,6 +62,7 @@ class TrainPage(Page):
         is_free = not self._presenter.is_alive
         if self._presenter.is_ready_shown or (is_free and self._starter.has_news):
             self._presenter.show_ready()
+        QTimer.singleShot(0, self._view.prepare)
 
     def _connect_presenter(self) -> None:
         presenter, view = self._presenter, self._view
@@ -76,7 +79,8 @@ class TrainPage(Page):
 
     def _connect_views(self) -> None:
         presenter, view, controls = self._presenter, self._view, self._controls
-        self._switch.clicked.connect(self._on_switch_clicked)
+        self._new.clicked.connect(presenter.show_ready)
+        self._back.clicked.connect(lambda: presenter.show_run(presenter.folder))
         self._ready.start_requested.connect(self._notice.clear)
         self._ready.place_requested.connect(self.page_requested)
         controls.pause_requested.connect(presenter.pause)
@@ -92,12 +96,6 @@ class TrainPage(Page):
         ):
             signal.connect(lambda key=key: self.run_requested.emit(key, presenter.folder))
 
-    def _on_switch_clicked(self) -> None:
-        if self._presenter.is_ready_shown:
-            self._presenter.show_run(self._presenter.folder)
-        else:
-            self._presenter.show_ready()
-
     def _on_presenter_ready_shown(self) -> None:
         self._stack.setCurrentWidget(self._ready)
         self._starter.show()
@@ -106,6 +104,7 @@ class TrainPage(Page):
 
     def _on_presenter_run_shown(self) -> None:
         self._notice.clear()
+        self._controls.show_fresh()
         self._stack.setCurrentWidget(self._view)
         self._show_actions()
 
@@ -113,8 +112,10 @@ class TrainPage(Page):
         self._view.show_record(record)
         self._controls.show_record(record)
         self._show_actions()
-        has_adapter = record.is_over and record.adapter_folder is not None
-        self._context.journey.mark("train", is_active=not record.is_over, is_done=has_adapter)
+        is_done = record.is_over and record.adapter_folder is not None
+        if (is_done, record.is_over) != self._marked:
+            self._marked = (is_done, record.is_over)
+            self._context.journey.mark("train", is_active=not record.is_over, is_done=is_done)
 
     def _on_presenter_curves_changed(self, curves: RunCurves | None) -> None:
         record = self._presenter.record
@@ -129,9 +130,7 @@ class TrainPage(Page):
         is_ready = presenter.is_ready_shown
         is_alive = presenter.is_alive
         self._controls.setVisible(not is_ready and is_alive)
-        self._switch.setVisible(bool(presenter.folder) if is_ready else not is_alive)
-        if is_ready:
-            self._switch.set_text_and_icon("Back to the run", "train")
-        else:
-            self._switch.set_text_and_icon("New run", "plus")
+        self._back.setVisible(is_ready and bool(presenter.folder))
+        self._new.setVisible(not is_ready and not is_alive)
+        if not is_ready:
             self.show_subtitle(presenter.record.name if presenter.record else "")

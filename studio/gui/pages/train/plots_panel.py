@@ -40,12 +40,16 @@ class PlotsPanel(QWidget):
         super().showEvent(event)
         self._draw()
 
-    def _draw(self) -> None:
+    def prepare(self) -> None:
+        """Loads the plotting library now, while the user is still reading the summary."""
         if self._plots is None:
             from studio.gui.plots.run_plots import RunPlots
 
             self._plots = RunPlots()
             self._box.addWidget(self._plots)
-        if self._waiting is not None:
+
+    def _draw(self) -> None:
+        self.prepare()
+        if self._plots is not None and self._waiting is not None:
             self._plots.show_curves(*self._waiting)
             self._waiting = None

@@ -63,6 +63,10 @@ class RunView(QWidget):
         box.addWidget(self._status)
         box.addWidget(self._tabs, 1)
 
+    def prepare(self) -> None:
+        """Loads what the first curves need, before they arrive."""
+        self._plots.prepare()
+
     def show_record(self, record: RunRecord) -> None:
         """Shows the newest state of the run."""
         self._outcome.show_record(record)
