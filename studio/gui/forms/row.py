@@ -13,7 +13,7 @@ from studio.core.recipe.problem import Problem
 from studio.gui.forms.editors.build import build_editor
 from studio.gui.theme.tokens import SIZES
 from studio.gui.widgets.buttons import IconButton
-from studio.gui.widgets.labels import PlainLabel, plain_tooltip
+from studio.gui.widgets.labels import PlainLabel, allow_breaks, plain_tooltip
 
 LABEL_WIDTH = 136
 _WIDE = ("section_list",)
@@ -42,15 +42,15 @@ class FieldRow(QWidget):
         grid.setHorizontalSpacing(SIZES.m)
         grid.setVerticalSpacing(SIZES.xs)
         top = Qt.AlignmentFlag.AlignTop
-        grid.addLayout(self._build_label(), 0, 0, top)
+        grid.addWidget(self._build_label(), 0, 0, top)
         if spec.kind in _WIDE:
             grid.addWidget(self._editor, 1, 0, 1, 2)
         else:
             grid.addWidget(self._editor, 0, 1, top)
         if spec.unit:
             self._editor.show_unit(spec.unit)
-        grid.addLayout(self._build_notes(), 2, 1)
-        grid.setColumnMinimumWidth(0, LABEL_WIDTH)
+        is_wide = spec.kind in _WIDE
+        grid.addLayout(self._build_notes(), 2, 0 if is_wide else 1, 1, 2 if is_wide else 1)
         grid.setColumnStretch(1, 1)
 
     def show_value(self, value: Any) -> None:
@@ -66,7 +66,7 @@ class FieldRow(QWidget):
         if worst is None:
             return
         message = worst.message[:1].upper() + worst.message[1:]
-        self._problem.setText(f"{message} {worst.remedy}".strip())
+        self._problem.setText(allow_breaks(f"{message} {worst.remedy}".strip()))
         by_severity = {"error": "error", "warning": "warning", "note": "caption"}
         self._problem.set_role(by_severity[worst.severity])  # type: ignore[arg-type]  # three roles
 
@@ -74,16 +74,19 @@ class FieldRow(QWidget):
         """Puts the keyboard focus into the editor."""
         self._editor.setFocus(Qt.FocusReason.OtherFocusReason)
 
-    def _build_label(self) -> QHBoxLayout:
+    def _build_label(self) -> QWidget:
         label = PlainLabel(self.spec.label)
         label.setMinimumHeight(SIZES.control)
         label.setBuddy(self._editor)
-        line = QHBoxLayout()
+        box = QWidget()
+        box.setFixedWidth(LABEL_WIDTH)
+        line = QHBoxLayout(box)
+        line.setContentsMargins(0, 0, 0, 0)
         line.setSpacing(0)
         line.addWidget(label, 1)
         if not self._has_hint:
             line.addWidget(self._build_help_button(), 0, Qt.AlignmentFlag.AlignVCenter)
-        return line
+        return box
 
     def _build_help_button(self) -> IconButton:
         button = IconButton("note", f"About {self.spec.label}")

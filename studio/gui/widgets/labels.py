@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import html
+import re
 from typing import Literal
 
 from PySide6.QtCore import QSize, Qt
@@ -23,6 +24,8 @@ Role = Literal[
     "warning",
     "success",
 ]
+_LONG_WORD = 16
+_BREAKS = re.compile(r"[._/\\\\-](?=\\w)")
 ChipKind = Literal["plain", "accent", "success", "warning", "error"]
 
 
@@ -112,6 +115,15 @@ class Chip(PlainLabel):
 def plain_tooltip(text: str) -> str:
     """Return text for a tooltip that wraps and shows markup characters as they are."""
     return f"<p style='white-space: pre-wrap; margin: 0'>{html.escape(text)}</p>"
+
+
+def allow_breaks(text: str) -> str:
+    """Return text in which long names may be broken after a dot, slash or underscore.
+
+    A label cannot be narrower than its longest word; the sign that is put in has no width.
+    """
+    words = (_BREAKS.sub("\\g<0>\u200b", w) if len(w) > _LONG_WORD else w for w in text.split(" "))
+    return " ".join(words)
 
 
 def repolish(widget: QWidget) -> None:

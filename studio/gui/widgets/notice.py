@@ -11,7 +11,7 @@ from studio.core.errors import StudioError
 from studio.gui.theme.tokens import SIZES
 from studio.gui.widgets.buttons import Button
 from studio.gui.widgets.icon import Icon, Tone
-from studio.gui.widgets.labels import PlainLabel, repolish
+from studio.gui.widgets.labels import PlainLabel, allow_breaks, repolish
 
 Severity = Literal["note", "success", "warning", "error"]
 _TONES: dict[Severity, Tone] = {
@@ -59,8 +59,8 @@ class Notice(QFrame):
         """Shows a message, what to do about it, and a button when ``action`` is its text."""
         self.setProperty("kind", severity)
         self._icon.show_icon(severity, _TONES[severity])
-        self._message.setText(message)
-        self._remedy.setText(remedy)
+        self._message.setText(allow_breaks(message))
+        self._remedy.setText(allow_breaks(remedy))
         self._remedy.setVisible(bool(remedy))
         self._action.set_text_and_icon(action, "")
         self._action.setVisible(bool(action))

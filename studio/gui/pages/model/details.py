@@ -11,6 +11,7 @@ from studio.core.errors import StudioError
 from studio.core.units import format_bytes, format_count
 from studio.core.weights.layers import ModelLayers, build_tree
 from studio.core.weights.local import FoundModel
+from studio.gui.pages.model.found_list import shorten_architecture
 from studio.gui.pages.model.layer_tree import LayerTree
 from studio.gui.theme.tokens import SIZES
 from studio.gui.widgets.card import Card
@@ -62,7 +63,7 @@ class ModelDetails(Card):
         self._chip.show_state("Chosen", "success")
         dtypes = {m.dtype for m in layers.modules if m.size_bytes}
         for key, text in (
-            ("kind", layers.architecture or layers.model_type),
+            ("kind", shorten_architecture(layers.architecture or layers.model_type)),
             ("parameters", format_count(layers.parameters)),
             ("layers", str(layers.layer_count)),
             ("size", format_bytes(layers.size_bytes)),

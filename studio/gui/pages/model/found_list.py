@@ -160,9 +160,14 @@ def describe_model_line(model: FoundModel) -> str:
     """Return one line about a model: kind, parameters and size, or why it cannot be used."""
     if not model.is_usable:
         return model.problem.replace(f"{model.folder}", "The folder")
-    kind = model.architecture.removesuffix("ForCausalLM").removesuffix("LMHeadModel")
+    kind = shorten_architecture(model.architecture)
     parts = [kind, f"{format_count(model.parameters)} parameters", format_bytes(model.size_bytes)]
     return ", ".join(part for part in parts if part)
+
+
+def shorten_architecture(name: str) -> str:
+    """Return the name of an architecture without what all language models share."""
+    return name.removesuffix("ForCausalLM").removesuffix("LMHeadModel")
 
 
 def _draw_line(painter: QPainter, font: QFont, text: str, area: QRect, colour: str) -> None:

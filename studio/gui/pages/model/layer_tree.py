@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from PySide6.QtCore import QAbstractItemModel, QModelIndex, QPersistentModelIndex, Qt
+from PySide6.QtGui import QResizeEvent
 from PySide6.QtWidgets import QAbstractItemView, QHeaderView, QTreeView, QWidget
 
 from studio.core.units import format_bytes, format_count
@@ -13,6 +14,8 @@ from studio.core.weights.layers import LayerNode
 
 _Index = QModelIndex | QPersistentModelIndex
 _HEADINGS = ("Module", "Shape", "Parameters", "Size", "Adapter")
+_ROOM_FOR_SHAPES = 560
+_ROOM_FOR_SIZES = 460
 _DISPLAY = int(Qt.ItemDataRole.DisplayRole)
 _RIGHT = int(Qt.AlignmentFlag.AlignRight | Qt.AlignmentFlag.AlignVCenter)
 _LEFT = int(Qt.AlignmentFlag.AlignLeft | Qt.AlignmentFlag.AlignVCenter)
@@ -160,6 +163,13 @@ class LayerTree(QTreeView):
             header.setSectionResizeMode(column, QHeaderView.ResizeMode.Fixed)
         for column, width in ((1, 96), (2, 90), (3, 78), (4, 112)):
             self.setColumnWidth(column, width)
+
+    def resizeEvent(self, event: QResizeEvent) -> None:  # noqa: N802 - Qt's name
+        """Leaves out columns that would squeeze the names."""
+        super().resizeEvent(event)
+        width = event.size().width()
+        self.setColumnHidden(1, width < _ROOM_FOR_SHAPES)
+        self.setColumnHidden(3, width < _ROOM_FOR_SIZES)
 
     def show_tree(self, root: LayerNode | None) -> None:
         """Shows the layers of a model, opened where there are few branches."""

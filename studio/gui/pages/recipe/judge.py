@@ -6,13 +6,14 @@ from typing import Any
 
 from PySide6.QtCore import QObject, QTimer, Signal
 
-from studio.core.errors import StudioError
+from studio.core.errors import RecipeInvalid, StudioError
 from studio.core.recipe.check import check_recipe
 from studio.core.weights.layers import count_adapter_parameters
 from studio.gui.bridge.background import BackgroundCall
 from studio.gui.context import Context
 
 _DELAY_MS = 200
+_MEND_FIRST = "The settings of the adapter have to be mended first."
 
 
 class RecipeJudge(QObject):
@@ -62,12 +63,12 @@ class RecipeJudge(QObject):
             if may_read:
                 self._context.shelf.load(model)
         elif settings is None:
-            self.not_counted.emit("The settings of the adapter have to be mended first.")
+            self.not_counted.emit(_MEND_FIRST)
         else:
             try:
                 self.counted.emit(count_adapter_parameters(layers, settings))
-            except StudioError as error:
-                self.not_counted.emit(str(error))
+            except RecipeInvalid:  # the list of problems says it in full
+                self.not_counted.emit(_MEND_FIRST)
 
     def _check(self) -> None:
         self._drop_call()

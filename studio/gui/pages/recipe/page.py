@@ -19,7 +19,7 @@ from studio.gui.widgets.notice import Notice
 from studio.gui.widgets.page import Page
 from studio.gui.widgets.scroll import build_scroll_area
 
-_SIDE_WIDTH = 256
+_SIDE_WIDTH = 268
 _OPEN_KEY = "recipe_open_sections"
 
 
@@ -32,6 +32,7 @@ class RecipePage(Page):
         )
         self._preferences = context.preferences
         self._draft = context.draft
+        self._journey = context.journey
         self._notice = Notice()
         self._files = RecipeFiles(self)
         self._presets = PresetRow(find_presets())
@@ -77,7 +78,7 @@ class RecipePage(Page):
         left = _build_column(self._notice, self._presets, self._form)
         left.setContentsMargins(0, 0, SIZES.s, SIZES.xl)
         right = _build_column(self._size, self._problems)
-        right.setContentsMargins(0, 0, 0, SIZES.xl)
+        right.setContentsMargins(0, 0, SIZES.m, SIZES.xl)  # the scroll bar takes this place
         self._scroll = build_scroll_area(left)
         side = build_scroll_area(right)
         side.setFixedWidth(_SIDE_WIDTH)
@@ -85,7 +86,7 @@ class RecipePage(Page):
         columns.setSpacing(SIZES.s)
         columns.addWidget(self._scroll, 1)
         columns.addWidget(side)
-        self.body.setContentsMargins(SIZES.xl, SIZES.xs, SIZES.l, 0)
+        self.body.setContentsMargins(SIZES.xl, SIZES.xs, SIZES.xs, 0)
         self.body.addLayout(columns, 1)
 
     def _show_draft(self, _path: str = "") -> None:
@@ -97,6 +98,8 @@ class RecipePage(Page):
     def _show_problems(self, problems: Sequence[Problem]) -> None:
         self._form.show_problems(problems)
         self._problems.show_problems(problems)
+        is_sound = not any(problem.severity == "error" for problem in problems)
+        self._journey.mark("recipe", is_done=is_sound)
 
     def _on_fold_toggled(self, section: str, is_open: bool) -> None:
         opened = set(self._preferences.get_texts(_OPEN_KEY)) - {section}

@@ -18,10 +18,11 @@ from studio.gui.theme.tokens import SIZES
 from studio.gui.widgets.buttons import Button
 from studio.gui.widgets.card import Card
 from studio.gui.widgets.icon import Icon, Tone
-from studio.gui.widgets.labels import PlainLabel
+from studio.gui.widgets.labels import PlainLabel, allow_breaks
 
 _BYTES_PER_PARAMETER = 4  # adapters are trained and saved in float32
 _SHOWN = 6
+_ORDER = ("error", "warning", "note")
 _TONES: dict[str, Tone] = {"error": "error", "warning": "warning", "note": "accent"}
 
 
@@ -66,7 +67,7 @@ class SizeCard(Card):
         """Shows dashes and why nothing can be counted."""
         for label in (self._count, self._share, self._modules, self._file):
             label.setText(UNKNOWN)
-        self._reason.setText(reason)
+        self._reason.setText(allow_breaks(reason))
         self._reason.setVisible(bool(reason))
 
 
@@ -94,7 +95,8 @@ class ProblemsCard(Card):
         self._rows.clear()
         if not any(problem.severity == "error" for problem in problems):
             self._rows.addWidget(_Line("success", "success", "Everything fits together."))
-        for problem in problems[:_SHOWN]:
+        ranked = sorted(problems, key=lambda problem: _ORDER.index(problem.severity))
+        for problem in ranked[:_SHOWN]:
             line = _Line(
                 problem.severity,
                 _TONES[problem.severity],
@@ -120,14 +122,16 @@ class _Line(QWidget):
         grid.setHorizontalSpacing(SIZES.s)
         grid.setVerticalSpacing(0)
         grid.addWidget(Icon(icon, tone), 0, 0, Qt.AlignmentFlag.AlignTop)
-        grid.addWidget(PlainLabel(text), 0, 1)
+        grid.addWidget(PlainLabel(allow_breaks(text)), 0, 1)
         grid.setColumnStretch(1, 1)
         if place:
             link = Button(place, "arrow-right", "quiet", icon_after=True)
             link.setProperty("compact", True)
             link.setAccessibleName(f"Go to {place}")
             link.clicked.connect(self.pressed)
-            grid.addWidget(link, 1, 1, Qt.AlignmentFlag.AlignLeft | Qt.AlignmentFlag.AlignAbsolute)
+            grid.addWidget(
+                link, 1, 0, 1, 2, Qt.AlignmentFlag.AlignLeft | Qt.AlignmentFlag.AlignAbsolute
+            )
 
 
 def describe_problem(problem: Problem) -> str:
