@@ -18,6 +18,7 @@ _OUTPUTS = frozenset(
 )  # fmt: skip
 _LOGIT_COPIES = 3
 """Tiles of logits alive at once: the logits, their exponentials and one in between."""
+_CAPPED_LOGIT_COPIES = 4
 
 
 @dataclass
@@ -173,6 +174,6 @@ def count_tile_rows(vocabulary: int, supervised_tokens: int, *, is_cpu: bool) ->
 def count_loss_bytes(anatomy: Anatomy, supervised_tokens: int, working: Working) -> int:
     """Return what the loss needs at its highest point: one tile of logits and its companions."""
     rows = count_tile_rows(anatomy.vocabulary, supervised_tokens, is_cpu=working.is_cpu)
-    copies = 4 * _LOGIT_COPIES + (working.number_bytes if working.number_bytes < 4 else 0)
+    copies = _CAPPED_LOGIT_COPIES if anatomy.caps_logits else _LOGIT_COPIES
     hidden = 2 * supervised_tokens * anatomy.width * working.number_bytes
-    return rows * anatomy.vocabulary * copies + hidden
+    return rows * anatomy.vocabulary * copies * 4 + hidden

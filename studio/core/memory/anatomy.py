@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
@@ -54,6 +55,7 @@ class Anatomy:
     rotates: bool
     joins_rotary: bool
     caps_scores: bool
+    caps_logits: bool
     window: int | None
     experts_per_token: int
 
@@ -82,6 +84,13 @@ class Anatomy:
             and len(module.shape) >= 2
             and not module.name.endswith(_ROUTERS)
         )
+
+    @cached_property
+    def quantisable_sizes(self) -> tuple[int, int, int]:
+        """Weights and rows of the quantisable matrices together, and the largest one's weights."""
+        sizes = [math.prod(module.shape) for module in self.quantisable]
+        rows = [size // m.shape[-1] for size, m in zip(sizes, self.quantisable, strict=True)]
+        return sum(sizes), sum(rows), max(sizes, default=0)
 
     @cached_property
     def layer_parameters(self) -> int:
@@ -144,6 +153,7 @@ def read_anatomy(layers: ModelLayers, config: Mapping[str, Any]) -> Anatomy:
         rotates=kind not in _LEARNT_POSITIONS,
         joins_rotary=kind in _JOINED_ROTARY,
         caps_scores=bool(values.get("attn_logit_softcapping")),
+        caps_logits=bool(values.get("final_logit_softcapping")),
         window=_get_window(values, kind),
         experts_per_token=experts,
     )

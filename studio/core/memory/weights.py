@@ -34,20 +34,16 @@ def count_base_bytes(anatomy: Anatomy, quantisation: str, number_bytes: int) -> 
     parameters = anatomy.layers.parameters
     if quantisation == "none":
         return parameters * number_bytes
-    packed, packed_bytes = 0, 0.0
-    for module in anatomy.quantisable:
-        weights = math.prod(module.shape)
-        packed += weights
-        scales = 4 * weights / module.shape[-1]
-        packed_bytes += NF4_BYTES * weights if quantisation == "nf4" else weights + scales
-    return math.ceil(packed_bytes) + (parameters - packed) * number_bytes
+    weights, rows, _ = anatomy.quantisable_sizes
+    packed_bytes = NF4_BYTES * weights if quantisation == "nf4" else weights + 4 * rows
+    return math.ceil(packed_bytes) + (parameters - weights) * number_bytes
 
 
 def count_buffer_bytes(anatomy: Anatomy, quantisation: str, number_bytes: int) -> int:
     """Return the room for the largest quantised matrix in full size."""
     if quantisation == "none":
         return 0
-    return number_bytes * max((math.prod(m.shape) for m in anatomy.quantisable), default=0)
+    return number_bytes * anatomy.quantisable_sizes[2]
 
 
 def count_state_bytes(anatomy: Anatomy, chosen: Sequence[ChosenModule], optimizer: str) -> int:

@@ -1,0 +1,151 @@
+"""The settings that change how much memory a recipe needs, from the cheapest to the dearest."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+from studio.core.memory.anatomy import Anatomy
+from studio.core.memory.rows import RowLengths
+from studio.core.recipe.schema import Recipe
+
+Value = str | int | float
+Change = tuple[str, Value]
+"""A key of the recipe (``train.checkpointing``) and its new value."""
+
+_SMALLEST_ROWS = 64
+
+
+@dataclass(frozen=True)
+class Option:
+    """One knob to turn. ``levels`` are its settings from the mildest to the strongest.
+
+    ``penalty`` is the share of time it costs beyond the operations that can be counted.
+    """
+
+    key: str
+    label: str
+    reason: str
+    levels: tuple[tuple[Change, ...], ...]
+    penalty: float = 0.0
+
+    @property
+    def strongest(self) -> tuple[Change, ...]:
+        """The setting that saves most."""
+        return self.levels[-1]
+
+
+def apply_change(recipe: Recipe, changes: Sequence[Change]) -> Recipe:
+    """Return the recipe with the new values; keys are ``section.name``."""
+    for key, value in changes:
+        section_name, _, name = key.partition(".")
+        section = getattr(recipe, section_name).model_copy(update={name: value})
+        recipe = recipe.model_copy(update={section_name: section})
+    return recipe
+
+
+def iter_options(recipe: Recipe, anatomy: Anatomy, rows: RowLengths) -> Iterator[Option]:
+    """Yield what can still be changed, ordered by what it costs in time and in learning."""
+    train, base, adapter = recipe.train, recipe.base, recipe.adapter
+    if base.dtype == "float32":
+        yield Option(
+            "dtype",
+            "Let the number format be chosen",
+            "Half the memory for the base on cards that compute 16-bit numbers.",
+            ((("base.dtype", "auto"),),),
+        )
+    if train.micro_batch_tokens == "auto" or train.micro_batch_tokens > _SMALLEST_ROWS:
+        yield _halve_tokens(recipe, rows)
+    if train.checkpointing != "all":
+        yield Option(
+            "checkpointing",
+            "Recompute layers",
+            "Nothing is kept between the two passes but one input per layer. The result is the "
+            "same.",
+            ((("train.checkpointing", "all"),),),
+        )
+    if train.optimizer in ("adamw", "lion"):
+        yield Option(
+            "optimizer",
+            "Optimizer with 8 bits",
+            "The optimizer's memory shrinks to a quarter; the result hardly changes.",
+            ((("train.optimizer", "adamw8bit"),),),
+            penalty=0.01,
+        )
+    if base.dtype in ("auto", "float32"):
+        yield Option(
+            "bfloat16",
+            "16-bit numbers",
+            "The base and all intermediate results take half the space; a little less exact.",
+            ((("base.dtype", "bfloat16"),),),
+        )
+    if base.quantisation != "nf4":
+        levels = ((("base.quantisation", "int8"),), (("base.quantisation", "nf4"),))
+        yield Option(
+            "quantisation",
+            "Quantise the base",
+            "The frozen weights are held in fewer bits (QLoRA). The adapter learns around the "
+            "small errors.",
+            levels if base.quantisation == "none" else levels[1:],
+            penalty=0.1,
+        )
+    yield from _iter_learning_options(recipe, anatomy, rows, adapter.rank)
+
+
+def _iter_learning_options(
+    recipe: Recipe, anatomy: Anatomy, rows: RowLengths, rank: int
+) -> Iterator[Option]:
+    """Yield the options that change what is learnt."""
+    lengths = _get_shorter(recipe, rows)
+    if lengths:
+        yield Option(
+            "max_tokens",
+            "Cut long examples",
+            "The longest examples decide how much memory is needed; they lose their beginning.",
+            tuple((("data.max_tokens", tokens),) for tokens in lengths),
+        )
+    ranks = [smaller for smaller in (32, 16, 8, 4) if smaller < rank]
+    if ranks:
+        factor = recipe.adapter.alpha / rank
+        yield Option(
+            "rank",
+            "Lower rank",
+            "A smaller adapter learns less, but needs less memory.",
+            tuple((("adapter.rank", r), ("adapter.alpha", max(1.0, factor * r))) for r in ranks),
+        )
+    count = anatomy.layers.layer_count
+    if recipe.adapter.layers == "all" and count >= 4:
+        firsts = (count // 2, count - max(1, count // 4))
+        yield Option(
+            "layers",
+            "Adapt the upper layers only",
+            "Layers below the first adapted one keep nothing and need no backward pass.",
+            tuple((("adapter.layers", f"{first}-{count - 1}"),) for first in firsts),
+        )
+
+
+def _halve_tokens(recipe: Recipe, rows: RowLengths) -> Option:
+    """Return fewer tokens at once, halved again and again; longer rows stand alone anyway."""
+    wish = recipe.train.micro_batch_tokens
+    tokens = 16384 if wish == "auto" else wish
+    levels = []
+    while tokens > _SMALLEST_ROWS:
+        tokens = max(_SMALLEST_ROWS, tokens // 2)
+        levels.append((("train.micro_batch_tokens", tokens),))
+        if tokens <= rows.get_percentile(50):
+            break
+    return Option(
+        "micro_batch_tokens",
+        "Fewer tokens at once",
+        "The batch is worked through in smaller pieces. The result is the same.",
+        tuple(levels),
+        penalty=0.03,
+    )
+
+
+def _get_shorter(recipe: Recipe, rows: RowLengths) -> list[int]:
+    """Return shorter limits for the longest example: what 95, 90, 75 and 50 % of the rows fit."""
+    wish = recipe.data.max_tokens
+    now = rows.get_percentile(99) if wish == "auto" else min(wish, rows.longest)
+    found = [max(_SMALLEST_ROWS, rows.get_percentile(percent)) for percent in (95, 90, 75, 50)]
+    return [t for t in sorted(set(found), reverse=True) if t < now]
