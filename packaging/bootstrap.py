@@ -204,12 +204,18 @@ def get_key() -> str:
     return digest.hexdigest()
 
 
-def is_ready(extra: str) -> bool:
-    """Return whether an earlier start finished the set-up that is wanted now."""
+def read_stamp() -> dict[str, str]:
+    """Return what the last finished set-up wrote down; empty without one."""
     try:
         stamp = json.loads(STAMP.read_text("utf-8"))
     except (OSError, ValueError):
-        return False
+        return {}
+    return stamp if isinstance(stamp, dict) else {}
+
+
+def is_ready(extra: str) -> bool:
+    """Return whether an earlier start finished the set-up that is wanted now."""
+    stamp = read_stamp()
     return stamp.get("key") == get_key() and extra in ("", stamp.get("extra"))
 
 
@@ -230,6 +236,7 @@ def set_up(extra: str) -> None:
         SetupFailed: A step failed.
     """
     say("Setting up LoRA Studio. This takes some minutes once; later starts are immediate.")
+    extra = extra or read_stamp().get("extra", "")  # who ran the tests keeps their tools
     STAMP.unlink(missing_ok=True)
     make_environment()
     build = choose_build(look_at_machine())

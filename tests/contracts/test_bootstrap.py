@@ -190,6 +190,9 @@ def test_the_tests_get_their_tools_once(project: Path, monkeypatch: pytest.Monke
     steps.commands.clear()
     bootstrap.main([])
     assert steps.commands == []
+    (project / "pyproject.toml").write_text("[project]\nname = 'changed'\n")
+    bootstrap.main([])
+    assert steps.commands[-1].endswith("[dev]")
 
 
 @pytest.mark.parametrize(
@@ -213,7 +216,7 @@ def test_a_step_that_fails_says_what_to_do_and_is_tried_again_next_time(
 
 def test_a_broken_stamp_means_not_ready(project: Path) -> None:
     (project / ".venv").mkdir()
-    for text in ("", "{", json.dumps({"key": "old", "extra": ""})):
+    for text in ("", "{", "[]", json.dumps({"key": "old", "extra": ""})):
         bootstrap.STAMP.write_text(text)
         assert not bootstrap.is_ready("")
 
