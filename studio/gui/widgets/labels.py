@@ -25,7 +25,7 @@ Role = Literal[
     "success",
 ]
 _LONG_WORD = 16
-_BREAKS = re.compile(r"[._/\\\\-](?=\\w)")
+_BREAKS = re.compile(r"[._/\\-](?=\w)")
 ChipKind = Literal["plain", "accent", "success", "warning", "error"]
 
 

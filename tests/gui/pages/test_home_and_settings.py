@@ -1,0 +1,115 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from PySide6.QtCore import Qt
+from PySide6.QtWidgets import QFileDialog
+from pytestqt.qtbot import QtBot
+
+from studio.core.errors import RunConflict
+from studio.core.recipe.schema import Recipe
+from studio.core.runs.record import RunRecord
+from studio.gui.app import Studio
+from studio.gui.bridge.live_job import LiveJob
+from studio.gui.pages.home.page import HomePage
+from studio.gui.pages.home.recent import RunRow, describe_age
+from studio.gui.pages.settings.page import SettingsPage
+
+
+@pytest.fixture
+def home_page(studio: Studio, qtbot: QtBot) -> HomePage:
+    studio.window.show_page("home")
+    studio.window.show()
+    page = studio.window.get_page("home")
+    assert isinstance(page, HomePage)
+    return page
+
+
+@pytest.fixture
+def settings(studio: Studio, qtbot: QtBot) -> SettingsPage:
+    page = studio.window.get_page("settings")
+    assert isinstance(page, SettingsPage)
+    return page
+
+
+@pytest.fixture
+def started(studio: Studio, monkeypatch: pytest.MonkeyPatch) -> list[tuple[Recipe, LiveJob]]:
+    """Runs that were asked for; none is really started."""
+    runs: list[tuple[Recipe, LiveJob]] = []
+
+    def start(recipe: Recipe, base_folder: Path) -> LiveJob:
+        run = LiveJob(studio.context.feed.store, lambda: None)
+        runs.append((recipe, run))
+        return run
+
+    monkeypatch.setattr(studio.context.feed, "start", start)
+    return runs
+
+
+def test_one_click_starts_the_starter(
+    home_page: HomePage, studio: Studio, started: list[tuple[Recipe, LiveJob]], qtbot: QtBot
+) -> None:
+    qtbot.mouseClick(home_page._hero._try, Qt.MouseButton.LeftButton)
+    recipe, run = started[0]
+    assert studio.context.starter is not None
+    assert recipe.base.model == str(studio.context.starter.model_folder)
+    assert studio.context.draft.recipe == recipe
+    assert not home_page._hero._try.isEnabled()
+    home_page.run_requested.disconnect()
+    run.folder = "/runs/one"
+    with qtbot.waitSignal(home_page.run_requested) as told:
+        run.known.emit()
+    assert told.args == ["train", "/runs/one"]
+    assert home_page._hero._try.isEnabled()
+
+
+def test_a_start_that_fails_is_told(
+    home_page: HomePage, started: list[tuple[Recipe, LiveJob]], qtbot: QtBot
+) -> None:
+    home_page._hero._try.click()
+    started[0][1].launch_failed.emit(RunConflict("Busy.", "Wait."))
+    assert home_page._notice._message.text() == "Busy."
+    assert home_page._hero._try.isEnabled()
+
+
+def test_recent_runs_open_by_click_and_key(home_page: HomePage, qtbot: QtBot) -> None:
+    record = RunRecord(id="a", name="<b>pirate</b>", folder=Path("/runs/a"), status="finished")
+    home_page._recent.show_records([record])
+    row = home_page._recent.findChildren(RunRow)[0]
+    home_page.run_requested.disconnect()
+    with qtbot.waitSignal(home_page.run_requested) as told:
+        qtbot.keyClick(row, Qt.Key.Key_Return)
+    assert told.args == ["train", str(Path("/runs/a"))]
+    assert home_page._recent._none.isHidden()
+
+
+@pytest.mark.parametrize(
+    ("age", "words"),
+    [(5, "just now"), (600, "10 min ago"), (7300, "2 h ago"), (200_000, "2 days ago")],
+)
+def test_ages_are_told_in_words(age: float, words: str) -> None:
+    assert describe_age(1_000_000 - age, 1_000_000) == words
+
+
+def test_the_theme_is_chosen_and_kept(settings: SettingsPage, studio: Studio) -> None:
+    settings._appearance._theme._buttons["dark"].click()
+    assert studio.context.theme.choice == "dark"
+    assert studio.context.preferences.get_text("theme") == "dark"
+
+
+def test_the_size_is_kept_for_the_next_start(settings: SettingsPage, studio: Studio) -> None:
+    settings._appearance._scale._buttons["150"].click()
+    assert studio.context.preferences.get_number("scale_percent", 100) == 150
+    assert "next start" in settings._appearance._hint.text()
+
+
+def test_model_folders_are_added_and_taken_away(
+    settings: SettingsPage, studio: Studio, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(QFileDialog, "getExistingDirectory", lambda *_: "/models")
+    settings._folders._on_add_clicked()
+    settings._folders._on_add_clicked()
+    assert studio.context.preferences.get_texts("model_folders") == ["/models"]
+    settings._folders._on_remove_clicked("/models")
+    assert studio.context.preferences.get_texts("model_folders") == []

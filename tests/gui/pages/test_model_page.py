@@ -1,0 +1,112 @@
+from __future__ import annotations
+
+import json
+import struct
+from pathlib import Path
+
+import pytest
+from PySide6.QtCore import QModelIndex, Qt
+from pytestqt.modeltest import ModelTester
+from pytestqt.qtbot import QtBot
+
+from studio.core.weights.layers import build_tree, load_layers
+from studio.gui.app import Studio
+from studio.gui.pages.model.layer_tree import LayerTreeModel
+from studio.gui.pages.model.page import ModelPage
+
+
+def write_model(folder: Path, *, layers: int = 2, weights: str = "model.safetensors") -> Path:
+    """Write a folder that looks like a small Llama model; its weights are zeros."""
+    folder.mkdir(parents=True)
+    shapes = {"model.embed_tokens.weight": (32, 8), "model.norm.weight": (8,)}
+    for layer in range(layers):
+        for name in ("q_proj", "k_proj", "v_proj", "o_proj"):
+            shapes[f"model.layers.{layer}.self_attn.{name}.weight"] = (8, 8)
+    header, start = {}, 0
+    for name, shape in shapes.items():
+        size = 4
+        for one in shape:
+            size *= one
+        header[name] = {"dtype": "F32", "shape": shape, "data_offsets": [start, start + size]}
+        start += size
+    text = json.dumps(header).encode()
+    (folder / weights).write_bytes(struct.pack("<Q", len(text)) + text + bytes(start))
+    (folder / "tokenizer.json").write_text("{}")
+    config = {"model_type": "llama", "architectures": ["LlamaForCausalLM"]}
+    (folder / "config.json").write_text(json.dumps(config))
+    return folder
+
+
+@pytest.fixture
+def page(
+    studio: Studio, qtbot: QtBot, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> ModelPage:
+    monkeypatch.setenv("HF_HUB_CACHE", str(tmp_path / "hub"))
+    studio.window.show_page("model")
+    page = studio.window.get_page("model")
+    assert isinstance(page, ModelPage)
+    studio.window.show()
+    qtbot.waitUntil(lambda: bool(page._found._models))
+    return page
+
+
+def test_the_starter_is_found_first(page: ModelPage) -> None:
+    assert page._found._models[0].name == "Starter: Tidewick"
+
+
+def test_choosing_a_model_shows_its_layers(page: ModelPage, studio: Studio, qtbot: QtBot) -> None:
+    with qtbot.waitSignal(studio.context.shelf.layers_loaded):
+        page._found._list.setCurrentIndex(page._found._list.model().index(0, 0))
+    assert studio.context.draft.get_value("base.model") == page._found._models[0].reference
+    assert page._details._chip.text() == "Chosen"
+    assert page._details._facts["kind"].text() == "Llama"
+    assert page._details._tree.model().rowCount() > 0
+    assert page._next.isEnabled()
+
+
+def test_a_dropped_folder_becomes_the_model(
+    page: ModelPage, studio: Studio, qtbot: QtBot, tmp_path: Path
+) -> None:
+    folder = write_model(tmp_path / "my model")
+    with qtbot.waitSignal(studio.context.shelf.layers_loaded):
+        page._drops.paths_dropped.emit([str(folder / "config.json")])
+    assert studio.context.draft.get_value("base.model") == str(folder)
+    qtbot.waitUntil(lambda: page._found.find_name(str(folder)) == "my model")
+
+
+def test_an_unusable_folder_says_why(
+    page: ModelPage, studio: Studio, qtbot: QtBot, tmp_path: Path
+) -> None:
+    folder = write_model(tmp_path / "pickle", weights="pytorch_model.bin")
+    studio.context.preferences.keep("model_folders", [str(folder)])
+    page._search.start()
+    qtbot.waitUntil(lambda: bool(page._found.find_name(str(folder))))
+    model = next(m for m in page._found._models if m.reference == str(folder))
+    page._on_model_selected(model)
+    assert studio.context.draft.get_value("base.model") == ""
+    assert page._details._chip.text() == "Cannot be used"
+    assert "pickle" in page._details._notice._message.text()
+    assert not page._details._notice._remedy.isHidden()
+
+
+def test_a_model_that_vanished_is_told(page: ModelPage, studio: Studio, qtbot: QtBot) -> None:
+    with qtbot.waitSignal(studio.context.shelf.layers_failed):
+        studio.context.draft.set_value("base.model", "/nowhere/model")
+    assert "not on this machine" in page._details._notice._message.text()
+
+
+def test_the_tree_keeps_qts_rules(tmp_path: Path, qtmodeltester: ModelTester) -> None:
+    model = LayerTreeModel()
+    model.show_tree(build_tree(load_layers(write_model(tmp_path / "m"))))
+    qtmodeltester.check(model)
+
+
+def test_the_tree_sums_what_gets_an_adapter(tmp_path: Path, qtbot: QtBot) -> None:
+    layers = load_layers(write_model(tmp_path / "m", layers=3))
+    model = LayerTreeModel()
+    model.show_tree(build_tree(layers))
+    model.show_ranks({f"model.layers.{i}.self_attn.q_proj": 16 for i in range(3)})
+    top = model.index(0, 4, QModelIndex())
+    assert model.data(top) == "3 modules"
+    assert model.data(model.index(0, 2, QModelIndex())) == f"{32 * 8 + 8 + 3 * 4 * 64:,}"
+    assert model.headerData(0, Qt.Orientation.Horizontal) == "Module"
