@@ -16,13 +16,8 @@ from studio.engine.infer.session import ChatSession
 from studio.engine.infer.speech import build_speech
 from studio.engine.jobs.lease import wait_for_device
 from studio.engine.jobs.requests import RequestFeed, StopWished
-from studio.engine.models.load import (
-    load_config,
-    load_model,
-    load_tokenizer,
-    resolve_device,
-    resolve_dtype,
-)
+from studio.engine.models.files import load_config, load_tokenizer
+from studio.engine.models.load import load_model, resolve_device, resolve_dtype
 from studio.engine.models.reference import find_model
 
 _POLL_SECONDS = 0.03

@@ -19,7 +19,7 @@ from studio.core.runs.layout import RunLayout
 from studio.engine.data.preview import preview
 from studio.engine.jobs.requests import RequestFeed
 from studio.engine.models.capabilities import get_context_tokens, read_stop_ids
-from studio.engine.models.load import load_config, load_tokenizer
+from studio.engine.models.files import load_config, load_tokenizer
 from studio.engine.models.reference import find_model
 
 

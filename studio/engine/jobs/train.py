@@ -21,7 +21,8 @@ from studio.engine.jobs.requests import RequestFeed, StopWished
 from studio.engine.jobs.settled import SettledRecipe
 from studio.engine.jobs.train_data import check_vocabulary, load_data
 from studio.engine.jobs.train_model import LoadedBase, load_base
-from studio.engine.models.load import load_config, load_tokenizer, resolve_device
+from studio.engine.models.files import load_config, load_tokenizer
+from studio.engine.models.load import resolve_device
 from studio.engine.models.reference import ModelReference, find_model
 from studio.engine.tasks.causal_lm import CausalTask
 from studio.engine.train.checkpoint import (

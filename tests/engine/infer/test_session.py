@@ -22,7 +22,8 @@ from studio.engine.infer.session import ChatSession
 from studio.engine.infer.speech import build_speech
 from studio.engine.lora.inject import inject
 from studio.engine.lora.state import save_adapter
-from studio.engine.models.load import load_config, load_model, load_tokenizer
+from studio.engine.models.files import load_config, load_tokenizer
+from studio.engine.models.load import load_model
 from tests.engine.tiny_run import of_type
 
 CPU = torch.device("cpu")

@@ -17,7 +17,8 @@ from studio.core.runs.layout import RunLayout
 from studio.engine.infer.generate import Sampling, iter_tokens
 from studio.engine.jobs import export
 from studio.engine.lora.state import load_adapter
-from studio.engine.models.load import load_model, load_tokenizer
+from studio.engine.models.files import load_tokenizer
+from studio.engine.models.load import load_model
 from tests.engine.tiny_run import ScriptedControl, build_run, of_type, train_run
 
 pytestmark = [

@@ -37,7 +37,8 @@ from studio.core.runs.layout import RunLayout
 from studio.engine.infer import probes
 from studio.engine.jobs import chat, export, preview
 from studio.engine.lora.state import load_adapter
-from studio.engine.models.load import load_model, load_tokenizer
+from studio.engine.models.files import load_tokenizer
+from studio.engine.models.load import load_model
 from tests.engine.tiny_run import ScriptedControl, build_run, listen, of_type, train_run
 
 CPU = torch.device("cpu")

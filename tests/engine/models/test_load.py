@@ -15,13 +15,8 @@ from tokenizers import Tokenizer
 from studio.core.errors import ModelUnusable, RecipeInvalid
 from studio.engine.models import reference
 from studio.engine.models.capabilities import get_context_tokens, read_stop_ids
-from studio.engine.models.load import (
-    load_config,
-    load_model,
-    load_tokenizer,
-    resolve_device,
-    resolve_dtype,
-)
+from studio.engine.models.files import load_config, load_tokenizer
+from studio.engine.models.load import load_model, resolve_device, resolve_dtype
 from studio.engine.models.reference import find_model, hash_file, hash_model, read_architecture
 
 CPU = torch.device("cpu")

@@ -14,7 +14,8 @@ from studio.engine.data.prepare import prepare
 from studio.engine.lora.inject import inject
 from studio.engine.models.attention import PACKED
 from studio.engine.models.body import split_model
-from studio.engine.models.load import load_model, load_tokenizer
+from studio.engine.models.files import load_tokenizer
+from studio.engine.models.load import load_model
 from studio.engine.models.recompute import recompute_layers
 from studio.engine.tasks.causal_lm import CausalTask
 

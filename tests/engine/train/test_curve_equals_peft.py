@@ -16,7 +16,7 @@ from studio.engine.data.loader import iter_steps
 from studio.engine.data.prepare import PreparedData, prepare
 from studio.engine.lora.inject import inject
 from studio.engine.lora.state import save_adapter
-from studio.engine.models.load import load_tokenizer
+from studio.engine.models.files import load_tokenizer
 from tests.engine.tiny_run import build_base, build_run, of_type, train_run
 
 pytestmark = [

@@ -21,7 +21,7 @@ from studio.core.events.types import (
 )
 from studio.core.jobs.orders import SaveCheckpoint
 from studio.engine.jobs import train as train_job
-from studio.engine.lora.state import WEIGHTS_NAME
+from studio.engine.lora.stored import WEIGHTS_NAME
 from studio.engine.train import checkpoint
 from studio.engine.train.checkpoint import find_checkpoints, find_newest_checkpoint
 from studio.engine.train.optimizers import set_learning_rate
