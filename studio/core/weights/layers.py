@@ -214,6 +214,8 @@ def build_tree(layers: ModelLayers) -> LayerNode:
 def count_adapter_parameters(layers: ModelLayers, settings: AdapterSettings) -> AdapterCount:
     """Return how many parameters an adapter with ``settings`` adds: rank x (inputs + outputs).
 
+    The variant dora learns one length per output as well.
+
     Raises:
         RecipeInvalid: A pattern matches nothing, or a layer does not exist.
 
@@ -224,6 +226,7 @@ def count_adapter_parameters(layers: ModelLayers, settings: AdapterSettings) -> 
     for item in chosen:
         module = layers.by_name[item.name]
         trainable += item.rank * (module.in_features + module.out_features)
+        trainable += module.out_features if settings.variant == "dora" else 0
     total = layers.parameters + trainable
     return AdapterCount(trainable, len(chosen), trainable / total if total else 0.0)
 

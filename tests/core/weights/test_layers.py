@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import pytest
 import torch
+from peft import LoraConfig, get_peft_model
 from safetensors.torch import save_file
 from torch import nn
 from transformers import AutoConfig, AutoModelForCausalLM, GPT2Config, GPT2Model
@@ -111,6 +112,23 @@ def test_parts_are_named_for_people(family: str, tmp_path: Path) -> None:
     assert layers.modules[0].kind == "embedding"
     order = [module.layer for module in layers.modules if module.layer is not None]
     assert order == sorted(order)
+
+
+@pytest.mark.referee
+@pytest.mark.filterwarnings("ignore:`is_gradient_checkpointing` is deprecated")  # asked by peft
+@pytest.mark.parametrize("variant", ["plain", "dora"])
+def test_the_count_is_that_of_peft(variant: Literal["plain", "dora"], tmp_path: Path) -> None:
+    model = _build("llama")
+    model.save_pretrained(tmp_path)
+    count = count_adapter_parameters(
+        load_layers(tmp_path), AdapterSettings(rank=5, targets="all-linear", variant=variant)
+    )
+    config = LoraConfig(
+        r=5, target_modules="all-linear", task_type="CAUSAL_LM", use_dora=variant == "dora"
+    )
+    trainable, total = get_peft_model(model, config).get_nb_trainable_parameters()
+    assert count.trainable_parameters == trainable
+    assert count.share == pytest.approx(trainable / total)
 
 
 def test_a_bare_gpt2_file_gets_the_names_of_the_loaded_model(tmp_path: Path) -> None:
