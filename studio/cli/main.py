@@ -15,6 +15,7 @@ from studio.cli import (
     generate,
     later,
     layers,
+    plan,
     preview,
     runs,
     train,
@@ -23,7 +24,7 @@ from studio.cli.console import Console
 from studio.core.errors import RecipeInvalid, StudioError
 from studio.core.paths import Home, default_home
 
-COMMANDS = (demo, train, runs, layers, preview, generate, export, doctor, later)
+COMMANDS = (demo, train, runs, layers, plan, preview, generate, export, doctor, later)
 
 
 def build_parser() -> argparse.ArgumentParser:

@@ -141,7 +141,6 @@ def test_export_writes_and_verifies(trained: Trained, tmp_path: Path, target: st
 @pytest.mark.parametrize(
     "arguments",
     [
-        ("plan", "x.yaml"),
         ("evaluate", "--base", "x"),
         ("blend",),
         ("download", "x"),

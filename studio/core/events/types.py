@@ -205,6 +205,41 @@ class AdapterSaved(Event):
     is_best: bool = False
 
 
+# ------------------------------------------------------------------ measure (plan)
+
+
+class RowsCounted(Event):
+    """The training rows are tokenised and cut.
+
+    ``lengths`` in tokens fall from the longest down; of many rows they are an even selection.
+    """
+
+    lengths: tuple[int, ...]
+    rows: int
+    mean_tokens: float
+    supervised_fraction: float
+
+
+class DryRunMeasured(Event):
+    """Training steps on the longest rows were done and thrown away.
+
+    ``loaded_bytes`` was in use before the first step, ``peak_bytes`` at the highest point.
+    ``documents`` are the lengths of the rows in the largest micro-batch; ``seconds`` is the time
+    for ``tokens`` tokens.
+    """
+
+    device: str
+    loaded_bytes: int
+    peak_bytes: int
+    documents: tuple[int, ...]
+    supervised_tokens: int
+    tokens: int
+    seconds: float
+    dtype: str
+    checkpointing: Literal["none", "all"]
+    micro_batch_tokens: int
+
+
 # ------------------------------------------------------------------ chat (compare)
 
 

@@ -31,6 +31,13 @@ class PreviewOrder(Order):
     rows: int = 20
 
 
+class MeasureOrder(Order):
+    """Do two training steps on the longest rows, to see how much memory and time they take."""
+
+    kind: Literal["measure"] = "measure"
+    base_folder: str
+
+
 class ChatOrder(Order):
     """Keep a base model and adapters loaded and answer prompts from the control file.
 
@@ -56,7 +63,7 @@ class ExportOrder(Order):
 
 
 AnyOrder = Annotated[
-    TrainOrder | PreviewOrder | ChatOrder | ExportOrder, Field(discriminator="kind")
+    TrainOrder | PreviewOrder | MeasureOrder | ChatOrder | ExportOrder, Field(discriminator="kind")
 ]
 order_type: TypeAdapter[AnyOrder] = TypeAdapter(AnyOrder)
 

@@ -120,8 +120,12 @@ def _iter_learning_options(
             "layers",
             "Adapt the upper layers only",
             "Layers below the first adapted one keep nothing and need no backward pass.",
-            tuple((("adapter.layers", f"{first}-{count - 1}"),) for first in firsts),
+            tuple((("adapter.layers", _write_range(first, count - 1)),) for first in firsts),
         )
+
+
+def _write_range(first: int, last: int) -> str:
+    return f"{first}-{last}" if first < last else f"{first}"
 
 
 def _halve_tokens(recipe: Recipe, rows: RowLengths) -> Option:

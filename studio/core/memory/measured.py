@@ -8,12 +8,17 @@ from pathlib import Path
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from studio.core.errors import FileUnusable
+from studio.core.events.types import DryRunMeasured
 from studio.core.files import write_atomically
 from studio.core.memory.anatomy import Anatomy
 from studio.core.memory.card import DeviceSpec
-from studio.core.memory.ledger import Correction, Ledger
+from studio.core.memory.ledger import Correction, Ledger, build_settled_ledger
+from studio.core.memory.rows import RowLengths
+from studio.core.memory.settled import Settled, get_number_bytes
+from studio.core.memory.speed import count_token_flops
 from studio.core.paths import Home
 from studio.core.recipe.schema import Recipe
+from studio.core.weights.matching import choose_modules
 
 _LOWEST_FACTOR, _HIGHEST_FACTOR = 0.3, 4.0
 
@@ -42,31 +47,44 @@ class Measurement(BaseModel):
         return Correction(overhead, min(_HIGHEST_FACTOR, max(_LOWEST_FACTOR, factor)))
 
 
-def build_measurement(
-    ledger: Ledger,
+def learn(
+    home: Home,
+    recipe: Recipe,
     anatomy: Anatomy,
     device: DeviceSpec,
-    *,
-    loaded_bytes: int,
-    peak_bytes: int,
-    flops_per_second: float,
+    rows: RowLengths,
+    event: DryRunMeasured,
 ) -> Measurement:
-    """Return a dry run's findings beside the (uncorrected) forecast for the same micro-batch.
+    """Remember what a dry run of ``recipe`` measured; returns it beside the bare forecast.
 
-    Weights that come with the first step (gradients, optimizer) are no part of ``loaded_bytes``
-    and are subtracted from the growth.
+    Raises:
+        FileUnusable: The home folder is not writable.
     """
+    settled = Settled(
+        number_bytes=get_number_bytes(event.dtype, device),
+        checkpointing=event.checkpointing,
+        micro_batch_tokens=event.micro_batch_tokens,
+        max_tokens=rows.longest,
+        documents=event.documents,
+        supervised_tokens=event.supervised_tokens,
+        rows=rows,
+    )
+    chosen = choose_modules(anatomy.layers.candidates, recipe.adapter)
+    ledger = build_settled_ledger(recipe, anatomy, device, settled, chosen)
     sizes = ledger.bytes_by_part
+    # What comes with the first step is no part of what was loaded.
     late = sizes["gradients"] + sizes["optimizer"]
-    return Measurement(
+    found = Measurement(
         device=device.name,
         model=anatomy.model_type,
-        loaded_bytes=loaded_bytes,
-        peak_bytes=max(loaded_bytes, peak_bytes - late),
+        loaded_bytes=event.loaded_bytes,
+        peak_bytes=max(event.loaded_bytes, event.peak_bytes - late),
         static_bytes=sizes["base"] + sizes["adapter"],
         working_bytes=ledger.working_bytes,
-        flops_per_second=flops_per_second,
+        flops_per_second=count_token_flops(anatomy, ledger) * event.tokens / event.seconds,
     )
+    save_measurement(home, recipe, ledger, found)
+    return found
 
 
 def save_measurement(home: Home, recipe: Recipe, ledger: Ledger, found: Measurement) -> None:
