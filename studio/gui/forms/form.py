@@ -36,67 +36,101 @@ class RecipeForm(QWidget):
         super().__init__(parent)
         self._rows: dict[str, FieldRow] = {}
         self._folds: dict[str, Fold] = {}
+        self._folded: dict[str, list[FieldSpec]] = {name: [] for name in SECTION_ORDER}
+        self._sections = {spec.path: spec.section for spec in iter_form_fields()}
+        self._values: Mapping[str, Any] = {}
+        self._problems: dict[str, list[Problem]] = {}
         box = QVBoxLayout(self)
         box.setContentsMargins(0, 0, 0, 0)
         box.setSpacing(SIZES.l)
-        opened = set(open_sections)
-        by_section: dict[str, list[FieldSpec]] = {name: [] for name in SECTION_ORDER}
-        for spec in iter_form_fields():
-            by_section[spec.section].append(spec)
-        for name, specs in by_section.items():
-            box.addWidget(self._build_section(name, specs, name in opened))
+        for name in SECTION_ORDER:
+            box.addWidget(self._build_section(name))
+        for name in open_sections:
+            if name in self._folds:
+                self._unfold(name)
 
     def show_values(self, values: Mapping[str, Any]) -> None:
         """Shows the values of a recipe, given as nested mappings."""
-        for path, row in self._rows.items():
-            place: Any = values
-            for name in path.split("."):
-                place = place[name]
-            row.show_value(place)
+        self._values = values
+        for row in self._rows.values():
+            self._fill(row)
 
     def show_problems(self, problems: Iterable[Problem]) -> None:
         """Shows each problem beside its editor; a folded section with an error opens."""
-        by_path: dict[str, list[Problem]] = {}
+        self._problems = {}
         for problem in problems:
-            by_path.setdefault(self._find_row_path(problem.path), []).append(problem)
+            path = self._find_row_path(problem.path)
+            self._problems.setdefault(path, []).append(problem)
+            if problem.severity == "error" and path in self._sections and path not in self._rows:
+                self._unfold(self._sections[path])
         for path, row in self._rows.items():
-            found = by_path.get(path, [])
+            found = self._problems.get(path, [])
             row.show_problems(found)
-            is_hidden = row.spec.level == "advanced"
-            if is_hidden and any(problem.severity == "error" for problem in found):
-                self._folds[row.spec.section].show_open(True)
+            if row.spec.level == "advanced" and any(one.severity == "error" for one in found):
+                self._unfold(row.spec.section)
 
     def focus_setting(self, path: str) -> FieldRow | None:
         """Opens the section of a setting and puts the focus into its editor."""
-        row = self._rows.get(self._find_row_path(path))
-        if row is None:
+        row_path = self._find_row_path(path)
+        if row_path not in self._sections:
             return None
-        if row.spec.level == "advanced":
-            self._folds[row.spec.section].show_open(True)
-        row.focus_editor()
-        return row
+        if row_path not in self._rows or self._rows[row_path].spec.level == "advanced":
+            self._unfold(self._sections[row_path])
+        self._rows[row_path].focus_editor()
+        return self._rows[row_path]
 
     def _find_row_path(self, path: str) -> str:
         """Return the path of the row that shows a setting or a part of it."""
         bare = path.split("[", 1)[0]
-        while bare and bare not in self._rows:
+        while bare and bare not in self._sections:
             bare = bare.rpartition(".")[0]
         return bare
 
-    def _build_section(self, name: str, specs: list[FieldSpec], is_open: bool) -> QWidget:
+    def _build_section(self, name: str) -> QWidget:
         card = Card(SECTION_TITLES[name])
         card.body.setSpacing(SIZES.l)
-        fold = Fold("Advanced settings", is_open=is_open)
-        fold.toggled.connect(lambda shown: self.fold_toggled.emit(name, shown))
-        for spec in specs:
-            row = FieldRow(spec)
-            row.edited.connect(self.value_edited)
-            self._rows[spec.path] = row
-            (card.body if spec.level == "essential" else fold.body).addWidget(row)
+        for spec in iter_form_fields():
+            if spec.section != name:
+                continue
+            if spec.level == "essential":
+                card.body.addWidget(self._build_row(spec))
+            else:
+                self._folded[name].append(spec)
+        fold = Fold("Advanced settings")
+        fold.toggled.connect(lambda is_open: self._on_fold_toggled(name, is_open))
         self._folds[name] = fold
         card.body.addWidget(fold)
-        fold.setVisible(any(spec.level == "advanced" for spec in specs))
+        fold.setVisible(bool(self._folded[name]))
         return card
+
+    def _build_row(self, spec: FieldSpec) -> FieldRow:
+        row = FieldRow(spec)
+        row.edited.connect(self.value_edited)
+        self._rows[spec.path] = row
+        return row
+
+    def _unfold(self, name: str) -> None:
+        """Open a section; its advanced rows are made when they are wanted for the first time."""
+        for spec in self._folded[name]:
+            row = self._build_row(spec)
+            self._folds[name].body.addWidget(row)
+            self._fill(row)
+            row.show_problems(self._problems.get(spec.path, []))
+        self._folded[name] = []
+        self._folds[name].show_open(True)
+
+    def _fill(self, row: FieldRow) -> None:
+        place: Any = self._values
+        for name in row.spec.path.split("."):
+            if name not in place:
+                return
+            place = place[name]
+        row.show_value(place)
+
+    def _on_fold_toggled(self, name: str, is_open: bool) -> None:
+        if is_open:
+            self._unfold(name)
+        self.fold_toggled.emit(name, is_open)
 
 
 def iter_form_fields() -> Iterable[FieldSpec]:

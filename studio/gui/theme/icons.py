@@ -51,6 +51,7 @@ def build_pixmap(name: str, colour: str, size: int, ratio: float = 1.0) -> QPixm
     return pixmap
 
 
+@lru_cache(maxsize=256)
 def build_icon(name: str, colour: str, disabled: str | None = None, size: int = 18) -> QIcon:
     """Return an icon in one colour, with another for its disabled state."""
     icon = QIcon()

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Literal
 
 from PySide6.QtCore import QEvent, QSize, Qt
+from PySide6.QtGui import QIcon
 from PySide6.QtWidgets import QPushButton, QSizePolicy, QToolButton, QWidget
 
 from studio.gui.theme.icons import build_icon
@@ -29,6 +30,7 @@ class Button(QPushButton):
     ) -> None:
         super().__init__(text, parent)
         self._icon_name = icon
+        self._shown: tuple[str, str, str] | None = None
         self._kind: ButtonKind = kind
         if icon_after:
             self.setLayoutDirection(Qt.LayoutDirection.RightToLeft)
@@ -51,6 +53,9 @@ class Button(QPushButton):
         self.setText(text)
         self.setAccessibleName(text.replace("&", ""))
         self._icon_name = icon
+        if not icon:
+            self._shown = None
+            self.setIcon(QIcon())
         self._refresh_icon()
 
     def changeEvent(self, event: QEvent) -> None:  # noqa: N802 - Qt's name
@@ -60,9 +65,11 @@ class Button(QPushButton):
             self._refresh_icon()
 
     def _refresh_icon(self) -> None:
-        if self._icon_name:
-            colours = colours_of(self)
-            self.setIcon(build_icon(self._icon_name, self._colour(colours), colours.faint))
+        colours = colours_of(self)
+        wanted = (self._icon_name, self._colour(colours), colours.faint)
+        if self._icon_name and wanted != self._shown:
+            self._shown = wanted
+            self.setIcon(build_icon(*wanted))
 
     def _colour(self, colours: Colours) -> str:
         by_kind = {
@@ -80,6 +87,7 @@ class IconButton(QToolButton):
     def __init__(self, icon: str, name: str, parent: QWidget | None = None) -> None:
         super().__init__(parent)
         self._icon_name = icon
+        self._shown: tuple[str, str, str] | None = None
         self.setAccessibleName(name)
         self.setToolTip(plain_tooltip(name))
         self.setIconSize(QSize(SIZES.icon, SIZES.icon))
@@ -100,4 +108,7 @@ class IconButton(QToolButton):
 
     def _refresh_icon(self) -> None:
         colours = colours_of(self)
-        self.setIcon(build_icon(self._icon_name, colours.muted, colours.border_strong))
+        wanted = (self._icon_name, colours.muted, colours.border_strong)
+        if wanted != self._shown:
+            self._shown = wanted
+            self.setIcon(build_icon(*wanted))

@@ -14,7 +14,7 @@ from studio.gui.forms.draft import build_defaults
 from studio.gui.forms.editors.base import Editor
 from studio.gui.forms.editors.build import build_editor
 from studio.gui.forms.editors.numbers import DecimalSpinBox, LogSpinBox
-from studio.gui.forms.form import RecipeForm, iter_form_fields
+from studio.gui.forms.form import SECTION_ORDER, RecipeForm, iter_form_fields
 from studio.gui.forms.words import format_number, get_choice_name
 
 FIELDS = list(iter_form_fields())
@@ -90,7 +90,7 @@ def test_an_error_in_a_folded_setting_unfolds_it(qtbot: QtBot) -> None:
 def test_problems_of_parts_belong_to_the_row_of_the_whole(
     qtbot: QtBot, path: str, row: str
 ) -> None:
-    form = RecipeForm()
+    form = RecipeForm(SECTION_ORDER)
     qtbot.addWidget(form)
     form.show_problems([Problem(path, "is odd.", severity="warning")])
     assert not form._rows[row]._problem.isHidden()
@@ -209,3 +209,16 @@ def test_choices_have_names_for_people() -> None:
     assert get_choice_name("all-linear") == "All linear layers"
     assert get_choice_name("bfloat16") == "bfloat16"
     assert get_choice_name("last_response") == "Last response"
+
+
+def test_folded_settings_are_made_when_they_are_wanted(qtbot: QtBot) -> None:
+    form = RecipeForm()
+    qtbot.addWidget(form)
+    values = build_defaults()
+    values["train"]["seed"] = 7
+    form.show_values(values)
+    assert "train.seed" not in form._rows
+    row = form.focus_setting("train.seed")
+    assert row is not None
+    assert row.findChild(QAbstractSpinBox).text() == "7"
+    assert form.focus_setting("no.such.setting") is None

@@ -18,6 +18,10 @@ from studio.gui.widgets.buttons import IconButton
 from studio.gui.widgets.card import Card
 from studio.gui.widgets.icon import Icon
 from studio.gui.widgets.labels import Chip, ElidedLabel, PlainLabel
+from studio.gui.widgets.scroll import build_scroll_area
+
+_ROW_HEIGHT = 51
+_SHOWN_ROWS = 4
 
 
 class FilesCard(Card):
@@ -38,7 +42,8 @@ class FilesCard(Card):
         self._sources: list[dict[str, Any]] = []
         self._rows: list[SourceRow] = []
         self._box = RowsBox()
-        self.body.addLayout(self._box)
+        self._area = build_scroll_area(self._box)
+        self.body.addWidget(self._area)
 
     def show_sources(self, sources: Sequence[Mapping[str, Any]]) -> None:
         """Shows other sources."""
@@ -55,11 +60,12 @@ class FilesCard(Card):
             row.selected.connect(partial(self.source_selected.emit, place))
             self._rows.append(row)
             self._box.addWidget(row)
+        self._area.setFixedHeight(_ROW_HEIGHT * min(len(shown), _SHOWN_ROWS) + SIZES.xs)
 
-    def show_row_count(self, place: int, words: str) -> None:
+    def show_row_count(self, place: int, words: str, *, is_broken: bool = False) -> None:
         """Shows how many rows a source has."""
         if place < len(self._rows):
-            self._rows[place].show_count(words)
+            self._rows[place].show_count(words, is_broken=is_broken)
 
     def _on_row_removed(self, place: int) -> None:
         rest = [source for index, source in enumerate(self._sources) if index != place]
@@ -108,9 +114,9 @@ class SourceRow(QWidget):
         line.addWidget(show)
         line.addWidget(remove)
 
-    def show_count(self, words: str) -> None:
-        """Shows how many rows the file has."""
-        self._chip.setText(words)
+    def show_count(self, words: str, *, is_broken: bool = False) -> None:
+        """Shows how many rows the file has, or that it has none that can be read."""
+        self._chip.show_state(words, "error" if is_broken else "plain")
 
     def _build_format_box(self, value: str, name: str) -> QComboBox:
         box = build_choice_box(get_field_table()["data.train[].format"])

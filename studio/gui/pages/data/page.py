@@ -129,7 +129,7 @@ class DataPage(Page):
             self._tabs.show_rows(raw)
 
     def _on_rows_failed(self, place: int, error: StudioError) -> None:
-        self._files.show_row_count(place, "cannot be read")
+        self._files.show_row_count(place, "cannot be read", is_broken=True)
         if place == self._shown:
             self._tabs.show_raw_error(error)
 
