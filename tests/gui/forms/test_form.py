@@ -222,3 +222,15 @@ def test_folded_settings_are_made_when_they_are_wanted(qtbot: QtBot) -> None:
     assert row is not None
     assert row.findChild(QAbstractSpinBox).text() == "7"
     assert form.focus_setting("no.such.setting") is None
+
+
+def test_columns_are_typed_as_pairs(qtbot: QtBot) -> None:
+    editor = build("data.train[].columns")
+    qtbot.addWidget(editor)
+    editor.show_value({"prompt": "question"})
+    field = editor.findChild(QLineEdit)
+    assert field.text() == "prompt: question"
+    told: list[object] = []
+    editor.edited.connect(told.append)
+    qtbot.keyClicks(field, ", completion : reply")
+    assert told[-1] == {"prompt": "question", "completion": "reply"}

@@ -13,6 +13,7 @@ from studio.gui.app import Studio
 from studio.gui.bridge.raw_rows import count_lines, load_raw_rows, show_cell
 from studio.gui.pages.data.page import DataPage
 from studio.gui.pages.data.raw_table import RawTableModel
+from studio.gui.pages.data.source_dialog import SourceDialog
 from studio.gui.pages.data.token_view import TokenView, describe_row, show_token
 
 ROW = RowPreviewed(
@@ -127,6 +128,20 @@ def test_the_format_of_a_file_is_kept(page: DataPage, studio: Studio, tmp_path: 
     page._add([str(write_rows(tmp_path / "rows.jsonl"))])
     page._files._rows[0].format_chosen.emit("prompt")
     assert studio.context.draft.get_value("data.train")[0]["format"] == "prompt"
+
+
+def test_less_common_settings_are_applied_together(
+    page: DataPage, studio: Studio, tmp_path: Path
+) -> None:
+    page._add([str(write_rows(tmp_path / "rows.jsonl"))])
+    page._files._rows[0].more_requested.emit()
+    dialog = studio.window.findChild(SourceDialog)
+    dialog._on_row_edited("data.train[].limit", 2)
+    dialog._on_row_edited("data.train[].columns", {"prompt": "q"})
+    assert "limit" not in studio.context.draft.get_value("data.train")[0]
+    dialog._on_apply_clicked()
+    source = studio.context.draft.get_value("data.train")[0]
+    assert (source["limit"], source["columns"]) == (2, {"prompt": "q"})
 
 
 def test_starter_data_without_a_model_brings_the_starter_model(

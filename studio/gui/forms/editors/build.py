@@ -17,7 +17,13 @@ from studio.gui.forms.editors.numbers import (
     NumberEditor,
     PercentEditor,
 )
-from studio.gui.forms.editors.texts import FolderEditor, LinesEditor, SuggestionEditor, TextEditor
+from studio.gui.forms.editors.texts import (
+    FolderEditor,
+    LinesEditor,
+    MappingEditor,
+    SuggestionEditor,
+    TextEditor,
+)
 
 _LOG_BELOW = 0.01
 _AUTO_STARTS = {"max_tokens": 1024, "micro_batch_tokens": 4096}
@@ -34,6 +40,7 @@ _SIMPLE: dict[str, Callable[[FieldSpec, QWidget | None], Editor]] = {
     "section_or_list": ShareOrFilesEditor,
     "section_list": OverridesEditor,
     "text_list": LinesEditor,
+    "mapping": MappingEditor,
     "file": FolderEditor,
     "folder": FolderEditor,
 }

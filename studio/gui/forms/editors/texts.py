@@ -115,3 +115,26 @@ class LinesEditor(Editor):
 
     def _on_changed(self) -> None:
         self.edited.emit(self._read())
+
+
+class MappingEditor(Editor):
+    """Pairs of texts on one line, such as ``prompt: question, completion: answer``."""
+
+    def __init__(self, spec: FieldSpec, parent: QWidget | None = None) -> None:
+        super().__init__(parent)
+        self._field = QLineEdit()
+        self._field.setPlaceholderText("prompt: question, completion: answer")
+        self._field.textEdited.connect(lambda text: self.edited.emit(parse_pairs(text)))
+        self.add_target(self._field, spec.label, 1)
+
+    def show_value(self, value: Any) -> None:
+        """Shows pairs; the cursor stays where it is while they are the same."""
+        pairs = dict(value or {})
+        if pairs != parse_pairs(self._field.text()):
+            self._field.setText(", ".join(f"{key}: {other}" for key, other in pairs.items()))
+
+
+def parse_pairs(text: str) -> dict[str, str]:
+    """Return the pairs written as ``a: b, c: d``; a part without a colon maps to nothing."""
+    parts = [part.partition(":") for part in text.split(",") if part.strip()]
+    return {key.strip(): value.strip() for key, _colon, value in parts}

@@ -13,6 +13,7 @@ from PySide6.QtWidgets import QComboBox, QHBoxLayout, QVBoxLayout, QWidget
 from studio.core.recipe.fields import get_field_table
 from studio.gui.forms.editors.choices import build_choice_box
 from studio.gui.forms.editors.lists import RowsBox
+from studio.gui.pages.data.source_dialog import SourceDialog
 from studio.gui.theme.tokens import SIZES
 from studio.gui.widgets.buttons import IconButton
 from studio.gui.widgets.card import Card
@@ -57,6 +58,7 @@ class FilesCard(Card):
             row = SourceRow(source)
             row.removed.connect(partial(self._on_row_removed, place))
             row.format_chosen.connect(partial(self._on_row_format_chosen, place))
+            row.more_requested.connect(partial(self._on_row_more_requested, place))
             row.selected.connect(partial(self.source_selected.emit, place))
             self._rows.append(row)
             self._box.addWidget(row)
@@ -72,8 +74,18 @@ class FilesCard(Card):
         self.sources_edited.emit(rest)
 
     def _on_row_format_chosen(self, place: int, value: str) -> None:
-        sources = [dict(source) for source in self._sources]
-        sources[place]["format"] = value
+        self._replace(place, {**self._sources[place], "format": value})
+
+    def _on_row_more_requested(self, place: int) -> None:
+        source = self._sources[place]
+        dialog = SourceDialog(source, Path(str(source.get("source", ""))).name, self.window())
+        dialog.setAttribute(Qt.WidgetAttribute.WA_DeleteOnClose)
+        dialog.source_edited.connect(partial(self._replace, place))
+        dialog.open()
+
+    def _replace(self, place: int, source: dict[str, Any]) -> None:
+        sources = [dict(other) for other in self._sources]
+        sources[place] = source
         self.sources_edited.emit(sources)
 
 
@@ -84,11 +96,13 @@ class SourceRow(QWidget):
         removed: The user takes the file away.
         format_chosen: How its rows are laid out.
         selected: The user wants to see its rows.
+        more_requested: The user wants its less common settings.
     """
 
     removed = Signal()
     format_chosen = Signal(str)
     selected = Signal()
+    more_requested = Signal()
 
     def __init__(self, source: Mapping[str, Any], parent: QWidget | None = None) -> None:
         super().__init__(parent)
@@ -97,6 +111,8 @@ class SourceRow(QWidget):
         self._format = self._build_format_box(str(source.get("format", "auto")), path.name)
         show = IconButton("eye", f"Show rows of {path.name}")
         show.clicked.connect(self.selected)
+        more = IconButton("recipe", f"More settings of {path.name}")
+        more.clicked.connect(self.more_requested)
         remove = IconButton("close", f"Take away {path.name}")
         remove.clicked.connect(self.removed)
         names = QVBoxLayout()
@@ -111,6 +127,7 @@ class SourceRow(QWidget):
         line.addWidget(self._chip, 0, Qt.AlignmentFlag.AlignVCenter)
         line.addWidget(PlainLabel("Format", "caption", wraps=False))
         line.addWidget(self._format)
+        line.addWidget(more)
         line.addWidget(show)
         line.addWidget(remove)
 
