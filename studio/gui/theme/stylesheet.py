@@ -135,6 +135,17 @@ QComboBox QAbstractItemView {
 }
 QComboBox QAbstractItemView::item { min-height: 28px; padding: 2px 6px; border-radius: 4px; }
 QCheckBox, QRadioButton { spacing: 8px; }
+QCheckBox::indicator, QListView::indicator, QTableView::indicator, QTreeView::indicator {
+    width: 16px; height: 16px; border: 1px solid $faint; border-radius: 4px;
+    background: $field;
+}
+QCheckBox::indicator:hover { border-color: $accent; }
+QCheckBox::indicator:focus { border: 2px solid $accent; width: 14px; height: 14px; }
+QCheckBox::indicator:checked, QListView::indicator:checked, QTableView::indicator:checked,
+QTreeView::indicator:checked {
+    background: $accent; border-color: $accent; image: url("$arrow_check");
+}
+QCheckBox::indicator:disabled { border-color: $border; background: $window; }
 
 QTreeView, QTableView, QListView {
     background: $surface; color: $text; border: 1px solid $border;

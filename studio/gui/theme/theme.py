@@ -67,6 +67,8 @@ class Theme(QObject):
         self._colours = DARK if is_dark else LIGHT
         QPixmapCache.clear()
         arrows = {way: find_icon_file(f"tick-{way}").as_posix() for way in ("up", "down", "right")}
+        check = "tick-check-dark" if is_dark else "tick-check-light"
+        arrows["check"] = find_icon_file(check).as_posix()
         self._app.setPalette(build_palette(self._colours))
         self._app.setStyleSheet(build_stylesheet(self._colours, arrows))
         self.changed.emit(self._colours)

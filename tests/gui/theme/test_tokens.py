@@ -72,6 +72,8 @@ def test_a_palette_names_every_colour_of_every_group(colours: Colours) -> None:
 
 @THEMES
 def test_the_style_sheet_leaves_no_token_open(colours: Colours) -> None:
-    sheet = build_stylesheet(colours, {"up": "u.svg", "down": "d.svg", "right": "r.svg"})
+    sheet = build_stylesheet(
+        colours, {"up": "u.svg", "down": "d.svg", "right": "r.svg", "check": "c.svg"}
+    )
     assert "$" not in sheet
     assert sheet.count("{") == sheet.count("}")
