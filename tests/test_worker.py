@@ -27,6 +27,8 @@ from studio.core.events.types import (
 from studio.core.runs.layout import RunLayout
 from studio.core.runs.liveness import find_mark, write_mark
 from studio.engine.jobs import train
+from studio.engine.train import checkpoint
+from studio.engine.train.checkpoint import find_checkpoints
 from tests.engine.tiny_run import build_base, build_run, of_type, write_chats
 
 
@@ -166,6 +168,26 @@ def test_each_kind_of_failure_has_its_code_and_a_remedy(error: BaseException, co
     assert failure.code == code
     assert failure.message
     assert failure.remedy
+
+
+def test_a_full_disk_is_told_and_what_was_saved_before_stays(
+    tmp_path: Path, base: Path, chats: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    layout = build_run(tmp_path / "run", base, chats, steps=4, evaluate_every_steps=2)
+    write = checkpoint.write_atomically
+
+    def write_until_full(path: Path, content: bytes) -> None:
+        if layout.checkpoint(2).exists():
+            raise OSError(errno.ENOSPC, "No space left on device", str(path))
+        write(path, content)
+
+    monkeypatch.setattr(checkpoint, "write_atomically", write_until_full)
+    assert worker.main([str(layout.folder)]) == 1
+    failure = read_events(layout)[-1]
+    assert isinstance(failure, RunFailed)
+    assert failure.code == "disk_full"
+    assert "no space" in failure.message.lower()
+    assert find_checkpoints(layout.checkpoints) == [layout.checkpoint(2)]
 
 
 def test_a_run_that_somebody_else_works_on_is_left_alone(

@@ -44,14 +44,15 @@ def iter_tokens(
     if context_tokens is not None:
         room = min(room, context_tokens - len(prompt_ids))
     cache: Any = None
-    fresh = list(prompt_ids)
+    written = list(prompt_ids)
     for _ in range(room):
-        logits, cache = _advance(model, fresh, cache)
+        # Models without a key-value cache read everything again.
+        logits, cache = _advance(model, written if cache is None else written[-1:], cache)
         token = choose_token(logits, sampling, generator)
         yield token
         if token in stop_ids:
             return
-        fresh = [token]
+        written.append(token)
 
 
 def choose_token(logits: Tensor, sampling: Sampling, generator: torch.Generator) -> int:
@@ -72,11 +73,15 @@ def choose_token(logits: Tensor, sampling: Sampling, generator: torch.Generator)
 
 @torch.no_grad()
 def _advance(model: PreTrainedModel, ids: list[int], cache: Any) -> tuple[Tensor, Any]:
-    """Returns the logits of the next token, ``(vocabulary,)``, and the cache grown by ``ids``."""
+    """Returns the logits of the next token, ``(vocabulary,)``, and the cache grown by ``ids``.
+
+    The cache is None for models that have none, for example state-space models.
+    """
+    inputs = {} if cache is None else {"past_key_values": cache}
     output = model(
         input_ids=torch.tensor([ids], device=model.device),
-        past_key_values=cache,
         use_cache=True,
         return_dict=True,
+        **inputs,
     )
-    return output.logits[0, -1], output.past_key_values
+    return output.logits[0, -1], getattr(output, "past_key_values", None)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Generator, Iterator
 from pathlib import Path
 from typing import Any
@@ -16,6 +17,8 @@ from studio.engine.data.problems import leaves_row_out
 from studio.engine.jobs.requests import RequestFeed
 from studio.engine.models.capabilities import get_context_tokens, read_stop_ids
 from studio.engine.models.reference import ModelReference
+
+_TELL_SECONDS = 0.5
 
 
 def load_data(
@@ -78,6 +81,7 @@ def check_vocabulary(data: PreparedData, model: PreTrainedModel) -> None:
 def _wait_for(
     steps: Generator[int, None, PreparedData], control: RequestFeed
 ) -> Generator[Event, None, PreparedData]:
+    told_at = time.monotonic()
     while True:
         try:
             rows = next(steps)
@@ -85,7 +89,9 @@ def _wait_for(
             prepared: PreparedData = end.value
             return prepared
         control.check_stop()
-        yield PhaseEntered(phase="loading_data", detail=f"{rows:,} rows read")
+        if time.monotonic() - told_at >= _TELL_SECONDS:
+            told_at = time.monotonic()
+            yield PhaseEntered(phase="loading_data", detail=f"{rows:,} rows read")
 
 
 def _notice_problems(data: PreparedData) -> Iterator[Event]:

@@ -80,6 +80,8 @@ def _gives_same_logits(body: CausalBody) -> bool:
         expected = model(input_ids=ids, use_cache=False).logits.float()
         hidden = body.compute_hidden(input_ids=ids)
         found = body.rule.apply(body.head(hidden).float())
+    except torch.OutOfMemoryError:
+        raise
     except (AttributeError, TypeError, ValueError, RuntimeError):
         return False
     finally:

@@ -31,6 +31,8 @@ def is_packing_exact(model: PreTrainedModel) -> bool:
     model.eval()
     try:
         return _compare(model, lengths)
+    except torch.OutOfMemoryError:
+        raise
     except (PackingUnsupported, TypeError, ValueError, RuntimeError, AttributeError, KeyError):
         # Whatever a foreign attention layer stumbles over, the answer is the same: do not pack.
         return False

@@ -52,6 +52,16 @@ def test_greedy_tokens_equal_those_of_transformers(family: str) -> None:
     assert found == _generate_with_transformers(model, 30)
 
 
+def test_a_model_without_a_key_value_cache_is_read_again_for_each_token() -> None:
+    torch.manual_seed(0)
+    config = transformers.MambaConfig(
+        vocab_size=64, hidden_size=32, num_hidden_layers=2, bos_token_id=1, eos_token_id=2
+    )
+    model = transformers.MambaForCausalLM(config).eval()
+    found = list(iter_tokens(model, PROMPT, Sampling(max_new_tokens=8), {2}))
+    assert found == _generate_with_transformers(model, 8)
+
+
 def test_an_adapter_answers_as_the_merged_model_does_in_transformers() -> None:
     model = build_model("llama")
     before = list(iter_tokens(model.eval(), PROMPT, Sampling(max_new_tokens=24), {2}))

@@ -45,8 +45,17 @@ def _iter_plain_documents(data: PreparedData) -> list[list[tuple[torch.Tensor, t
     return steps[:STEPS]
 
 
-@pytest.mark.parametrize("family", ["llama", "gpt2", "qwen3"])
-def test_losses_and_weights_follow_peft(family: str, tmp_path: Path, tiny_chats: Path) -> None:
+CASES = {
+    "llama": ("llama", "all-linear"),
+    "gpt2": ("gpt2", "all-linear"),
+    "qwen3": ("qwen3", "all-linear"),
+    "adapted head": ("llama", ["q_proj", "lm_head"]),
+}
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_losses_follow_those_of_peft(case: str, tmp_path: Path, tiny_chats: Path) -> None:
+    family, targets = CASES[case]
     base = build_base(tmp_path / "base", family)
     start = transformers.AutoModelForCausalLM.from_pretrained(base, trust_remote_code=False)
     layout = build_run(
@@ -62,6 +71,7 @@ def test_losses_and_weights_follow_peft(family: str, tmp_path: Path, tiny_chats:
         micro_batch_tokens=120,
         seed=SEED,
         evaluate_every_steps=STEPS,
+        adapter={"targets": targets},
     )
     recipe = load_recipe(layout.recipe)
     data = prepare(recipe.data, load_tokenizer(base), 256, base_folder=base)
