@@ -26,7 +26,9 @@ def iter_file_problems(recipe: Recipe, base_folder: Path) -> Iterator[Problem]:
         listed = enumerate(recipe.data.validation)
         sources += [(f"data.validation[{i}]", item) for i, item in listed]
     for path, item in sources:
-        yield from _check_file(f"{path}.source", resolve_path(item.source, base_folder))
+        source = resolve_path(item.source, base_folder)
+        if not source.is_dir():  # a folder of files is a data set as well
+            yield from _check_file(f"{path}.source", source)
     if recipe.data.template not in ("auto", "plain"):
         yield from _check_file("data.template", resolve_path(recipe.data.template, base_folder))
     if recipe.adapter.resume_from is not None:

@@ -17,8 +17,8 @@ class DataSource(Section):
     source: str = knob(
         ...,
         "File",
-        "A JSON or JSONL file with one example per row. Relative paths start at the recipe's "
-        "folder.",
+        "A table with one example per row (JSONL, JSON, CSV, Parquet, Arrow), a text, or a folder of "
+        "such files; packed files are read as well. Relative paths start at the recipe's folder.",
         level="essential",
         editor="file",
         min_length=1,
@@ -27,7 +27,7 @@ class DataSource(Section):
         "auto",
         "Format",
         "How a row is laid out. Auto looks at the first rows and says what it found.",
-        later={"label", "preference", "tokens"},
+        later={"label", "preference"},
         choices={
             "auto": "Look at the rows and decide.",
             "messages": "A list of messages with role and content (OpenAI chat format).",
@@ -48,6 +48,24 @@ class DataSource(Section):
         default_factory=dict,
     )
     split: str = knob("train", "Split", "Which part of a data set with several parts.")
+    documents: Literal["auto", "file", "line", "blank_line"] = knob(
+        "auto",
+        "Documents",
+        "Only for text files: where one document ends and the next begins. The mark <|endoftext|> "
+        "always divides.",
+        choices={
+            "auto": "Every file is one document.",
+            "file": "Every file is one document.",
+            "line": "Every line is a document of its own.",
+            "blank_line": "Blank lines divide documents.",
+        },
+    )
+    skip_broken: bool = knob(
+        False,
+        "Skip broken rows",
+        "Leave out rows that cannot be read instead of refusing the file. How many were left out, "
+        "and which, is always shown.",
+    )
     limit: int | None = knob(
         None, "Row limit", "Use only the first rows; empty means all.", unit="rows", ge=1
     )
@@ -116,6 +134,14 @@ class DataSettings(Section):
         "takes a length that fits 99 % of your rows.",
         unit="tokens",
         level="essential",
+    )
+    overlap_tokens: int = knob(
+        0,
+        "Overlap of text pieces",
+        "When a long text is divided, each piece begins with so many tokens of the piece before "
+        "it. They are only read, so that every token is still learnt once.",
+        unit="tokens",
+        ge=0,
     )
     pack: bool = knob(
         True,

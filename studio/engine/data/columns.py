@@ -128,8 +128,11 @@ def _fitting_layouts(rows: Sequence[Row]) -> list[Layout]:
         return found
     texts = {name for name in names if _is_text(rows, name)}
     alpaca = FORMATS["alpaca"]
-    if {"chosen", "rejected"} <= set(names) or "input_ids" in names:
+    if {"chosen", "rejected"} <= set(names):
         return []
+    if "input_ids" in names:
+        tokens = FORMATS["tokens"]
+        return [Layout(tokens, {"input_ids": "input_ids"} | _optional(tokens, names))]
     if {"instruction", "output"} <= texts and ("input" not in names or "input" in texts):
         columns = {part: part for part in alpaca.parts if part in names}
         return [Layout(alpaca, columns | _optional(FORMATS["alpaca"], names))]

@@ -42,18 +42,32 @@ class Conversation:
 
 @dataclass(frozen=True)
 class RunningText:
-    """Text without roles; every token of it is learnt."""
+    """Text without roles; every token of it is learnt.
+
+    ``ends`` is False for a part of a document that goes on in the next row.
+    """
 
     text: str
+    ends: bool = True
 
 
-Record = Conversation | RunningText
+@dataclass(frozen=True)
+class TokenRow:
+    """Token numbers prepared elsewhere; ``supervised`` has one flag per token."""
+
+    ids: tuple[int, ...]
+    supervised: tuple[bool, ...]
+
+
+Record = Conversation | RunningText | TokenRow
 
 
 def content_digest(record: Record) -> bytes:
     """Return 16 bytes that are equal exactly when two records say the same."""
     if isinstance(record, RunningText):
         content: object = record.text
+    elif isinstance(record, TokenRow):
+        content = [list(record.ids), list(record.supervised)]
     else:
         content = [[turn.as_message() for turn in record.turns], list(record.tools)]
     text = json.dumps(content, ensure_ascii=True, sort_keys=True, separators=(",", ":"))

@@ -7,6 +7,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from studio.engine.data.conversation import Conversation, Record, RunningText, Turn
+from studio.engine.data.sources.text import ENDS
+from studio.engine.data.token_rows import read_token_row
 from studio.engine.data.turns import (
     RowInvalid,
     check_text,
@@ -69,7 +71,13 @@ def _read_prompt_row(values: Mapping[str, Any], columns: Columns) -> Record:
 
 
 def _read_text_row(values: Mapping[str, Any], columns: Columns) -> Record:
-    return RunningText(_text(values, columns["text"]))
+    return RunningText(_text(values, columns["text"]), values.get(ENDS) is not False)
+
+
+def _read_tokens_row(values: Mapping[str, Any], columns: Columns) -> Record:
+    labels = values.get(columns["labels"]) if "labels" in columns else None
+    mask = values.get(columns["attention_mask"]) if "attention_mask" in columns else None
+    return read_token_row(_get(values, columns["input_ids"]), labels, mask)
 
 
 def _conversation(
@@ -147,6 +155,13 @@ FORMATS: dict[str, Format] = {
         '{"prompt": "…", "completion": "…"} or {"question": "…", "answer": "…"}',
     ),
     "text": Format("text", {"text": ("text",)}, {}, _read_text_row, '{"text": "…"}'),
+    "tokens": Format(
+        "tokens",
+        {"input_ids": ("input_ids",)},
+        {"labels": ("labels",), "attention_mask": ("attention_mask",)},
+        _read_tokens_row,
+        '{"input_ids": [1, 2, 3], "labels": [-100, 2, 3]}',
+    ),
 }
 
 PART_NAMES = {"completion": "answer", "response": "answer", "question": "prompt"}

@@ -14,7 +14,7 @@ from studio.core.errors import DatasetInvalid, RecipeInvalid
 from studio.core.recipe.schema_data import DataSettings, DataSource, ValidationFraction
 from studio.engine.data.example import Example, ExampleStore
 from studio.engine.data.problems import DataProblem, ProblemLog, check_problems, problem_error
-from studio.engine.data.read import open_source
+from studio.engine.data.read import SkippedRows, open_source
 from studio.engine.data.rows import EncodedRow, RowEncoder
 from studio.engine.data.split import choose_validation
 
@@ -116,6 +116,7 @@ class _Rows:
 
     sources: list[DataSource] = field(default_factory=list)
     findings: list[SourceFinding] = field(default_factory=list)
+    skipped: list[SkippedRows] = field(default_factory=list)
     rows: list[tuple[EncodedRow, int]] = field(default_factory=list)
 
     @property
@@ -134,6 +135,7 @@ def _read_all(
             found.rows.extend((one, position) for one in batch)
             yield before + found.row_count
         layout = opened.layout
+        found.skipped.append(opened.skipped)
         count = found.row_count - start
         found.findings.append(
             SourceFinding(opened.path, layout.format.key, dict(layout.columns), count)
@@ -148,7 +150,7 @@ def _hold_back(train: _Rows, fraction: float) -> _Rows:
     flags = choose_validation([one.digest for one, _ in usable], fraction)
     validation = [pair for pair, held in zip(usable, flags, strict=True) if held]
     train.rows = [pair for pair, held in zip(usable, flags, strict=True) if not held] + left_out
-    return _Rows(train.sources, [], validation)
+    return _Rows(train.sources, rows=validation)
 
 
 def _assemble(
@@ -168,8 +170,10 @@ def _assemble(
         dtype=np.int64,
     )
     max_tokens = choose_max_tokens(settings.max_tokens, lengths, model_context)
-    train_store = _fit(train, max_tokens, log)
-    validation_store = _fit(validation, max_tokens, log)
+    train_store = _fit(train, max_tokens, settings.overlap_tokens, log)
+    validation_store = _fit(validation, max_tokens, settings.overlap_tokens, log)
+    for skipped in train.skipped + validation.skipped:
+        log.add_counted("broken_rows", skipped.count, skipped.faults)
     if wants_validation and not len(validation_store):
         log.add("no_validation_rows")
     problems = log.problems()
@@ -208,11 +212,11 @@ def choose_max_tokens(
     return min(longest, model_context) if model_context is not None else longest
 
 
-def _fit(side: _Rows, max_tokens: int, log: ProblemLog) -> ExampleStore:
+def _fit(side: _Rows, max_tokens: int, overlap_tokens: int, log: ProblemLog) -> ExampleStore:
     names = [str(one.source) for one in side.sources]
     examples: list[tuple[Example, int]] = []
     for row, position in side.rows:
-        pieces, codes = row.fit(max_tokens)
+        pieces, codes = row.fit(max_tokens, overlap_tokens)
         for code in (*row.problems, *codes):
             log.add(code, row.row.place, row.detail)
         examples.extend(

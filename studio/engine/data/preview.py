@@ -72,10 +72,12 @@ def preview(
     share = -(-rows // len(settings.train))
     sampled: list[tuple[EncodedRow, str, bool]] = []
     findings = []
+    all_skipped = []
     for source in settings.train:
         opened = open_source(source, base_folder, max(share, SAMPLE_ROWS))
         found = [one for batch in encoder.iter_encoded(opened.iter_records()) for one in batch]
         sampled.extend((one, source.source, index < share) for index, one in enumerate(found))
+        all_skipped.append(opened.skipped)
         columns = dict(opened.layout.columns)
         findings.append(SourceFinding(opened.path, opened.layout.format.key, columns, len(found)))
     lengths = [len(one.encoded.ids) for one, _, _ in sampled if one.encoded]
@@ -83,8 +85,10 @@ def preview(
         settings.max_tokens, np.array(lengths, dtype=np.int64), model_context
     )
     log = ProblemLog()
+    for skipped in all_skipped:
+        log.add_counted("broken_rows", skipped.count, skipped.faults)
     for one, _, _ in sampled:
-        for code in (*one.problems, *one.fit(max_tokens)[1]):
+        for code in (*one.problems, *one.fit(max_tokens, settings.overlap_tokens)[1]):
             log.add(code, one.row.place, one.detail)
     shown = ((one, name) for one, name, is_shown in sampled if is_shown)
     return Preview(

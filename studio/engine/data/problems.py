@@ -80,6 +80,22 @@ KINDS: dict[str, ProblemKind] = {
         "Texts longer than the limit: {count}. Each is divided into several examples.",
         "Raise data.max_tokens for longer examples.",
     ),
+    "unknown_tokens": ProblemKind(
+        "Rows with token numbers that the model's tokenizer does not have: {count}.",
+        "The rows were prepared for another model; prepare them again, or choose that model.",
+        refuses=True,
+    ),
+    "end_masked": ProblemKind(
+        "Rows whose answers are learnt and whose end mark is not, so that the model would never "
+        "stop: {count}. This happens where the end mark is also used as filler.",
+        "Prepare the labels again so that the end mark behind each answer is learnt.",
+        refuses=True,
+    ),
+    "broken_rows": ProblemKind(
+        "Rows that cannot be read: {count}. They are left out, as you agreed.",
+        "Correct these rows in the file, or leave them out.",
+        leaves_out=True,
+    ),
     "no_validation_rows": ProblemKind(
         "No row could be held back for validation: all rows say the same, or there is only one.",
         "Add rows, or give a validation file of its own.",
@@ -120,6 +136,14 @@ class ProblemLog:
             places.append(place)
         if detail:
             self._details.setdefault(code, detail)
+
+    def add_counted(self, code: str, count: int, places: Iterable[str]) -> None:
+        """Count several rows at once; ``places`` are the first few of them."""
+        if not count:
+            return
+        self._counts[code] = self._counts.get(code, 0) + count
+        kept = self._places.setdefault(code, [])
+        kept.extend(list(places)[: PLACES_KEPT - len(kept)])
 
     def problems(self) -> tuple[DataProblem, ...]:
         """Return all problems, those that refuse a run first, then by number of rows."""

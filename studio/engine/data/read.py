@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from itertools import chain, islice
 from pathlib import Path
 
@@ -12,16 +12,37 @@ from studio.core.recipe.schema_data import DataSource
 from studio.engine.data.columns import SAMPLE_ROWS, Layout, find_layout
 from studio.engine.data.conversation import Record
 from studio.engine.data.sources.registry import iter_rows
-from studio.engine.data.sources.row import Row
+from studio.engine.data.sources.row import OnBroken, Reading, Row, refuse
+
+KEPT_FAULTS = 5
+
+
+@dataclass
+class SkippedRows:
+    """Counts the broken rows that were passed over; ``faults`` are the first few, in words."""
+
+    count: int = 0
+    faults: list[str] = field(default_factory=list)
+
+    def add(self, error: DatasetInvalid) -> None:
+        """Count one broken row."""
+        self.count += 1
+        if len(self.faults) < KEPT_FAULTS:
+            self.faults.append(error.message)
 
 
 @dataclass(frozen=True)
 class OpenSource:
-    """A data file whose layout is known; its rows can be read once."""
+    """A data file whose layout is known; its rows can be read once.
+
+    ``skipped`` grows while the rows are read.
+    """
 
     path: Path
     layout: Layout
     rows: Iterator[Row]
+    skipped: SkippedRows
+    on_broken: OnBroken = refuse
 
     def iter_records(self) -> Iterator[tuple[Row, Record]]:
         """Yield every row with what it says.
@@ -29,11 +50,17 @@ class OpenSource:
         Raises:
             DatasetInvalid: A row is broken or has another layout; file and line are named.
         """
-        return ((row, self.layout.read(row)) for row in self.rows)
+        for row in self.rows:
+            try:
+                record = self.layout.read(row)
+            except DatasetInvalid as error:
+                self.on_broken(error)
+            else:
+                yield row, record
 
 
 def source_path(source: DataSource, base_folder: Path) -> Path:
-    """Return the file of a source; relative paths start at ``base_folder``.
+    """Return the file or folder of a source; relative paths start at ``base_folder``.
 
     Raises:
         NotAvailableYet: The source names a data set on the hub.
@@ -43,7 +70,7 @@ def source_path(source: DataSource, base_folder: Path) -> Path:
         raise NotAvailableYet(
             f"{source.source} is neither a file nor a folder, and data sets of the hub are not "
             "available yet.",
-            "Download the data set and give the path of a JSON or JSONL file.",
+            "Download the data set and give the path of its file or folder.",
         )
     return path
 
@@ -61,13 +88,20 @@ def open_source(source: DataSource, base_folder: Path, limit: int | None = None)
         DatasetInvalid: Its first rows are broken or of no known format.
     """
     path = source_path(source, base_folder)
-    if source.split != "train":
-        raise DatasetInvalid(
-            f"{path.name} is a single file and has no part named {source.split!r}.",
-            "Leave data.train.split at train, or choose the file of that part.",
-        )
     limits = [one for one in (source.limit, limit) if one is not None]
-    rows = iter_rows(path, min(limits, default=None))
+    skipped = SkippedRows()
+    on_broken = skipped.add if source.skip_broken else refuse
+    rows = iter_rows(
+        path,
+        min(limits, default=None),
+        split=source.split,
+        reading=Reading(source.documents, on_broken),
+    )
     first = list(islice(rows, SAMPLE_ROWS))
+    if not first:
+        raise DatasetInvalid(
+            f"{path.name} holds no row that can be read. {' '.join(skipped.faults[:1])}",
+            "Choose a file with examples.",
+        )
     layout = find_layout(first, source.format, source.columns)
-    return OpenSource(path, layout, chain(first, rows))
+    return OpenSource(path, layout, chain(first, rows), skipped, on_broken)

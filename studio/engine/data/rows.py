@@ -10,11 +10,23 @@ from typing import Any
 
 from studio.core.recipe.schema_data import DataSettings
 from studio.engine.data.answers import TemplateRefused
-from studio.engine.data.conversation import Conversation, Record, RunningText, content_digest
+from studio.engine.data.conversation import (
+    Conversation,
+    Record,
+    RunningText,
+    TokenRow,
+    content_digest,
+)
 from studio.engine.data.problems import leaves_row_out
 from studio.engine.data.sources.row import Row
 from studio.engine.data.template import Template, build_template
-from studio.engine.data.tokenize import BATCH_ROWS, Encoded, Encoder, TextToEncode
+from studio.engine.data.tokenize import (
+    BATCH_ROWS,
+    Encoded,
+    Encoder,
+    TextToEncode,
+    encode_token_row,
+)
 from studio.engine.data.truncate import Piece, divide_text, fit_conversation
 
 
@@ -37,12 +49,12 @@ class EncodedRow:
         """Whether a problem keeps the row from being trained."""
         return any(leaves_row_out(code) for code in self.problems)
 
-    def fit(self, max_tokens: int) -> tuple[list[Piece], tuple[str, ...]]:
+    def fit(self, max_tokens: int, overlap_tokens: int = 0) -> tuple[list[Piece], tuple[str, ...]]:
         """Return the examples of at most ``max_tokens`` tokens, and codes of what was done."""
         if self.encoded is None or self.is_left_out:
             return [], ()
         if self.is_text:
-            pieces = divide_text(self.encoded, max_tokens)
+            pieces = divide_text(self.encoded, max_tokens, overlap_tokens)
             return pieces, ("text_divided",) if len(pieces) > 1 else ()
         piece = fit_conversation(self.encoded, max_tokens)
         if piece is None:
@@ -78,6 +90,8 @@ class RowEncoder:
         self.encoder = Encoder(tokenizer, settings.supervise)
         self._keeps_open_end = settings.supervise == "everything"
         self._eos = tokenizer.eos_token or ""
+        self._eos_id: int | None = tokenizer.eos_token_id
+        self._vocabulary = len(tokenizer)
         added = tokenizer.added_tokens_decoder.items()
         self.ending_ids = frozenset(number for number, token in added if token.special) | {
             *stop_ids,
@@ -97,8 +111,10 @@ class RowEncoder:
             ]
 
     def _write(self, record: Record) -> tuple[TextToEncode | None, tuple[str, ...], str]:
+        if isinstance(record, TokenRow):
+            return None, (), ""
         if isinstance(record, RunningText):
-            return self._write_text(record.text)
+            return self._write_text(record)
         if not record.answer_positions():
             return None, ("no_supervised_tokens",), ""
         problems: tuple[str, ...] = ()
@@ -116,11 +132,12 @@ class RowEncoder:
         text = TextToEncode(rendered.text, rendered.answers, rendered.head_characters)
         return text, (*problems, *rendered.problems), ""
 
-    def _write_text(self, text: str) -> tuple[TextToEncode | None, tuple[str, ...], str]:
-        if not text.strip():
+    def _write_text(self, record: RunningText) -> tuple[TextToEncode | None, tuple[str, ...], str]:
+        text = record.text
+        if not text.strip() and not record.ends:
             return None, ("no_supervised_tokens",), ""
-        end = "" if self._eos and text.endswith(self._eos) else self._eos
-        return TextToEncode(text + end, ()), (), ""
+        is_ended = not record.ends or (self._eos and text.endswith(self._eos))
+        return TextToEncode(text if is_ended else text + self._eos, ()), (), ""
 
     def _finish(
         self,
@@ -131,14 +148,29 @@ class RowEncoder:
         detail: str,
     ) -> EncodedRow:
         is_text = isinstance(record, RunningText)
+        if isinstance(record, TokenRow):
+            encoded, is_text = encode_token_row(record), all(record.supervised)
+            problems = self._check_token_row(encoded)
         if encoded is not None:
             problems = (*problems, *encoded.problems)
             if not encoded.supervised[1:].any():
                 problems = (*problems, "no_supervised_tokens")
-            elif not is_text and not self._ends_supervised(encoded):
+            elif isinstance(record, Conversation) and not self._ends_supervised(encoded):
                 problems = (*problems, "end_of_turn_unsupervised")
         codes = tuple(dict.fromkeys(problems))
         return EncodedRow(row, encoded, content_digest(record), is_text, codes, detail)
+
+    def _check_token_row(self, encoded: Encoded) -> tuple[str, ...]:
+        """Return what is wrong with token numbers that somebody else prepared."""
+        if int(encoded.ids.max()) >= self._vocabulary:
+            return ("unknown_tokens",)
+        ends = [behind for _, behind in encoded.answers if behind < len(encoded.ids)]
+        is_cut_off = any(
+            int(encoded.ids[behind]) == self._eos_id
+            and int(encoded.ids[behind - 1]) not in self.ending_ids
+            for behind in ends
+        )
+        return ("end_masked",) if is_cut_off else ()
 
     def _ends_supervised(self, encoded: Encoded) -> bool:
         last = encoded.answers[-1][1] - 1

@@ -10,6 +10,7 @@ import numpy as np
 
 from studio.core.errors import ModelUnusable
 from studio.engine.data.answers import Span
+from studio.engine.data.conversation import TokenRow
 from studio.engine.data.example import Flags, Ids
 
 Supervise = Literal["responses", "last_response", "everything"]
@@ -108,6 +109,24 @@ class Encoder:
         if self._supervise == "everything" or not answers:
             return [(bos_tokens, length)]
         return answers if self._supervise == "responses" else answers[-1:]
+
+
+def encode_token_row(record: TokenRow) -> Encoded:
+    """Return a row whose token numbers were prepared elsewhere; runs of learnt tokens are answers.
+
+    Where everything is learnt there are no answers, as in running text.
+    """
+    supervised = np.array(record.supervised, dtype=np.bool_)
+    edges = np.flatnonzero(np.diff(supervised, prepend=False, append=False)).tolist()
+    answers = tuple(zip(edges[::2], edges[1::2], strict=True))
+    return Encoded(
+        ids=np.array(record.ids, dtype=np.int32),
+        supervised=supervised,
+        answers=() if supervised.all() else answers,
+        head_tokens=0,
+        bos_tokens=0,
+        problems=(),
+    )
 
 
 def token_span(encoding: Any, text: str, span: Span) -> Span:

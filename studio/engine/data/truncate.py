@@ -38,13 +38,25 @@ def fit_conversation(encoded: Encoded, max_tokens: int) -> Piece | None:
     return None
 
 
-def divide_text(encoded: Encoded, max_tokens: int) -> list[Piece]:
-    """Return running text as consecutive examples of at most ``max_tokens`` tokens."""
-    starts = range(0, len(encoded.ids), max_tokens)
-    return [
-        Piece(encoded.ids[at : at + max_tokens], encoded.supervised[at : at + max_tokens])
-        for at in starts
-    ]
+def divide_text(encoded: Encoded, max_tokens: int, overlap_tokens: int = 0) -> list[Piece]:
+    """Return running text as consecutive examples of at most ``max_tokens`` tokens.
+
+    Each piece but the first begins with ``overlap_tokens`` of the piece before it as context that
+    is not trained; at most half of a piece is overlap.
+    """
+    overlap = min(overlap_tokens, max_tokens // 2)
+    pieces = []
+    start = 0
+    while True:
+        ids = encoded.ids[start : start + max_tokens]
+        supervised = encoded.supervised[start : start + max_tokens]
+        if start and overlap:
+            supervised = supervised.copy()
+            supervised[:overlap] = False
+        pieces.append(Piece(ids, supervised))
+        if start + max_tokens >= len(encoded.ids):
+            return pieces
+        start += max_tokens - overlap
 
 
 def _cut(answers: tuple[Span, ...], head: int, excess: int) -> Span | None:

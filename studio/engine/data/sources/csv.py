@@ -8,15 +8,16 @@ from pathlib import Path
 from typing import BinaryIO
 
 from studio.core.errors import DatasetInvalid
-from studio.engine.data.sources.encoding import decode, open_text
-from studio.engine.data.sources.row import MAX_ROW_BYTES, Row
+from studio.engine.data.sources.encoding import decode, iter_raw_lines, open_text
+from studio.engine.data.sources.packed import inner_name
+from studio.engine.data.sources.row import MAX_ROW_BYTES, NO_ROWS, Reading, Row
 
 suffixes = (".csv", ".tsv")
 
 _DELIMITERS = (",", ";", "\t", "|")
 
 
-def iter_rows(path: Path) -> Iterator[Row]:
+def iter_rows(path: Path, reading: Reading) -> Iterator[Row]:
     """Yield the rows; every value is text. Quoted values may span several lines.
 
     The delimiter is the one that the first line holds most often; programs that write decimal
@@ -29,33 +30,41 @@ def iter_rows(path: Path) -> Iterator[Row]:
     """
     csv.field_size_limit(MAX_ROW_BYTES)  # the limit of the standard library is 128 KB
     with open_text(path) as stream:
-        lines = _iter_lines(stream, path)
-        head = next(lines)
+        lines = _iter_lines(stream, path, reading)
+        head = next(lines, "")
         reader = csv.reader(_chain(head, lines), delimiter=_delimiter(path, head), strict=True)
         columns = _read_columns(reader, path)
         number, line = 0, reader.line_num + 1
         for values in _iter_checked(reader, path):
-            if values:
+            if len(values) == len(columns):
                 number += 1
-                _check_count(values, columns, path, line)
                 yield Row(dict(zip(columns, values, strict=True)), path, number, line)
+            elif values:
+                reading.on_broken(_ragged(values, columns, path, line))
             line = reader.line_num + 1
     if number == 0:
         raise DatasetInvalid(
-            f"{path.name} holds the names of columns and no rows.", "Choose a file with examples."
+            f"{path.name} holds the names of columns and no rows.",
+            "Choose a file with examples.",
+            code=NO_ROWS,
         )
 
 
-def _iter_lines(stream: BinaryIO, path: Path) -> Iterator[str]:
-    number = 0
-    while raw := stream.readline(MAX_ROW_BYTES + 1):
-        number += 1
-        if len(raw) > MAX_ROW_BYTES:
+def _iter_lines(stream: BinaryIO, path: Path, reading: Reading) -> Iterator[str]:
+    for number, raw in enumerate(iter_raw_lines(stream), start=1):
+        if raw is None:
             raise DatasetInvalid(
                 f"{path.name}, line {number} is longer than {MAX_ROW_BYTES >> 20} MB.",
                 "Check that this is a table with one example per row.",
             )
-        yield decode(raw, path, number)
+        try:
+            text = decode(raw, path, number)
+        except DatasetInvalid as error:
+            if number == 1:
+                raise
+            reading.on_broken(error)
+            text = "\n"  # a blank line, so that the lines behind it keep their numbers
+        yield text
 
 
 def _chain(first: str, rest: Iterator[str]) -> Iterator[str]:
@@ -64,7 +73,7 @@ def _chain(first: str, rest: Iterator[str]) -> Iterator[str]:
 
 
 def _delimiter(path: Path, head: str) -> str:
-    if path.suffix.lower() == ".tsv":
+    if inner_name(path).lower().endswith(".tsv"):
         return "\t"
     return max(_DELIMITERS, key=head.count)
 
@@ -94,10 +103,9 @@ def _iter_checked(reader: Iterator[list[str]], path: Path) -> Iterator[list[str]
         yield values
 
 
-def _check_count(values: list[str], columns: list[str], path: Path, line: int) -> None:
-    if len(values) != len(columns):
-        raise DatasetInvalid(
-            f"{path.name}, line {line} has {len(values)} values, but there are {len(columns)} "
-            f"columns ({', '.join(columns[:8])}).",
-            "Put values that contain the delimiter into quotation marks.",
-        )
+def _ragged(values: list[str], columns: list[str], path: Path, line: int) -> DatasetInvalid:
+    return DatasetInvalid(
+        f"{path.name}, line {line} has {len(values)} values, but there are {len(columns)} "
+        f"columns ({', '.join(columns[:8])}).",
+        "Put values that contain the delimiter into quotation marks.",
+    )

@@ -10,7 +10,7 @@ from typing import BinaryIO
 
 from studio.core.errors import DatasetInvalid
 from studio.engine.data.sources.encoding import decode, open_text
-from studio.engine.data.sources.row import MAX_ROW_BYTES, Row, check_object
+from studio.engine.data.sources.row import MAX_ROW_BYTES, NO_ROWS, Reading, Row, check_object
 
 suffixes = (".json",)
 
@@ -18,8 +18,11 @@ _CHUNK_BYTES = 1 << 18
 _BLANK = " \t\r\n"
 
 
-def iter_rows(path: Path) -> Iterator[Row]:
+def iter_rows(path: Path, reading: Reading) -> Iterator[Row]:
     """Yield the objects of the list, or objects written one after the other.
+
+    An entry that is no object is a broken row; a fault in the JSON itself ends the reading,
+    because nobody can tell where the next entry begins.
 
     Raises:
         FileUnusable: The file is missing or may not be read.
@@ -40,9 +43,16 @@ def iter_rows(path: Path) -> Iterator[Row]:
             number += 1
             if first == "{" and number == 1 and reader.peek() == "":
                 _check_single_object(value, path)
-            yield Row(check_object(value, path, number, None), path, number)
+            try:
+                values = check_object(value, path, number, None)
+            except DatasetInvalid as error:
+                reading.on_broken(error)
+            else:
+                yield Row(values, path, number)
     if number == 0:
-        raise DatasetInvalid(f"The list in {path} is empty.", "Choose a file with examples.")
+        raise DatasetInvalid(
+            f"The list in {path} is empty.", "Choose a file with examples.", code=NO_ROWS
+        )
 
 
 def _iter_list(reader: _Reader) -> Iterator[object]:

@@ -7,13 +7,13 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from studio.core.errors import DatasetInvalid
-from studio.engine.data.sources.encoding import decode, open_text
-from studio.engine.data.sources.row import MAX_ROW_BYTES, Row, check_object
+from studio.engine.data.sources.encoding import decode, iter_raw_lines, open_text
+from studio.engine.data.sources.row import MAX_ROW_BYTES, NO_ROWS, Reading, Row, check_object
 
 suffixes = (".jsonl", ".ndjson")
 
 
-def iter_rows(path: Path) -> Iterator[Row]:
+def iter_rows(path: Path, reading: Reading) -> Iterator[Row]:
     """Yield the rows line by line; blank lines are skipped.
 
     Raises:
@@ -22,25 +22,32 @@ def iter_rows(path: Path) -> Iterator[Row]:
     """
     number = 0
     with open_text(path) as stream:
-        line = 0
-        while raw := stream.readline(MAX_ROW_BYTES + 1):
-            line += 1
-            if len(raw) > MAX_ROW_BYTES:
-                raise DatasetInvalid(
-                    f"{path.name}, line {line} is longer than {MAX_ROW_BYTES >> 20} MB.",
-                    "Write one example per line. If the file is one long list, name it .json.",
-                )
-            text = decode(raw, path, line).strip()
-            if not text:
-                continue
-            number += 1
-            yield Row(
-                check_object(_parse(text, path, line), path, number, line), path, number, line
-            )
+        for line, raw in enumerate(iter_raw_lines(stream), start=1):
+            try:
+                text = _check_length(raw, path, line)
+                if not text:
+                    continue
+                values = check_object(_parse(text, path, line), path, number + 1, line)
+            except DatasetInvalid as error:
+                reading.on_broken(error)
+            else:
+                number += 1
+                yield Row(values, path, number, line)
     if number == 0:
         raise DatasetInvalid(
-            f"The data file {path} holds only blank lines.", "Choose a file with examples."
+            f"The data file {path} holds only blank lines or rows that cannot be read.",
+            "Choose a file with examples.",
+            code=NO_ROWS,
         )
+
+
+def _check_length(raw: bytes | None, path: Path, line: int) -> str:
+    if raw is None:
+        raise DatasetInvalid(
+            f"{path.name}, line {line} is longer than {MAX_ROW_BYTES >> 20} MB.",
+            "Write one example per line. If the file is one long list, name it .json.",
+        )
+    return decode(raw, path, line).strip()
 
 
 def _parse(text: str, path: Path, line: int) -> object:

@@ -10,11 +10,12 @@ from itertools import islice
 from pathlib import Path
 from types import ModuleType
 
-from studio.core.errors import DatasetInvalid, FileUnusable, NotAvailableYet
+from studio.core.errors import DatasetInvalid, FileUnusable
 from studio.engine.data import sources
-from studio.engine.data.sources.row import Row
-
-_LATER = (".parquet", ".arrow", ".txt", ".md", ".gz", ".zst", ".zip")
+from studio.engine.data.sources.encoding import check_file
+from studio.engine.data.sources.folder import list_files
+from studio.engine.data.sources.packed import PACKED_SUFFIXES, find_archive, inner_name
+from studio.engine.data.sources.row import NO_ROWS, Reading, Row
 
 
 @cache
@@ -33,31 +34,69 @@ def known_suffixes() -> list[str]:
     return sorted(suffix for module in source_kinds().values() for suffix in module.suffixes)
 
 
-def iter_rows(path: Path, limit: int | None = None) -> Iterator[Row]:
-    """Yield the rows of a data file, at most ``limit``.
+def find_kind(path: Path) -> str | None:
+    """Return the kind of a file by its name; that of what is inside where it is compressed."""
+    suffix = Path(inner_name(path)).suffix.lower()
+    return next((key for key, one in source_kinds().items() if suffix in one.suffixes), None)
+
+
+def find_files(path: Path, split: str = "train") -> list[Path]:
+    """Return the files that a source consists of, in the order in which they are read.
+
+    Raises:
+        FileUnusable: There is nothing at this path, or no such part.
+        DatasetInvalid: Nothing in it can be read.
+    """
+    if not path.exists() and find_archive(path) is None:
+        check_file(path)
+    return list_files(path, split, find_kind)
+
+
+def iter_rows(
+    path: Path,
+    limit: int | None = None,
+    *,
+    split: str = "train",
+    reading: Reading | None = None,
+) -> Iterator[Row]:
+    """Return the rows of a data file, of a folder or of an archive, at most ``limit``.
 
     Raises:
         FileUnusable: The file is missing or may not be read.
-        NotAvailableYet: This kind of file comes in a later version.
         DatasetInvalid: The kind is unknown or a row is broken; the row is named.
     """
-    suffix = path.suffix.lower()
-    for module in source_kinds().values():
-        if suffix in module.suffixes:
-            rows: Iterator[Row] = module.iter_rows(path)
-            return islice(rows, limit)
-    if not path.exists():
+    files = find_files(path, split)
+    kinds = [_get_kind(one) for one in files]
+    return islice(_iter_files(files, kinds, reading or Reading()), limit)
+
+
+def _iter_files(files: list[Path], kinds: list[ModuleType], reading: Reading) -> Iterator[Row]:
+    empty: DatasetInvalid | None = None
+    has_rows = False
+    for path, kind in zip(files, kinds, strict=True):
+        try:
+            for row in kind.iter_rows(path, reading):
+                has_rows = True
+                yield row
+        except DatasetInvalid as error:
+            if error.code != NO_ROWS:
+                raise
+            empty = error
+    if empty is not None and not has_rows:
+        raise empty
+
+
+def _get_kind(path: Path) -> ModuleType:
+    kind = find_kind(path)
+    if kind is not None:
+        return source_kinds()[kind]
+    if path.suffix.lower() in PACKED_SUFFIXES:
         raise FileUnusable(
-            f"The data file {path} does not exist.",
-            "Check the path; relative paths start at the folder of the recipe.",
-        )
-    if suffix in _LATER or path.is_dir():
-        what = "Folders" if path.is_dir() else f"Files ending with {suffix}"
-        raise NotAvailableYet(
-            f"{what} are not available yet as training data ({path}).",
-            f"Use a file that ends with {', '.join(known_suffixes())}.",
+            f"The name of {path.name} does not say what is packed in it.",
+            f"Name it after its content, for example {path.stem}.jsonl{path.suffix}.",
         )
     raise DatasetInvalid(
         f"{path.name} is of a kind that cannot be read as training data.",
-        f"Use a file that ends with {', '.join(known_suffixes())}.",
+        f"Use a file that ends with {', '.join(known_suffixes())}, packed or not "
+        f"({', '.join(PACKED_SUFFIXES)}, .zip), or a folder of such files.",
     )

@@ -1,16 +1,41 @@
-"""One row as a file holds it, and where it stands."""
+"""One row as a file holds it, where it stands, and what happens to a broken one."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from studio.core.errors import DatasetInvalid
 
 MAX_ROW_BYTES = 64 * 1024 * 1024
 """Longest row that is read; a longer one is nearly always a file of another kind."""
+
+NO_ROWS = "no_rows"
+"""The code of the error for a file without any row; in a folder such a file is passed over."""
+
+Documents = Literal["auto", "file", "line", "blank_line"]
+"""Where one document of a text file ends and the next begins."""
+
+OnBroken = Callable[[DatasetInvalid], None]
+"""Is told of a broken row that can be passed over; raises if it must not be."""
+
+
+def refuse(error: DatasetInvalid) -> None:
+    """Raise the error: what happens to a broken row unless the user agreed to pass it over."""
+    raise error
+
+
+@dataclass(frozen=True)
+class Reading:
+    """How a file is read.
+
+    ``documents`` matters to text files alone. ``on_broken`` is told of each broken row.
+    """
+
+    documents: Documents = "auto"
+    on_broken: OnBroken = refuse
 
 
 @dataclass(frozen=True)
