@@ -4,9 +4,16 @@ from __future__ import annotations
 
 import math
 import random
+from pathlib import Path
 
 from studio.core.events import types
 from studio.core.events.types import Event
+from studio.core.events.writer import EventWriter
+from studio.core.jobs.orders import TrainOrder
+from studio.core.paths import Home
+from studio.core.recipe.load import parse_recipe
+from studio.core.recipe.schema import Recipe
+from studio.core.runs.store import RunStore
 
 START_SECONDS = 1_790_000_000.0
 TOTAL_STEPS = 600
@@ -116,4 +123,43 @@ def stamp(facts: list[Event], seconds: float = START_SECONDS) -> list[Event]:
     return [
         fact.model_copy(update={"time_seconds": seconds + index * 0.4})
         for index, fact in enumerate(facts)
+    ]
+
+
+def build_recipe(name: str, folder: Path, **settings: object) -> Recipe:
+    """Returns a recipe whose data file exists and has 320 rows."""
+    data = folder / "support.jsonl"
+    folder.mkdir(parents=True, exist_ok=True)
+    data.write_text('{"prompt": "a", "answer": "b"}\n' * 320, encoding="utf-8")
+    return parse_recipe(
+        {
+            "name": name,
+            "base": {"model": str(folder / "Qwen3-0.6B")},
+            "data": {"train": [{"source": str(data)}]},
+            **settings,
+        }
+    )
+
+
+def write_run(home: Home, name: str, facts: list[Event], seconds: float = START_SECONDS) -> str:
+    """Writes a run with these facts into the history and returns its folder."""
+    store = RunStore(home, clock=lambda: seconds)
+    order = TrainOrder(base_folder=str(home.folder))
+    layout = store.create(build_recipe(name, home.folder / "material"), order)
+    moments = iter(stamp(facts, seconds))
+    moment = [seconds]
+    with EventWriter(layout.events, clock=lambda: moment[0]) as writer:
+        for fact in moments:
+            moment[0] = fact.time_seconds
+            writer.write(fact)
+    return str(layout.folder)
+
+
+def tell_finished(total: int = 40) -> list[Event]:
+    """Returns the facts of a whole short run."""
+    return [
+        *tell_start(total),
+        *tell_steps(total, total),
+        types.AdapterSaved(step=total, folder="adapter"),
+        types.RunFinished(step=total),
     ]

@@ -1,7 +1,6 @@
 from __future__ import annotations
 
-import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -12,8 +11,9 @@ from studio.core.recipe.schema import Recipe
 from studio.core.runs.store import RunStore
 from studio.gui.bridge.background import Background
 from studio.gui.bridge.run_feed import RunFeed
+from tests.gui.playing import play
 
-SCRIPT = Path(__file__).with_name("fake_child.py")
+__all__ = ["play"]
 
 
 @pytest.fixture
@@ -30,19 +30,6 @@ def recipe(tmp_path: Path) -> Recipe:
             "data": {"train": [{"source": str(tmp_path / "rows.jsonl")}]},
         }
     )
-
-
-@pytest.fixture
-def play(monkeypatch: pytest.MonkeyPatch) -> Callable[[str], None]:
-    """Makes every child that is started from now on play a scene instead of training."""
-
-    def choose(scene: str) -> None:
-        monkeypatch.setattr(
-            "studio.core.jobs.process.build_command",
-            lambda folder, processes=1: [sys.executable, str(SCRIPT), str(folder), scene],
-        )
-
-    return choose
 
 
 @pytest.fixture

@@ -19,10 +19,8 @@ from studio.gui.bridge.background import Background
 from studio.gui.bridge.job_thread import BATCH_SECONDS
 from studio.gui.bridge.live_job import LiveJob
 from studio.gui.bridge.run_feed import RunFeed
-from tests.gui.bridge.fake_child import BURST_STEPS
-
-TIMEOUT_MS = 30_000
-Play = Callable[[str], None]
+from tests.gui.fake_child import BURST_STEPS
+from tests.gui.playing import TIMEOUT_MS, Play
 
 
 def wait_for(qtbot: QtBot, is_true: Callable[[], bool]) -> None:
@@ -31,8 +29,7 @@ def wait_for(qtbot: QtBot, is_true: Callable[[], bool]) -> None:
 
 def run_to_end(qtbot: QtBot, feed: RunFeed, recipe: Recipe, tmp_path: Path) -> LiveJob:
     with qtbot.waitSignal(feed.run_ended, timeout=TIMEOUT_MS):
-        run = feed.start(recipe, tmp_path)
-    return run
+        return feed.start(recipe, tmp_path)
 
 
 def test_a_short_run_is_told_from_start_to_finish(

@@ -1,0 +1,196 @@
+"""A worker without an engine: plays one scene into a run directory, for tests of the bridge."""
+
+from __future__ import annotations
+
+import os
+import sys
+import time
+from pathlib import Path
+
+from studio.core.events import types
+from studio.core.events.writer import EventWriter
+from studio.core.jobs.control import ControlTail
+from studio.core.jobs.orders import (
+    Ask,
+    CancelAsk,
+    ChatOrder,
+    ExportOrder,
+    Pause,
+    Resume,
+    SaveCheckpoint,
+    Stop,
+)
+from studio.core.runs.layout import RunLayout
+from studio.core.runs.store import load_order
+
+BURST_STEPS = 20_000
+
+
+def step(number: int, loss: float = 1.0) -> types.StepFinished:
+    return types.StepFinished(
+        step=number,
+        epoch=number / 100,
+        loss=loss,
+        learning_rate=1e-4,
+        gradient_norm=0.5,
+        supervised_tokens=10,
+        tokens=20,
+        seconds=0.01,
+    )
+
+
+def start(writer: EventWriter, kind: str = "train", total: int = 100) -> None:
+    writer.write(types.JobStarted(kind=kind, process_id=os.getpid(), attempt=1))
+    writer.write(types.PhaseEntered(phase="training"))
+    writer.write(types.PlanMade(total_steps=total, steps_per_epoch=100))
+
+
+def play_short(layout: RunLayout, writer: EventWriter) -> None:
+    start(writer, total=3)
+    for number in range(1, 4):
+        writer.write(step(number))
+    writer.write(types.AdapterSaved(step=3, folder=str(layout.adapter)))
+    writer.write(types.RunFinished(step=3))
+
+
+def play_burst(layout: RunLayout, writer: EventWriter) -> None:
+    start(writer, total=BURST_STEPS)
+    for number in range(1, BURST_STEPS + 1):
+        writer.write(step(number))
+    writer.write(types.RunFinished(step=BURST_STEPS))
+
+
+def play_silent_death(layout: RunLayout, writer: EventWriter) -> None:
+    start(writer)
+    writer.write(step(1))
+    writer.write(types.CheckpointSaved(step=1, folder=str(layout.checkpoint(1))))
+    writer.write(step(2))
+    with layout.events.open("ab") as stream:
+        stream.write(b'{"event":"StepFinished","step":3,"epo')
+    os.abort()
+
+
+def play_crash_at_start(layout: RunLayout, writer: EventWriter) -> None:
+    raise SystemExit(3)
+
+
+def play_obedient(layout: RunLayout, writer: EventWriter) -> None:
+    start(writer)
+    number = 0
+    is_paused = False
+    control = ControlTail.of_attempt(layout)
+    while True:
+        for request in control.read():
+            if isinstance(request, Pause):
+                is_paused = True
+                writer.write(types.RunPaused(step=number))
+            elif isinstance(request, Resume):
+                is_paused = False
+                writer.write(types.RunResumed(step=number))
+            elif isinstance(request, SaveCheckpoint):
+                writer.write(
+                    types.CheckpointSaved(step=number, folder=str(layout.checkpoint(number)))
+                )
+            elif isinstance(request, Stop):
+                writer.write(types.RunStopped(step=number))
+                return
+        if not is_paused:
+            number += 1
+            writer.write(step(number))
+        time.sleep(0.005)
+
+
+def answer(writer: EventWriter, ask: Ask, column: str) -> None:
+    words = [f"{column} ", "says ", f"<b>{ask.turns[0].content}</b>"]
+    for word in words:
+        writer.write(types.TokensGenerated(request=ask.request, column=column, text=word))
+    writer.write(
+        types.AnswerFinished(
+            request=ask.request,
+            column=column,
+            text="".join(words),
+            tokens=3,
+            seconds=0.1,
+            reason="end_of_turn",
+        )
+    )
+
+
+def play_chat(layout: RunLayout, writer: EventWriter) -> None:
+    """Answers at once, except prompts with the word "slowly": those wait to be cancelled."""
+    order = load_order(layout)
+    assert isinstance(order, ChatOrder)
+    columns = ("base", *order.adapters)
+    writer.write(types.JobStarted(kind="chat", process_id=os.getpid(), attempt=1))
+    writer.write(types.PhaseEntered(phase="loading_model"))
+    writer.write(types.ChatReady(columns=columns))
+    control = ControlTail.of_attempt(layout)
+    while True:
+        for request in control.read():
+            if isinstance(request, Stop):
+                writer.write(types.RunStopped(step=0))
+                return
+            if isinstance(request, CancelAsk):
+                writer.write(
+                    types.RequestFailed(request=request.request, code="stopped", message="Stopped.")
+                )
+            if isinstance(request, Ask):
+                writer.write(types.AnswerStarted(request=request.request, columns=columns))
+                if "slowly" in request.turns[0].content:
+                    continue
+                for column in columns:
+                    answer(writer, request, column)
+        time.sleep(0.005)
+
+
+def play_broken_chat(layout: RunLayout, writer: EventWriter) -> None:
+    writer.write(types.JobStarted(kind="chat", process_id=os.getpid(), attempt=1))
+    writer.write(
+        types.RunFailed(code="model_unusable", message="No weights.", remedy="Choose another.")
+    )
+
+
+def play_export(layout: RunLayout, writer: EventWriter) -> None:
+    order = load_order(layout)
+    assert isinstance(order, ExportOrder)
+    writer.write(types.JobStarted(kind="export", process_id=os.getpid(), attempt=1))
+    writer.write(types.PhaseEntered(phase="saving"))
+    writer.write(types.ExportProgressed(done_bytes=50, total_bytes=100))
+    Path(order.out).mkdir(parents=True)
+    writer.write(
+        types.ExportFinished(
+            folder=order.out,
+            files=("adapter_config.json", "adapter_model.safetensors"),
+            is_verified=True,
+            largest_difference=1e-7,
+        )
+    )
+    writer.write(types.RunFinished(step=0))
+
+
+def play_broken_export(layout: RunLayout, writer: EventWriter) -> None:
+    writer.write(types.JobStarted(kind="export", process_id=os.getpid(), attempt=1))
+    writer.write(types.RunFailed(code="disk_full", message="No space.", remedy="Free some."))
+
+
+SCENES = {
+    "chat": play_chat,
+    "broken-chat": play_broken_chat,
+    "export": play_export,
+    "broken-export": play_broken_export,
+    "short": play_short,
+    "burst": play_burst,
+    "silent-death": play_silent_death,
+    "crash-at-start": play_crash_at_start,
+    "obedient": play_obedient,
+}
+
+
+def main() -> None:
+    layout = RunLayout(Path(sys.argv[1]))
+    with EventWriter(layout.events) as writer:
+        SCENES[sys.argv[2]](layout, writer)
+
+
+if __name__ == "__main__":
+    main()

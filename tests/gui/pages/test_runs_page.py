@@ -1,0 +1,175 @@
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import pytest
+from PySide6.QtCore import Qt
+from PySide6.QtWidgets import QLineEdit, QWidget
+from pytestqt.qtbot import QtBot
+
+from studio.core.events import types
+from studio.core.paths import Home
+from studio.gui.app import Studio
+from studio.gui.bridge.run_catalog import RunRow
+from studio.gui.pages.runs.confirm import describe_question
+from studio.gui.pages.runs.page import RunsPage
+from studio.gui.pages.runs.table_model import COLUMNS
+from tests.gui.playing import TIMEOUT_MS
+from tests.gui.story import START_SECONDS, tell_finished, tell_start, tell_steps, write_run
+
+Wait = Callable[[Callable[[], bool]], None]
+
+
+class Answer:
+    """Stands for the user in front of the question."""
+
+    def __init__(self) -> None:
+        self.is_yes = True
+        self.asked: list[tuple[int, int]] = []
+
+    def __call__(self, parent: QWidget, rows: Sequence[RunRow], size_bytes: int) -> bool:
+        self.asked.append((len(rows), size_bytes))
+        return self.is_yes
+
+
+@pytest.fixture
+def answer() -> Answer:
+    return Answer()
+
+
+@pytest.fixture
+def wait(qtbot: QtBot) -> Wait:
+    return lambda is_true: qtbot.waitUntil(is_true, timeout=TIMEOUT_MS)
+
+
+@pytest.fixture
+def page(studio: Studio, qtbot: QtBot, answer: Answer) -> RunsPage:
+    page = RunsPage(studio.context, answer)
+    qtbot.addWidget(page)
+    page.resize(1100, 600)
+    return page
+
+
+@pytest.fixture
+def three(home: Home) -> list[str]:
+    stopped = [*tell_start(40), *tell_steps(20, 40), types.RunStopped(step=20)]
+    return [
+        write_run(home, "first", tell_finished(), START_SECONDS),
+        write_run(home, "second <b>", stopped, START_SECONDS + 100),
+        write_run(home, "third", [*tell_start(40), *tell_steps(5, 40)], START_SECONDS + 200),
+    ]
+
+
+def show(page: RunsPage, wait: Wait, count: int) -> None:
+    page.refresh()
+    wait(lambda: len(page._table._model.rows) == count)
+
+
+def get_column(page: RunsPage, title: str) -> list[str]:
+    proxy = page._table.model()
+    column = [kind.title for kind in COLUMNS].index(title)
+    return [str(proxy.index(row, column).data()) for row in range(proxy.rowCount())]
+
+
+def test_an_empty_history_says_what_to_do(page: RunsPage, studio: Studio, wait: Wait) -> None:
+    page.refresh()
+    wait(lambda: not studio.context.background.is_busy)
+    assert page._stack.currentWidget() is page._empty
+
+
+def test_runs_are_listed_newest_first_with_state_base_and_data(
+    page: RunsPage, three: list[str], wait: Wait
+) -> None:
+    show(page, wait, 3)
+    assert get_column(page, "Name") == ["third", "second <b>", "first"]
+    assert get_column(page, "State") == ["Interrupted", "Stopped", "Finished"]
+    assert set(get_column(page, "Base")) == {"Qwen3-0.6B"}
+    assert set(get_column(page, "Data")) == {"support.jsonl"}
+    assert get_column(page, "Steps") == ["5 of 40", "20 of 40", "40"]
+
+
+def test_every_word_of_the_search_must_occur(page: RunsPage, three: list[str], wait: Wait) -> None:
+    show(page, wait, 3)
+    page._search.setText("qwen stopped")
+    assert get_column(page, "Name") == ["second <b>"]
+    page._search.setText("")
+    assert len(get_column(page, "Name")) == 3
+
+
+def test_numbers_are_sorted_as_numbers(page: RunsPage, three: list[str], wait: Wait) -> None:
+    show(page, wait, 3)
+    page._table.sortByColumn(4, Qt.SortOrder.AscendingOrder)
+    assert get_column(page, "Steps") == ["5 of 40", "20 of 40", "40"]
+
+
+def test_enter_opens_a_run_on_the_train_page(
+    page: RunsPage, three: list[str], wait: Wait, qtbot: QtBot
+) -> None:
+    show(page, wait, 3)
+    page._table.selectRow(2)
+    with qtbot.waitSignal(page.run_requested) as asked:
+        qtbot.keyClick(page._table, Qt.Key.Key_Return)
+    assert asked.args == ["train", three[0]]
+
+
+def test_f2_renames_in_place(page: RunsPage, three: list[str], wait: Wait, qtbot: QtBot) -> None:
+    show(page, wait, 3)
+    page._table.selectRow(0)
+    qtbot.keyClick(page._table, Qt.Key.Key_F2)
+    editor = page._table.findChild(QLineEdit)
+    assert editor is not None
+    editor.setText("  a better   name ")
+    qtbot.keyClick(editor, Qt.Key.Key_Return)
+    wait(lambda: get_column(page, "Name")[0] == "a better name")
+
+
+def test_delete_tells_the_size_and_only_deletes_after_yes(
+    page: RunsPage, three: list[str], wait: Wait, answer: Answer
+) -> None:
+    show(page, wait, 3)
+    page._table.selectRow(0)
+    answer.is_yes = False
+    page._actions.requested.emit("delete")
+    wait(lambda: len(answer.asked) == 1)
+    assert answer.asked[0][1] > 1000
+    assert Path(three[2]).is_dir()
+    answer.is_yes = True
+    page._actions.requested.emit("delete")
+    wait(lambda: len(page._table._model.rows) == 2)
+    assert not Path(three[2]).exists()
+
+
+def test_actions_are_on_only_where_they_make_sense(
+    page: RunsPage, three: list[str], wait: Wait
+) -> None:
+    show(page, wait, 3)
+    buttons = page._actions._buttons
+
+    def get_enabled() -> set[str]:
+        return {key for key, button in buttons.items() if button.isEnabled()}
+
+    assert get_enabled() == set()
+    page._table.selectRow(1)
+    assert get_enabled() == {"open", "resume", "rename", "delete"}
+    page._table.selectRow(2)
+    assert get_enabled() == {"open", "compare", "export", "rename", "delete"}
+    page._table.selectAll()
+    assert get_enabled() == {"delete"}
+
+
+def test_the_curves_of_all_selected_runs_are_laid_over_each_other(
+    page: RunsPage, three: list[str], wait: Wait
+) -> None:
+    show(page, wait, 3)
+    page._table.selectAll()
+    wait(lambda: page._overlay._plot is not None and len(page._overlay._plot._items) == 6)
+    page._table.clearSelection()
+    wait(lambda: not page._overlay._hint.isHidden())
+
+
+def test_the_question_names_the_runs(page: RunsPage, three: list[str], wait: Wait) -> None:
+    show(page, wait, 3)
+    rows = page._table._model.rows
+    assert describe_question(rows[:1]) == "Delete the run third?"
+    assert "- second <b>" in describe_question(rows)
