@@ -53,6 +53,7 @@ class Controls(QWidget):
         row.setSpacing(SIZES.s)
         for button in (self._pause, self._save, self._stop):
             row.addWidget(button)
+        self.show_fresh()
 
     def show_record(self, record: RunRecord) -> None:
         """Offers what makes sense in the state of the run."""
@@ -72,6 +73,8 @@ class Controls(QWidget):
         """Forgets that another run was asked to stop."""
         self._is_stopping = self._is_patient = False
         self._patience.stop()
+        self._pause.setEnabled(False)
+        self._save.setEnabled(False)
         self._stop.setEnabled(True)
         self._stop.set_text_and_icon("Stop", "stop")
 
