@@ -96,7 +96,7 @@ class RecipeForm(QWidget):
                 card.body.addWidget(self._build_row(spec))
             else:
                 self._folded[name].append(spec)
-        fold = Fold("Advanced settings")
+        fold = Fold("Advanced settings", SECTION_TITLES[name])
         fold.toggled.connect(lambda is_open: self._on_fold_toggled(name, is_open))
         self._folds[name] = fold
         card.body.addWidget(fold)

@@ -12,14 +12,19 @@ from studio.gui.widgets.buttons import Button
 class Fold(QWidget):
     """A button with an arrow and a body below it that it shows or hides.
 
+    ``of`` names what the body belongs to, for screen readers.
+
     Signals:
         toggled: True when the body is shown now.
     """
 
     toggled = Signal(bool)
 
-    def __init__(self, words: str, parent: QWidget | None = None, *, is_open: bool = False) -> None:
+    def __init__(
+        self, words: str, of: str = "", parent: QWidget | None = None, *, is_open: bool = False
+    ) -> None:
         super().__init__(parent)
+        self._name = f"{words}: {of}" if of else words
         self._words = words
         self._button = Button(words, "chevron-right", "quiet")
         self._button.setProperty("compact", True)
@@ -45,6 +50,7 @@ class Fold(QWidget):
         self._content.setVisible(is_open)
         self._button.set_text_and_icon(self._words, "chevron-down" if is_open else "chevron-right")
         state = "shown" if is_open else "hidden"
+        self._button.setAccessibleName(self._name)
         self._button.setAccessibleDescription(f"{self._words}: {state}")
 
     def _on_clicked(self) -> None:

@@ -64,6 +64,15 @@ def test_one_click_starts_the_starter(
     assert home_page._hero._try.isEnabled()
 
 
+def test_the_starter_leaves_a_recipe_of_the_users_own_alone(
+    home_page: HomePage, studio: Studio, started: list[tuple[Recipe, LiveJob]]
+) -> None:
+    studio.context.draft.set_values({"base.model": "/my/model", "name": "mine"})
+    home_page._hero._try.click()
+    assert started[0][0].base.model != "/my/model"
+    assert studio.context.draft.get_value("name") == "mine"
+
+
 def test_a_start_that_fails_is_told(
     home_page: HomePage, started: list[tuple[Recipe, LiveJob]], qtbot: QtBot
 ) -> None:

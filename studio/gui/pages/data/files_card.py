@@ -64,6 +64,10 @@ class FilesCard(Card):
             self._box.addWidget(row)
         self._area.setFixedHeight(_ROW_HEIGHT * min(len(shown), _SHOWN_ROWS) + SIZES.xs)
 
+    def get_controls(self) -> list[QWidget]:
+        """Return the controls of all rows in the order in which Tab should reach them."""
+        return [control for row in self._rows for control in row.controls]
+
     def show_row_count(self, place: int, words: str, *, is_broken: bool = False) -> None:
         """Shows how many rows a source has."""
         if place < len(self._rows):
@@ -126,6 +130,7 @@ class SourceRow(QWidget):
         line.addLayout(names, 1)
         line.addWidget(self._chip, 0, Qt.AlignmentFlag.AlignVCenter)
         line.addWidget(PlainLabel("Format", "caption", wraps=False))
+        self.controls: tuple[QWidget, ...] = (self._format, more, show, remove)
         line.addWidget(self._format)
         line.addWidget(more)
         line.addWidget(show)

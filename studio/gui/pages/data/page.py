@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from functools import partial
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -55,6 +56,8 @@ class DataPage(Page):
         self._stack.setCurrentIndex(1 if sources else 0)
         self._next.setEnabled(bool(sources))
         self._files.show_sources(sources)
+        for before, after in pairwise([self._next, *self._files.get_controls()]):
+            self.setTabOrder(before, after)
         paths = [str(source["source"]) for source in sources]
         if paths != self._read:
             self._read = paths

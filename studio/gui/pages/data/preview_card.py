@@ -31,6 +31,8 @@ class PreviewTabs(QTabWidget):
         super().__init__(parent)
         self.setDocumentMode(True)
         self.tabBar().setDrawBase(False)
+        self.setAccessibleName("Views of the data")
+        self.tabBar().setAccessibleName("Views of the data")
         self._raw_notice = Notice()
         self._table = RawTable()
         self._start = EmptyState("eye", "", "", "")

@@ -56,7 +56,9 @@ class HomePage(Page):
         except StudioError as error:
             self._notice.show_error(error)
             return
-        self._context.draft.load(recipe)
+        model = self._context.draft.get_value("base.model")
+        if model in ("", recipe.base.model):  # never over settings of the user's own
+            self._context.draft.load(recipe)
         run = self._context.feed.start(recipe, self._context.draft.base_folder)
         self._hero.show_busy(True)
         run.known.connect(lambda: self._on_run_known(run))
