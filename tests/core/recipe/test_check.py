@@ -199,7 +199,7 @@ def test_missing_files_are_told_each_beside_its_key(tmp_path: Path) -> None:
     recipe = _recipe(
         data={
             "train": [{"source": "a.jsonl"}, {"source": "empty.jsonl"}],
-            "validation": [{"source": "."}],
+            "validation": [{"source": "none"}],
             "template": "chat.jinja",
         },
         adapter={"resume_from": "old"},
