@@ -43,11 +43,6 @@ class Preferences(QObject):
             return default
         return float(value)
 
-    def get_flag(self, name: str, default: bool = False) -> bool:
-        """Return a yes or no, or the default when none was kept."""
-        value = self._values.get(name)
-        return value if isinstance(value, bool) else default
-
     def get_texts(self, name: str) -> list[str]:
         """Return a list of texts; empty when none was kept."""
         value = self._values.get(name)

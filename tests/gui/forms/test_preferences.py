@@ -14,12 +14,10 @@ def test_values_survive(qtbot: QtBot, tmp_path: Path) -> None:
     first = Preferences(path)
     first.keep("theme", "dark")
     first.keep("scale_percent", 150)
-    first.keep("is_open", True)
     first.keep("model_folders", ["/a", "/b"])
     second = Preferences(path)
     assert second.get_text("theme") == "dark"
     assert second.get_number("scale_percent", 100) == 150
-    assert second.get_flag("is_open")
     assert second.get_texts("model_folders") == ["/a", "/b"]
 
 

@@ -9,7 +9,9 @@ from pytestqt.qtbot import QtBot
 
 from studio.core.errors import DatasetInvalid, FileUnusable
 from studio.core.events.types import DataProblemFound, RowPreviewed
+from studio.core.runs.record import RunFailure, RunRecord
 from studio.gui.app import Studio
+from studio.gui.bridge.live_job import LiveJob
 from studio.gui.bridge.raw_rows import count_lines, load_raw_rows, show_cell
 from studio.gui.pages.data.page import DataPage
 from studio.gui.pages.data.raw_table import RawTableModel
@@ -161,6 +163,43 @@ def test_the_preview_says_that_it_needs_a_model(
     with qtbot.waitSignal(page.page_requested) as told:
         page._tabs._start.action_requested.emit()
     assert told.args == ["model"]
+
+
+@pytest.fixture
+def job(page: DataPage, studio: Studio, monkeypatch: pytest.MonkeyPatch, qtbot: QtBot) -> LiveJob:
+    """The preview job of the starter's data; it is never really started."""
+    job = LiveJob(studio.context.feed.store, lambda: None)
+    monkeypatch.setattr(studio.context.feed, "start_job", lambda *_: job)
+    page._offers.starter_chosen.emit("pirate")
+    page._tabs._start.action_requested.emit()
+    return job
+
+
+def test_the_preview_shows_rows_and_problems_of_its_job(page: DataPage, job: LiveJob) -> None:
+    job.events_arrived.emit([ROW, DataProblemFound(code="cut", message="Cut.")])
+    assert page._tabs._stack.currentWidget() is page._tabs._tokens
+    assert page._tabs._problems.count() == 1
+
+
+def test_a_preview_that_fails_is_told(page: DataPage, job: LiveJob) -> None:
+    failure = RunFailure(code="x", message="No template.", remedy="Choose another.")
+    job.ended.emit(RunRecord(status="failed", failure=failure))
+    assert page._tabs._start._title.text() == "The preview did not work"
+    assert page._tabs._problems.count() == 1
+
+
+def test_a_preview_that_was_killed_is_told(page: DataPage, job: LiveJob) -> None:
+    job.ended.emit(RunRecord(status="interrupted"))
+    assert page._tabs._start._action.text() == "Try again"
+
+
+def test_other_data_drops_the_preview(page: DataPage, studio: Studio, job: LiveJob) -> None:
+    job.events_arrived.emit([ROW])
+    job.is_over = True
+    studio.context.draft.set_value("data.supervise", "everything")
+    assert page._tabs._stack.currentWidget() is page._tabs._start
+    job.events_arrived.emit([ROW])
+    assert page._tabs._stack.currentWidget() is page._tabs._start
 
 
 def test_tokens_are_shown_with_what_is_trained(qtbot: QtBot) -> None:

@@ -6,14 +6,17 @@ from collections.abc import Mapping
 from typing import Any
 
 from PySide6.QtCore import QAbstractItemModel, QModelIndex, QPersistentModelIndex, Qt
-from PySide6.QtGui import QResizeEvent
+from PySide6.QtGui import QColor, QGuiApplication, QResizeEvent
 from PySide6.QtWidgets import QAbstractItemView, QHeaderView, QTreeView, QWidget
 
 from studio.core.units import format_bytes, format_count
 from studio.core.weights.layers import LayerNode
+from studio.gui.theme.tokens import colours_of_palette
+from studio.gui.widgets.labels import plain_tooltip
 
 _Index = QModelIndex | QPersistentModelIndex
 _HEADINGS = ("Module", "Shape", "Parameters", "Size", "Adapter")
+_ADAPTER_COLUMN = 4
 _ROOM_FOR_SHAPES = 560
 _ROOM_FOR_SIZES = 460
 _DISPLAY = int(Qt.ItemDataRole.DisplayRole)
@@ -97,12 +100,11 @@ class LayerTreeModel(QAbstractItemModel):
         if role == int(Qt.ItemDataRole.TextAlignmentRole):
             return _RIGHT if index.column() in (2, 3) else _LEFT
         if role == int(Qt.ItemDataRole.ToolTipRole) and index.column() == 0:
-            return node.path
+            return plain_tooltip(node.path)
+        if role == int(Qt.ItemDataRole.ForegroundRole) and index.column() == _ADAPTER_COLUMN:
+            colours = colours_of_palette(QGuiApplication.palette())
+            return QColor(colours.accent if self._sums.get(id(node)) else colours.faint)
         return None
-
-    def is_adapted(self, index: _Index) -> bool:
-        """Return whether an adapter will sit on the module or somewhere below it."""
-        return bool(self._sums.get(index.internalId()))
 
     def _get_text(self, node: LayerNode, column: int) -> str:
         module = node.module
