@@ -14,6 +14,7 @@ from studio.core.events import types
 from studio.core.paths import Home
 from studio.gui.app import Studio
 from studio.gui.pages.train.page import TrainPage
+from studio.gui.widgets.flow_text import FlowText
 from studio.gui.widgets.labels import PlainLabel
 from tests.gui.playing import TIMEOUT_MS, Play
 from tests.gui.story import build_recipe, tell_finished, tell_start, tell_steps, write_run
@@ -164,7 +165,8 @@ def test_answers_and_log_lines_of_a_model_stay_plain_text(
     studio.window.show_run("train", folder)
     wait(lambda: page._presenter.record is not None)
     labels = page.findChildren(PlainLabel)
-    assert any("<b>" in label.text() for label in labels)
+    answers = [text.text for text in page.findChildren(FlowText)]
+    assert any("<b>" in answer for answer in answers)
     assert all(label.textFormat() == Qt.TextFormat.PlainText for label in labels)
     assert all(isinstance(box, QPlainTextEdit) for box in page.findChildren(QPlainTextEdit))
 

@@ -10,6 +10,7 @@ from studio.core.events.types import AnswerFinished
 from studio.core.units import format_rate
 from studio.gui.theme.tokens import SIZES
 from studio.gui.widgets.buttons import IconButton
+from studio.gui.widgets.flow_text import FlowText
 from studio.gui.widgets.labels import ElidedLabel, PlainLabel
 
 _ENDINGS = {"length": "cut at the longest length", "stopped": "stopped", "failed": "failed"}
@@ -29,9 +30,7 @@ class AnswerCard(QFrame):
         self._copy = IconButton("copy", f"Copy the answer of {column}")
         self._copy.clicked.connect(lambda: QGuiApplication.clipboard().setText(self._pieces))
         self._copy.setEnabled(False)
-        self._answer = PlainLabel("Waiting …", "muted")
-        self._answer.setAlignment(Qt.AlignmentFlag.AlignTop)
-        self._answer.setTextInteractionFlags(Qt.TextInteractionFlag.TextSelectableByMouse)
+        self._answer = FlowText("Waiting …", "muted")
         self._answer.setAccessibleName(f"Answer of {column}")
         self._facts = PlainLabel("", "caption", wraps=False)
         top = QHBoxLayout()
@@ -52,19 +51,22 @@ class AnswerCard(QFrame):
 
     def add_text(self, text: str) -> None:
         """Adds a piece at the end."""
-        self._show_answer(self._pieces + text)
+        if not self._pieces:
+            self._answer.show_text("")
+        self._pieces += text
+        self._answer.add_text(text)
+        self._copy.setEnabled(True)
 
     def show_waiting(self, words: str) -> None:
         """Shows what the answer waits for, unless it has begun."""
         if not self._pieces:
-            self._answer.setText(words)
+            self._answer.show_text(words, "muted")
 
     def show_end(self, answer: AnswerFinished) -> None:
         """Shows the whole answer with its length and speed."""
         self._show_answer(answer.text)
         if not answer.text:
-            self._answer.set_role("muted")
-            self._answer.setText("(an empty answer)")
+            self._answer.show_text("(an empty answer)", "muted")
         rate = answer.tokens / answer.seconds if answer.seconds > 0 else None
         parts = [f"{answer.tokens:,} tokens", format_rate(rate, "tokens")]
         if answer.reason in _ENDINGS:
@@ -74,11 +76,10 @@ class AnswerCard(QFrame):
     def show_failure(self, words: str) -> None:
         """Shows why there is no answer."""
         if not self._pieces:
-            self._answer.set_role("error")
-            self._answer.setText(words)
+            self._answer.show_text(words, "error")
 
     def _show_answer(self, text: str) -> None:
-        self._pieces = text
-        self._answer.set_role("body")
-        self._answer.setText(text)
+        if text != self._pieces:
+            self._pieces = text
+            self._answer.show_text(text)
         self._copy.setEnabled(bool(text))

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from PySide6.QtCore import Qt
+from PySide6.QtGui import QFont
 from PySide6.QtWidgets import QFrame, QHBoxLayout, QScrollArea, QVBoxLayout, QWidget
 
 from studio.gui.pages.compare.answer_card import AnswerCard
 from studio.gui.theme.tokens import SIZES
-from studio.gui.widgets.labels import PlainLabel
+from studio.gui.widgets.flow_text import FlowText
 
 _KEPT = 40
 
@@ -20,8 +20,10 @@ class Exchange(QWidget):
     def __init__(self, prompt: str, columns: Sequence[str], parent: QWidget | None = None) -> None:
         super().__init__(parent)
         self.cards = {column: AnswerCard(column) for column in columns}
-        question = PlainLabel(prompt, "strong")
-        question.setTextInteractionFlags(Qt.TextInteractionFlag.TextSelectableByMouse)
+        question = FlowText(prompt)
+        font = question.font()
+        font.setWeight(QFont.Weight.DemiBold)
+        question.setFont(font)
         row = QHBoxLayout()
         row.setSpacing(SIZES.m)
         for card in self.cards.values():

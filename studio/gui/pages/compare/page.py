@@ -32,7 +32,7 @@ class ComparePage(Page):
         self._catalog = RunCatalog(context.feed.store)
         self._rows: list[RunRow] = []
         self._kit: StarterKit | None = None
-        self._wanted = ""
+        self._wanted: list[str] = []
         self._presenter = ComparePresenter(context.feed, self)
         self._notice = Notice()
         self._chooser = Chooser()
@@ -57,7 +57,7 @@ class ComparePage(Page):
 
     def show_run(self, folder: str) -> None:
         """Adds the adapter of the run in a folder."""
-        self._wanted = folder
+        self._wanted.append(folder)
         self.refresh()
 
     def refresh(self) -> None:
@@ -98,10 +98,10 @@ class ComparePage(Page):
         self._rows = rows
         choices = [choice for row in rows if (choice := choose_run(row)) is not None]
         self._chooser.show_choices(choices)
-        wanted, self._wanted = self._wanted, ""
+        wanted, self._wanted = self._wanted, []
         for row in rows:
             choice = choose_run(row)
-            if wanted and row.folder == wanted and choice is not None:
+            if row.folder in wanted and choice is not None:
                 self._presenter.add(choice)
 
     def _on_starter_loaded(self, kit: StarterKit) -> None:

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-from PySide6.QtCore import QStandardPaths
+from PySide6.QtCore import QStandardPaths, QUrl
+from PySide6.QtGui import QDesktopServices
 
 from studio.gui.bridge.adapter_choice import AdapterChoice, choose_run
 from studio.gui.bridge.preferences import Preferences
@@ -41,3 +42,8 @@ def find_choice(
     if current in choices:
         return current
     return choices[0] if choices else None
+
+
+def open_folder(folder: str) -> None:
+    """Shows a folder in the system's own file manager."""
+    QDesktopServices.openUrl(QUrl.fromLocalFile(folder))

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from PySide6.QtCore import QUrl
-from PySide6.QtGui import QDesktopServices
 from PySide6.QtWidgets import QFileDialog
 
 from studio.core.errors import StudioError
@@ -18,6 +16,7 @@ from studio.gui.pages.export.choices import (
     find_choice,
     get_start_folder,
     merge_choices,
+    open_folder,
 )
 from studio.gui.pages.export.format_card import FormatCard
 from studio.gui.pages.export.history_card import HistoryCard
@@ -47,14 +46,8 @@ class ExportPage(Page):
         self._place = PlaceCard()
         self._result = ResultCard()
         self._history = HistoryCard()
-        for widget in (
-            self._notice,
-            self._result,
-            self._source,
-            self._format,
-            self._place,
-            self._history,
-        ):
+        upper = (self._notice, self._result, self._source)
+        for widget in (*upper, self._format, self._place, self._history):
             self.body.addWidget(widget)
         self.body.addStretch(1)
         self._connect()
@@ -97,13 +90,10 @@ class ExportPage(Page):
         place.export_requested.connect(presenter.start)
         place.stop_requested.connect(presenter.stop)
         self._history.chosen.connect(self._result.show_record)
-        self._result.open_requested.connect(
-            lambda folder: QDesktopServices.openUrl(QUrl.fromLocalFile(folder))
-        )
+        self._result.open_requested.connect(open_folder)
 
     def _on_rows_loaded(self, rows: list[RunRow]) -> None:
-        picked = [choice for choice in self._picked if choice.folder.is_dir()]
-        self._choices = merge_choices(rows, picked)
+        self._choices = merge_choices(rows, self._picked)
         wanted, self._wanted = self._wanted, ""
         current = self._presenter.choice
         choice = find_choice(rows, self._choices, wanted, current)
@@ -114,14 +104,13 @@ class ExportPage(Page):
     def _on_choice_loaded(self, choice: AdapterChoice) -> None:
         self._notice.clear()
         self._picked.append(choice)
-        self._choices = merge_choices((), [*self._choices, choice])
+        self._choices.append(choice)
         self._presenter.choose(choice)
 
     def _on_presenter_changed(self) -> None:
         self._source.show_choices(self._choices, self._presenter.choice)
         self._format.show_format(self._presenter.target)
-        folder = self._presenter.parent_folder
-        self._place.show_place(str(folder) if folder else "", None, None)
+        self._place.show_place(str(self._presenter.parent_folder or ""), None, None)
         self._show_idle()
 
     def _on_presenter_place_found(self, place: Place) -> None:

@@ -168,9 +168,8 @@ class _Filter(QSortFilterProxyModel):
         self._words: list[str] = []
 
     def show_filter(self, text: str) -> None:
-        self.beginFilterChange()
         self._words = text.lower().split()
-        self.invalidateFilter()
+        self.invalidate()
 
     def filterAcceptsRow(self, source_row: int, source_parent: Index) -> bool:  # noqa: N802
         model = self.sourceModel()

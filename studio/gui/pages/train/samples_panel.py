@@ -10,6 +10,7 @@ from PySide6.QtWidgets import QFrame, QGridLayout, QScrollArea, QVBoxLayout, QWi
 from studio.core.events.types import SampleAnswered
 from studio.gui.theme.tokens import SIZES
 from studio.gui.widgets.card import Card
+from studio.gui.widgets.flow_text import FlowText
 from studio.gui.widgets.labels import PlainLabel
 
 _SHOWN_STEPS = 12
@@ -57,16 +58,14 @@ class _SampleCard(Card):
     def __init__(self, step: int, prompt: str, answers: dict[str, str]) -> None:
         super().__init__()
         self.body.addWidget(PlainLabel(f"Step {step:,}", "overline", wraps=False))
-        self.body.addWidget(PlainLabel(prompt, "strong"))
+        self.body.addWidget(FlowText(prompt))
         grid = QGridLayout()
         grid.setHorizontalSpacing(SIZES.xl)
         grid.setVerticalSpacing(2)
         for column, (source, name) in enumerate((("base", "Base"), ("adapter", "Adapter"))):
             grid.addWidget(PlainLabel(name, "caption", wraps=False), 0, column)
-            answer = PlainLabel(answers.get(source, "…"))
-            answer.setTextInteractionFlags(Qt.TextInteractionFlag.TextSelectableByMouse)
-            answer.setAlignment(Qt.AlignmentFlag.AlignTop)
-            grid.addWidget(answer, 1, column)
+            answer = FlowText(answers.get(source, "…"))
+            grid.addWidget(answer, 1, column, Qt.AlignmentFlag.AlignTop)
             grid.setColumnStretch(column, 1)
         self.body.addLayout(grid)
 
