@@ -7,7 +7,7 @@ import os
 import signal
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -17,6 +17,7 @@ from studio import worker
 from studio.core.errors import DatasetInvalid
 from studio.core.events.codec import decode
 from studio.core.events.types import (
+    CheckpointSaved,
     Event,
     JobStarted,
     RunFailed,
@@ -188,6 +189,49 @@ def test_a_full_disk_is_told_and_what_was_saved_before_stays(
     assert failure.code == "disk_full"
     assert "no space" in failure.message.lower()
     assert find_checkpoints(layout.checkpoints) == [layout.checkpoint(2)]
+
+
+@pytest.fixture
+def small_disk(tmp_path: Path) -> Iterator[Callable[[int], Path]]:
+    """Returns a function that makes a disk of some bytes; skips where only others may do so."""
+    folder = tmp_path / "disk"
+    folder.mkdir()
+
+    def make(size_bytes: int) -> Path:
+        command = ["mount", "-t", "tmpfs", "-o", f"size={size_bytes}", "tmpfs", str(folder)]
+        if sys.platform != "linux" or subprocess.run(command, capture_output=True).returncode:
+            pytest.skip("a small disk cannot be made here")
+        return folder
+
+    yield make
+    if folder.is_mount():
+        subprocess.run(["umount", str(folder)], check=True)
+
+
+def test_on_a_disk_that_is_really_full_the_run_goes_on_after_cleaning_up(
+    tmp_path: Path, base: Path, chats: Path, small_disk: Callable[[int], Path]
+) -> None:
+    settings = {"steps": 6, "evaluate_every_steps": 2, "keep_checkpoints": 9}
+    settings |= {"adapter": {"rank": 24}}  # checkpoints larger than all other files together
+    roomy = build_run(tmp_path / "roomy", base, chats, **settings)
+    assert worker.main([str(roomy.folder)]) == 0
+    needed_bytes = of_type(read_events(roomy), CheckpointSaved)[0].bytes
+    disk = small_disk(3 * needed_bytes + 131_072)
+    layout = build_run(disk / "run", base, chats, **settings)
+    waste = disk / "waste"
+    waste.write_bytes(bytes(int(1.4 * needed_bytes)))
+    assert worker.main([str(layout.folder)]) == 1
+    failure = read_events(layout)[-1]
+    assert isinstance(failure, RunFailed)
+    assert failure.code == "disk_full"
+    assert "step 4" in failure.message
+    assert list(layout.checkpoints.iterdir()) == [layout.checkpoint(2)]
+    waste.unlink()
+    recipe = layout.recipe.read_text().replace("keep_checkpoints: 9", "keep_checkpoints: 1")
+    layout.recipe.write_text(recipe)
+    assert worker.main([str(layout.folder)]) == 0
+    losses = {event.step: event.loss for event in of_type(read_events(layout), StepFinished)}
+    assert losses == {e.step: e.loss for e in of_type(read_events(roomy), StepFinished)}
 
 
 def test_a_run_that_somebody_else_works_on_is_left_alone(

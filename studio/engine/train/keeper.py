@@ -7,6 +7,7 @@ from collections.abc import Iterator
 
 import torch
 
+from studio.core.errors import DiskFull
 from studio.core.events.types import (
     AdapterSaved,
     CheckpointRemoved,
@@ -67,9 +68,16 @@ class Keeper:
             FileUnusable: The disk is full or refuses; the older checkpoints are untouched.
         """
         folder = self._layout.checkpoint(progress.step)
-        size_bytes = save_checkpoint(
-            folder, self._adapter, self._origin, self._optimizer, progress, random_state
-        )
+        try:
+            size_bytes = save_checkpoint(
+                folder, self._adapter, self._origin, self._optimizer, progress, random_state
+            )
+        except DiskFull as error:
+            raise DiskFull(
+                f"There is no space left on the disk to save step {progress.step} in "
+                f"{self._layout.checkpoints}.",
+                "Free some space, then resume the run: what was saved before is untouched.",
+            ) from error
         self._saved_at = time.monotonic()
         self._saved = progress
         yield CheckpointSaved(

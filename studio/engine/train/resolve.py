@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from transformers import PreTrainedModel
 
 from studio.core.recipe.schema_train import TrainSettings
+from studio.core.units import format_bytes
 from studio.engine.models.capabilities import estimate_activation_bytes
 from studio.engine.train.meter import get_free_bytes
 
@@ -35,11 +36,11 @@ def resolve_checkpointing(
     free = int(get_free_bytes(model.device) * _SHARE_OF_FREE_MEMORY)
     if needed <= free:
         return Resolved(
-            "none", f"the longest example needs about {needed / 1e9:.2f} GB, there is room for it"
+            "none", f"the longest example needs about {format_bytes(needed)}, there is room"
         )
     return Resolved(
         "all",
-        f"the longest example would need about {needed / 1e9:.1f} GB of {free / 1e9:.1f} GB",
+        f"the longest example would need about {format_bytes(needed)} of {format_bytes(free)}",
     )
 
 
@@ -55,7 +56,7 @@ def resolve_micro_batch_tokens(
     room = int(get_free_bytes(model.device) * _SHARE_OF_FREE_MEMORY) // max(1, per_token)
     most = _MOST_TOKENS.get(model.device.type, _MOST_TOKENS["cpu"])
     tokens = max(longest, min(most, room))
-    return Resolved(tokens, f"about {per_token * tokens / 1e9:.2f} GB of working memory")
+    return Resolved(tokens, f"about {format_bytes(per_token * tokens)} of working memory")
 
 
 def resolve_total_steps(settings: TrainSettings, steps_per_epoch: int) -> int:
