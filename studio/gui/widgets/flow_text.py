@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 from PySide6.QtCore import QEvent, Qt
 from PySide6.QtGui import QColor, QPalette, QResizeEvent, QTextCursor, QTextOption
 from PySide6.QtWidgets import QFrame, QPlainTextEdit, QSizePolicy, QWidget
@@ -73,7 +75,11 @@ class FlowText(QPlainTextEdit):
             self.setPalette(palette)
 
     def _fit(self) -> None:
-        lines = max(1, round(self.document().documentLayout().documentSize().height()))
-        height = lines * self.fontMetrics().lineSpacing() + 4
-        if self.height() != height:
-            self.setFixedHeight(height)
+        # Not lines times line spacing: a line with other scripts or emoji is higher.
+        height = 2.0
+        block = self.document().firstBlock()
+        while block.isValid():
+            height += self.blockBoundingRect(block).height()
+            block = block.next()
+        if self.height() != math.ceil(height):
+            self.setFixedHeight(math.ceil(height))

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 
 from PySide6.QtCore import Qt, Signal
-from PySide6.QtWidgets import QFrame, QHBoxLayout, QMenu, QWidget
+from PySide6.QtWidgets import QFrame, QHBoxLayout, QMenu, QSizePolicy, QWidget
 
 from studio.gui.bridge.adapter_choice import AdapterChoice
 from studio.gui.bridge.run_catalog import get_base_name
@@ -98,7 +98,7 @@ class _Tag(QFrame):
         self.setProperty("kind", "note")
         label = ElidedLabel(name, "strong", mode=Qt.TextElideMode.ElideRight)
         label.setMaximumWidth(180)
-        label.setMinimumWidth(min(180, label.fontMetrics().horizontalAdvance(name) + 8))
+        label.setSizePolicy(QSizePolicy.Policy.Maximum, QSizePolicy.Policy.Fixed)
         close = IconButton("close", f"Take out {name}")
         close.clicked.connect(self.removed)
         row = QHBoxLayout(self)

@@ -52,6 +52,7 @@ class ExchangeList(QScrollArea):
         self._box.setSpacing(SIZES.xl)
         self._box.addStretch(1)
         self.setWidget(content)
+        self.setCornerWidget(QWidget())
         bar = self.verticalScrollBar()
         bar.rangeChanged.connect(self._on_range_changed)
         bar.valueChanged.connect(self._on_value_changed)

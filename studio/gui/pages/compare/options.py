@@ -105,6 +105,7 @@ class OptionsPanel(QWidget):
         for spin in (self._length, self._temperature, self._top_p, self._seed):
             spin.valueChanged.connect(self.changed)
             spin.setFixedWidth(118)
+            spin.lineEdit().setTextMargins(SIZES.s, 0, 0, 0)
 
     def _on_mode_chosen(self, mode: str) -> None:
         self._is_raw = mode == "raw"

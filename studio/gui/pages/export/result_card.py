@@ -15,6 +15,7 @@ from studio.gui.widgets.card import Card
 from studio.gui.widgets.labels import Chip, ElidedLabel, PlainLabel
 
 _SHOWN_FILES = 12
+_CODE_MARGINS = 40  # frame, padding and a horizontal scroll bar
 
 
 class ResultCard(Card):
@@ -38,7 +39,6 @@ class ResultCard(Card):
         self._code.setReadOnly(True)
         self._code.setFont(build_mono_font())
         self._code.setLineWrapMode(QPlainTextEdit.LineWrapMode.NoWrap)
-        self._code.setFixedHeight(150)
         self._code.setVerticalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAlwaysOff)
         self._code.setAccessibleName("Code that loads the export")
         show = Button("Open folder", "folder")
@@ -75,7 +75,9 @@ class ResultCard(Card):
         self._files.setText(
             f"{len(record.files)} files: {shown}{f' and {more} more' if more > 0 else ''}"
         )
-        self._code.setPlainText(build_snippet(record))
+        self._code.setPlainText(build_snippet(record).rstrip())
+        lines = self._code.document().blockCount()
+        self._code.setFixedHeight(lines * self._code.fontMetrics().lineSpacing() + _CODE_MARGINS)
         self.show()
 
 
