@@ -194,25 +194,31 @@ def test_missing_and_huge_files_are_refused_before_they_are_read(tmp_path: Path)
         load_recipe(tmp_path / "big.yaml")
 
 
-@pytest.mark.parametrize(
-    ("part", "message"),
-    [
-        ("quantisation: nf4", "base.quantisation: nf4 is not available yet. Use none."),
-        ("dtype: float16", "float16 is not available yet. Use auto, float32 or bfloat16."),
-    ],
-)
+_LATER = [
+    (spec.path, choice.value, [c.value for c in spec.choices if c.is_available])
+    for spec in get_field_table().values()
+    for choice in spec.choices
+    if not choice.is_available and "[]" not in spec.path
+]
+
+
+@pytest.mark.parametrize(("path", "value", "available"), _LATER)
 def test_a_value_that_comes_later_is_refused_and_the_alternatives_named(
-    tmp_path: Path, part: str, message: str
+    path: str, value: str, available: list[str]
 ) -> None:
-    error = _refuse(tmp_path, BASE.replace("model: m", f"model: m, {part}"))
-    assert isinstance(error, NotAvailableYet)
-    assert message in str(error)
+    raw = json.loads(json.dumps(RAW))
+    _put(raw, path, value)
+    with pytest.raises(NotAvailableYet) as caught:
+        parse_recipe(raw)
+    assert caught.value.message == f"{path}: {value} is not available yet."
+    assert all(choice in caught.value.remedy for choice in available)
 
 
-def test_several_cards_and_fully_trained_modules_come_later(tmp_path: Path) -> None:
-    error = _refuse(tmp_path, BASE + "train: {devices: 2}\nadapter: {extra_modules: [head]}\n")
+def test_several_cards_come_later_and_are_told_beside_broken_rules(tmp_path: Path) -> None:
+    error = _refuse(tmp_path, BASE + "train: {devices: 2}\n")
     assert isinstance(error, NotAvailableYet)
-    assert [p.path for p in error.problems] == ["train.devices", "adapter.extra_modules"]
+    assert [problem.path for problem in error.problems] == ["train.devices"]
+    assert "cuda:0" in error.remedy
     mixed = _refuse(tmp_path, BASE + "train: {devices: 2}\nadapter: {rank: 0}\n")
     assert type(mixed) is RecipeInvalid
     assert len(mixed.problems) == 2
@@ -275,7 +281,7 @@ def test_an_assignment_replaces_validation_files_by_a_share() -> None:
         ("=5", "'=5' sets nothing."),
         ("train.steps=[", "train.steps, line 1"),
         ("train.steps=0", "train.steps: must be a whole number of at least 1"),
-        ("base.quantisation=nf4", "not available yet"),
+        ("train.devices=2", "not available yet"),
     ],
 )
 def test_a_wrong_assignment_is_refused_in_words(assignment: str, message: str) -> None:
