@@ -20,7 +20,7 @@ Task = Literal[
     "speech_recognition",
     "preference",
 ]
-Init = Literal["kaiming", "gaussian", "pissa", "olora", "loftq", "eva"]
+Init = Literal["kaiming", "gaussian", "pissa", "pissa_fast", "olora", "loftq", "eva"]
 
 
 class BaseSettings(Section):
@@ -137,7 +137,6 @@ class AdapterSettings(Section):
         "plain",
         "Variant",
         "The form of the update.",
-        later={"dora"},
         choices={
             "plain": "LoRA as published: scale is alpha / rank.",
             "rslora": "Scale is alpha / square root of rank: steadier at ranks of 64 and more.",
@@ -148,14 +147,28 @@ class AdapterSettings(Section):
         "kaiming",
         "Start values",
         "How the adapter starts. Kaiming starts as no change at all and suits nearly everything.",
-        later={"pissa", "olora", "loftq", "eva"},
+        later={"loftq", "eva"},
+        choices={
+            "kaiming": "Small random numbers, as most adapters start.",
+            "gaussian": "Random numbers of the paper that introduced adapters.",
+            "pissa": "The main directions of each layer's weights; wants a smaller learning rate.",
+            "pissa_fast": "As pissa, approximated: starts much sooner on large models.",
+            "olora": "Directions at right angles to each other, taken from each layer's weights.",
+            "loftq": "What quantisation took away from the weights.",
+            "eva": "The main directions of what each layer sees in your data.",
+        },
     )
     extra_modules: tuple[str, ...] = knob(
         (),
         "Modules trained in full",
         "Modules that are trained completely and saved along with the adapter, for example a new "
-        "classification head.",
-        later={"*"},
+        "classification head. They carry no adapter beside that.",
+    )
+    trained_tokens: tuple[str, ...] = knob(
+        (),
+        "Tokens trained",
+        "Tokens of the vocabulary whose own vectors are trained, for example special tokens that "
+        "the base model has never seen. All other vectors stay as they are.",
     )
     resume_from: str | None = knob(
         None,

@@ -14,6 +14,7 @@ import torch
 from studio.core.errors import ModelUnusable
 from studio.core.files import get_file_error
 from studio.core.weights.header import Header, read_headers
+from studio.engine.export.changes import Change
 
 BLOCK_BYTES = 32 << 20
 _DTYPES = {
@@ -48,21 +49,12 @@ class StoredTensor:
 
 
 @dataclass(frozen=True)
-class Update:
-    """``scaling * left @ right``, to be added to a stored plain matrix; rank in the middle."""
-
-    left: torch.Tensor
-    right: torch.Tensor
-    scaling: float
-
-
-@dataclass(frozen=True)
 class PlannedTensor:
-    """A tensor to write under ``name``: a copy of ``source``, plus ``update`` if there is one."""
+    """A tensor to write under ``name``: a copy of ``source``, or what ``change`` makes of it."""
 
     name: str
     source: StoredTensor
-    update: Update | None = None
+    change: Change | None = None
 
 
 def read_shards(folder: Path) -> dict[str, list[StoredTensor]]:
@@ -91,6 +83,37 @@ def read_tensor(source: StoredTensor) -> torch.Tensor:
     except OSError as error:
         raise get_file_error(source.path, error, "read") from error
     return torch.frombuffer(block, dtype=_DTYPES[source.dtype]).reshape(source.shape)
+
+
+def iter_new_rows(tensor: PlannedTensor, multiple: int = 1) -> Iterator[torch.Tensor]:
+    """Yields the new values of ``tensor`` as blocks of rows ``(rows, columns)``, fp32 or fp64.
+
+    A tensor with one dimension is one row; each block but the last has a multiple of ``multiple``
+    rows. Memory use is a few blocks of 32 MiB.
+
+    Raises:
+        ModelUnusable: It is stored in another kind of number, or the file is too short.
+        FileUnusable: The file cannot be read.
+    """
+    source, change = tensor.source, tensor.change
+    if not source.is_plain:
+        raise ModelUnusable(
+            f"{source.name} is stored as {source.dtype}, not as 16- or 32-bit numbers.",
+            "Choose the folder of the original model, before it was quantised.",
+        )
+    rows = source.shape[0] if len(source.shape) > 1 or change is not None else 1
+    columns = torch.Size(source.shape).numel() // max(1, rows)
+    try:
+        with source.path.open("rb") as stream:
+            stream.seek(source.begin)
+            if change is not None and change.needs_measuring:
+                for block, weight in _iter_rows(stream, source, columns):
+                    change.measure(block, weight)
+                stream.seek(source.begin)
+            for block, weight in _iter_rows(stream, source, columns, multiple):
+                yield weight if change is None else change.apply(block, weight)
+    except OSError as error:
+        raise get_file_error(source.path, error, "read") from error
 
 
 def write_shard(path: Path, tensors: Iterable[PlannedTensor]) -> Iterator[int]:
@@ -123,31 +146,40 @@ def write_shard(path: Path, tensors: Iterable[PlannedTensor]) -> Iterator[int]:
 
 
 def _write_tensor(stream: BinaryIO, output: BinaryIO, tensor: PlannedTensor) -> Iterator[int]:
-    source, update = tensor.source, tensor.update
-    if update is None:
+    source, change = tensor.source, tensor.change
+    if change is None:
         for position in range(0, source.byte_count, BLOCK_BYTES):
             yield output.write(
                 _read(stream, min(BLOCK_BYTES, source.byte_count - position), source)
             )
         return
+    if change.needs_measuring:
+        for rows, weight in _iter_rows(stream, source, change.shape[1]):
+            change.measure(rows, weight)
+            yield 0
+        stream.seek(source.begin)
+    for rows, weight in _iter_rows(stream, source, change.shape[1]):
+        yield output.write(_round(change.apply(rows, weight), _DTYPES[source.dtype], source.name))
+
+
+def _iter_rows(
+    stream: BinaryIO, source: StoredTensor, columns: int, multiple: int = 1
+) -> Iterator[tuple[slice, torch.Tensor]]:
+    """Yields the tensor as blocks of whole rows, ``(rows, columns)``, in fp32 (fp64 stays)."""
     dtype = _DTYPES[source.dtype]
-    rows, columns = source.shape
-    step = max(1, BLOCK_BYTES // (4 * max(1, columns)))
-    for row in range(0, rows, step):
-        last = min(rows, row + step)
+    exact = torch.promote_types(dtype, torch.float32)
+    count = source.byte_count // (dtype.itemsize * max(1, columns))
+    step = max(1, BLOCK_BYTES // (4 * max(1, columns)) // multiple) * multiple
+    for row in range(0, count, step):
+        last = min(count, row + step)
         block = _read(stream, (last - row) * columns * dtype.itemsize, source)
-        yield output.write(_add(block, dtype, update, slice(row, last), source.name))
+        weight = torch.frombuffer(block, dtype=dtype).to(exact)
+        yield slice(row, last), weight.reshape(-1, columns)
 
 
-def _add(
-    block: bytearray, dtype: torch.dtype, update: Update, rows: slice, name: str
-) -> memoryview:
-    """Returns the rows plus their part of the update: added in fp32, rounded once."""
-    exact = torch.float64 if dtype == torch.float64 else torch.float32
-    weight = torch.frombuffer(block, dtype=dtype).to(exact)
-    weight = weight.reshape(-1, update.right.shape[1])
-    weight.addmm_(update.left[rows].to(exact), update.right.to(exact), alpha=update.scaling)
-    merged = weight.to(dtype)
+def _round(weight: torch.Tensor, dtype: torch.dtype, name: str) -> memoryview:
+    """Returns the bytes of new values, rounded once."""
+    merged = weight.to(dtype).contiguous()
     if not torch.isfinite(merged).all():
         raise ModelUnusable(
             f"{name} plus the adapter is too large for the number format of the base ({dtype}).",

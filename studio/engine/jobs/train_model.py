@@ -9,6 +9,7 @@ from pathlib import Path
 import torch
 from transformers import PreTrainedModel
 
+from studio.core.errors import RecipeInvalid
 from studio.core.events.types import Event, ModelLoaded, NoticeRaised, PhaseEntered
 from studio.core.recipe.schema import AdapterSettings, Recipe
 from studio.engine.jobs.settled import SettledRecipe
@@ -16,6 +17,7 @@ from studio.engine.lora.adapter import Adapter
 from studio.engine.lora.inject import inject
 from studio.engine.models.attention import PACKED, get_attention
 from studio.engine.models.body import CausalBody, split_model
+from studio.engine.models.files import load_tokenizer
 from studio.engine.models.load import load_model, resolve_dtype
 from studio.engine.models.packing_probe import is_packing_exact
 from studio.engine.models.recompute import recompute_layers
@@ -65,7 +67,12 @@ def load_base(
             "tested), so examples of similar length are padded to equal length.",
             remedy="Nothing to do: the result is the same, training is a little slower.",
         )
-    adapter = inject(model, _with_absolute_folder(recipe, base_folder), seed=recipe.train.seed)
+    adapter = inject(
+        model,
+        _with_absolute_folder(recipe, base_folder),
+        seed=recipe.train.seed,
+        token_ids=_find_token_ids(recipe.adapter.trained_tokens, reference.folder),
+    )
     if is_packed:
         model.set_attn_implementation(PACKED)
     choice = resolve_checkpointing(recipe.train, model, longest)
@@ -82,6 +89,17 @@ def load_base(
         dtype=str(dtype).removeprefix("torch."),
     )
     return LoadedBase(model, parts, adapter, is_packed, attention)
+
+
+def _find_token_ids(tokens: tuple[str, ...], folder: Path) -> list[int]:
+    vocabulary = load_tokenizer(folder).get_vocab() if tokens else {}
+    for index, token in enumerate(tokens):
+        if token not in vocabulary:
+            raise RecipeInvalid(
+                f"adapter.trained_tokens[{index}]: the tokenizer has no token {token!r}.",
+                "Write the token exactly as the tokenizer names it, for example <|im_end|>.",
+            )
+    return [vocabulary[token] for token in tokens]
 
 
 def _with_absolute_folder(recipe: Recipe, base_folder: Path) -> AdapterSettings:

@@ -1,4 +1,4 @@
-"""An adapter as a whole: its modules by name, put into a model and taken out again."""
+"""An adapter as a whole: what is trained, put into a model and taken out again."""
 
 from __future__ import annotations
 
@@ -11,8 +11,11 @@ from torch import nn
 from studio.engine.lora.adapted import AdaptedModule
 from studio.engine.lora.conv1d import AdaptedConv1D
 from studio.engine.lora.embedding import AdaptedEmbedding
+from studio.engine.lora.extra import TrainedModule
 from studio.engine.lora.linear import AdaptedLinear
 from studio.engine.lora.targets import Kind
+from studio.engine.lora.tokens import TrainedTokens
+from studio.engine.lora.wrapped import WrappedModule
 
 _KINDS: dict[Kind, Callable[..., AdaptedModule]] = {
     "linear": AdaptedLinear,
@@ -22,20 +25,37 @@ _KINDS: dict[Kind, Callable[..., AdaptedModule]] = {
 
 
 class Adapter:
-    """The adapted modules of one model, by the names that their bases have in it.
+    """What is trained on one model, by the names that the modules have in it.
+
+    ``modules`` carry a low-rank update, ``extras`` are trained in full, and of the tables in
+    ``tokens`` only some rows are trained.
 
     Several adapters can be built for one model; attach the one that is wanted and detach it
     before the next.
     """
 
     def __init__(
-        self, model: nn.Module, modules: dict[str, AdaptedModule], *, variant: str, init: str
+        self,
+        model: nn.Module,
+        modules: dict[str, AdaptedModule],
+        *,
+        variant: str,
+        init: str,
+        extras: dict[str, TrainedModule] | None = None,
+        tokens: dict[str, TrainedTokens] | None = None,
     ) -> None:
         self.model = model
         self.modules = modules
+        self.extras = extras or {}
+        self.tokens = tokens or {}
         self.variant = variant
         self.init = init
         self.is_attached = False
+
+    @property
+    def wrapped(self) -> dict[str, WrappedModule]:
+        """Everything that stands in the place of a module of the model, by name."""
+        return {**self.modules, **self.extras, **self.tokens}
 
     @property
     def trainable_parameters(self) -> int:
@@ -43,52 +63,56 @@ class Adapter:
         return sum(parameter.numel() for parameter in self.parameters())
 
     def parameters(self) -> list[nn.Parameter]:
-        """Returns the trainable matrices in the order of the model, A before B."""
+        """Returns all that training changes, in the order of the model, A before B."""
         return [parameter for _, parameter in self.named_parameters()]
 
     def named_parameters(self) -> Iterator[tuple[str, nn.Parameter]]:
         """Yields each trainable matrix with its name, for example ``….q_proj.lora_A``."""
-        for name, module in self.modules.items():
-            yield f"{name}.lora_A", module.lora_A
-            yield f"{name}.lora_B", module.lora_B
+        for name, module in self.wrapped.items():
+            for own_name, parameter in module.iter_trainable():
+                yield f"{name}.{own_name}", parameter
 
     def attach(self) -> None:
-        """Freezes the model and puts the adapted modules in the place of their bases.
+        """Freezes the model and puts the trained modules in the place of their bases.
 
         Raises:
             RuntimeError: Another adapter is attached.
         """
         check_bare(self.model)
         self.model.requires_grad_(False)
-        self._swap({id(module.base): module for module in self.modules.values()})
+        self._swap({id(module.base): module for module in self.wrapped.values()})
         for parameter in self.parameters():
             parameter.requires_grad_(True)
         self.is_attached = True
 
     def detach(self) -> None:
         """Puts the bases back; the model is as it was, still frozen, and the adapter is kept."""
-        self._swap({id(module): module.base for module in self.modules.values()})
+        self._swap({id(module): module.base for module in self.wrapped.values()})
         self.is_attached = False
 
     @contextmanager
     def disabled(self) -> Iterator[None]:
         """Lets the model answer as its base inside the block."""
-        before = {name: module.is_enabled for name, module in self.modules.items()}
+        before = [(module, module.is_enabled) for module in self.wrapped.values()]
         try:
-            for module in self.modules.values():
+            for module, _ in before:
                 module.is_enabled = False
             yield
         finally:
-            for name, module in self.modules.items():
-                module.is_enabled = before[name]
+            for module, is_enabled in before:
+                module.is_enabled = is_enabled
 
     def _swap(self, replacements: dict[int, nn.Module]) -> None:
         # Every place counts: a layer that is shared has one object under several names.
-        for name, child in list(self.model.named_modules(remove_duplicate=False)):
-            parent_name, _, last = name.rpartition(".")
-            parent = self.model.get_submodule(parent_name)
-            if id(child) in replacements and not isinstance(parent, AdaptedModule):
-                setattr(parent, last, replacements[id(child)])
+        places = [
+            (parent, name, child)
+            for parent in self.model.modules()
+            if not isinstance(parent, WrappedModule)
+            for name, child in parent.named_modules(remove_duplicate=False)
+            if name and "." not in name and id(child) in replacements
+        ]
+        for parent, name, child in places:
+            setattr(parent, name, replacements[id(child)])
 
 
 def check_bare(model: nn.Module) -> None:
@@ -97,7 +121,7 @@ def check_bare(model: nn.Module) -> None:
     Raises:
         RuntimeError: One is; the caller has to detach it first.
     """
-    if any(isinstance(module, AdaptedModule) for module in model.modules()):
+    if any(isinstance(module, WrappedModule) for module in model.modules()):
         raise RuntimeError("an adapter is attached to this model; detach it first")
 
 

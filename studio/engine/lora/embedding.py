@@ -36,16 +36,22 @@ class AdaptedEmbedding(AdaptedModule):
         if not self.is_enabled:
             return vectors
         # The padding id receives no gradient, as in the base.
-        rows = functional.embedding(ids, self.lora_A.t(), padding_idx=table.padding_idx)
-        update = (rows @ self.lora_B.t()) * self.scaling
-        return (vectors + update * _get_factor(table)).to(vectors.dtype)
+        lora_a, lora_b = self.get_factors()
+        rows = functional.embedding(ids, lora_a.t(), padding_idx=table.padding_idx)
+        update = (rows @ lora_b.t()) * self.scaling
+        return self._rescale((vectors + update * get_output_factor(table)).to(vectors.dtype), None)
+
+    def get_base_matrix(self) -> torch.Tensor:
+        """Returns the table in fp32 as ``(width, vocabulary)``."""
+        return cast(nn.Embedding, self.base).weight.detach().float().t()
 
     def to_base_layout(self, delta: torch.Tensor) -> torch.Tensor:
         """Returns ``delta`` of ``(width, vocabulary)`` as ``(vocabulary, width)``."""
         return delta.t()
 
 
-def _get_factor(table: nn.Embedding) -> torch.Tensor | float:
+def get_output_factor(table: nn.Embedding) -> torch.Tensor | float:
+    """Returns what a table multiplies its rows by: 1, or the factor of Gemma's tables."""
     factor: torch.Tensor | float = getattr(table, "embed_scale", 1.0)
     return factor
 
@@ -55,7 +61,7 @@ def _check_lookup(table: nn.Embedding) -> None:
         return
     ids = torch.arange(min(4, table.num_embeddings), device=table.weight.device)
     with torch.no_grad():
-        found, expected = table(ids), table.weight[ids] * _get_factor(table)
+        found, expected = table(ids), table.weight[ids] * get_output_factor(table)
     if found.shape != expected.shape or not torch.allclose(
         found.float(), expected.float(), rtol=1e-2, atol=1e-3
     ):

@@ -2,40 +2,42 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import torch
 from torch import nn
 
-from studio.core.errors import NotAvailableYet
+from studio.core.errors import RecipeInvalid
 from studio.core.recipe.schema import AdapterSettings
 from studio.engine.lora.adapter import Adapter, build_adapted, check_bare
+from studio.engine.lora.extra import TrainedModule, find_extra_modules
 from studio.engine.lora.inits import get_init
 from studio.engine.lora.state import load_adapter
 from studio.engine.lora.targets import find_targets
+from studio.engine.lora.tokens import build_trained_tokens
 
 
-def inject(model: nn.Module, settings: AdapterSettings, *, seed: int) -> Adapter:
+def inject(
+    model: nn.Module, settings: AdapterSettings, *, seed: int, token_ids: Sequence[int] = ()
+) -> Adapter:
     """Returns an attached adapter on ``model``, whose own weights are all frozen from now on.
 
     The start values depend on ``seed`` and the model's shape only, not on the device. With
-    ``resume_from`` the saved adapter decides rank, alpha and modules.
+    ``resume_from`` the saved adapter decides rank, alpha and modules. Modules that are trained in
+    full carry no adapter. ``token_ids`` are tokens whose own vectors are trained.
 
     Raises:
-        RecipeInvalid: A pattern matches nothing, or a layer does not exist.
+        RecipeInvalid: A pattern matches nothing, a layer or a token does not exist, or a table
+            would be trained in two ways.
         NotAvailableYet: A setting whose engine part is not built yet.
         AdapterUnusable: ``resume_from`` does not belong to this model.
     """
-    if settings.extra_modules:
-        raise NotAvailableYet(
-            "Training whole modules along with the adapter (adapter.extra_modules: "
-            f"{', '.join(settings.extra_modules)}) is not available yet.",
-            "Leave the list empty.",
-        )
     if settings.resume_from is not None:
         return load_adapter(model, Path(settings.resume_from), dropout=settings.dropout)
     check_bare(model)
     init = get_init(settings.init)
+    extras = find_extra_modules(model, settings.extra_modules)
     modules = {
         target.name: build_adapted(
             target.module,
@@ -46,11 +48,39 @@ def inject(model: nn.Module, settings: AdapterSettings, *, seed: int) -> Adapter
             variant=settings.variant,
         )
         for target in find_targets(model, settings)
+        if not any(f"{target.name}.".startswith(f"{name}.") for name in extras)
     }
     generator = torch.Generator().manual_seed(seed)
     for module in modules.values():
         if module.lora_A.device.type != "meta":
             init.initialise(module, generator)
-    adapter = Adapter(model, modules, variant=settings.variant, init=settings.init)
+            module.set_magnitude()
+    adapter = Adapter(
+        model,
+        modules,
+        variant=settings.variant,
+        init=settings.init,
+        extras={name: TrainedModule(module) for name, module in extras.items()},
+        tokens=build_trained_tokens(model, token_ids) if token_ids else {},
+    )
+    _check_disjoint(adapter)
     adapter.attach()
     return adapter
+
+
+def _check_disjoint(adapter: Adapter) -> None:
+    for name in adapter.tokens:
+        if name in adapter.modules or any(
+            f"{name}.".startswith(f"{extra}.") for extra in adapter.extras
+        ):
+            raise RecipeInvalid(
+                f"adapter.trained_tokens: {name} is trained in another way already.",
+                f"Take {name} out of the target modules and of the modules trained in full, or "
+                "leave the list of tokens empty.",
+            )
+    if not adapter.modules:
+        raise RecipeInvalid(
+            "adapter.extra_modules: nothing is left for the adapter, because all target modules "
+            "are trained in full.",
+            "Set the rank to full, or name fewer modules.",
+        )

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, cast
 
 import torch
 from torch import nn
@@ -29,12 +29,16 @@ class AdaptedLinear(AdaptedModule):
         # Drawn from torch's own CPU generator, which checkpointing restores before it computes
         # the layer again and an exact resume restores as well.
         seed = int(torch.randint(2**62, ())) if dropout else 0
-        return adapted_linear(
+        updated = adapted_linear(
             inputs,
             self.frozen,
-            self.lora_A,
-            self.lora_B,
+            *self.get_factors(),
             self.scaling,
             dropout=dropout,
             dropout_seed=seed,
         )
+        return self._rescale(updated, cast("torch.Tensor | None", self.base.bias))
+
+    def get_base_matrix(self) -> torch.Tensor:
+        """Returns the base's weight in fp32 as ``(out, in)``."""
+        return self.frozen.get_weight()

@@ -6,8 +6,8 @@ import json
 import math
 import re
 from collections import Counter
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -27,13 +27,12 @@ _NEUTRAL_KEYS = {
     "auto_mapping", "base_model_name_or_path", "corda_config", "eva_config", "exclude_modules",
     "fan_in_fan_out", "inference_mode", "init_lora_weights", "layers_pattern",
     "layers_to_transform", "loftq_config", "lora_alpha", "lora_dropout", "lora_ga_config",
-    "megatron_core", "peft_type", "peft_version", "qalora_group_size", "r", "rank_pattern",
-    "alpha_pattern", "revision", "runtime_config", "target_modules", "task_type", "use_rslora",
+    "megatron_config", "megatron_core", "modules_to_save", "peft_type", "peft_version",
+    "qalora_group_size", "r", "rank_pattern", "alpha_pattern", "revision",
+    "runtime_config", "target_modules", "task_type",
+    "trainable_token_indices", "use_dora", "use_rslora",
 }  # fmt: skip
 _WORDS = {
-    "use_dora": "weight-decomposed adapters (DoRA)",
-    "modules_to_save": "modules that were trained in full",
-    "trainable_token_indices": "single token vectors that were trained",
     "layer_replication": "repeated layers",
     "lora_bias": "a bias in the adapter",
     "target_parameters": "adapted parameters that are not layers (experts)",
@@ -52,22 +51,41 @@ class PeftConfig:
     rank_pattern: Mapping[str, int]
     alpha_pattern: Mapping[str, float]
     use_rslora: bool
+    use_dora: bool
     init: str
     base_model: str | None
     revision: str | None
+    saved_modules: tuple[str, ...] = ()
+    token_indices: Mapping[str, tuple[int, ...]] = field(default_factory=dict)
 
     @property
     def variant(self) -> str:
-        """The recipe's word for the scaling rule."""
-        return "rslora" if self.use_rslora else "plain"
+        """The recipe's word for the form of the update."""
+        return "dora" if self.use_dora else "rslora" if self.use_rslora else "plain"
+
+    def find_saved_module(self, name: str) -> str | None:
+        """Returns the module trained in full that ``name`` is or lies in, by its full name."""
+        segments = name.split(".")
+        prefixes = [".".join(segments[: count + 1]) for count in range(len(segments))]
+        return next((p for p in prefixes if _is_end(p, self.saved_modules)), None)
+
+    def get_token_indices(self, name: str) -> tuple[int, ...]:
+        """Returns which rows of the table ``name`` were trained, none where it was not."""
+        for end, indices in self.token_indices.items():
+            if not end or _is_end(name, (end,)):
+                return indices
+        return ()
 
     def get_rank(self, name: str) -> int:
         """Returns the rank that module ``name`` must have."""
         return _match(self.rank_pattern, name, self.rank)
 
     def get_alpha(self, name: str) -> float:
-        """Returns the alpha of module ``name``."""
-        return _match(self.alpha_pattern, name, self.alpha)
+        """Returns the alpha of module ``name``, as ``variant`` counts it."""
+        alpha = _match(self.alpha_pattern, name, self.alpha)
+        # peft allows both at once: the rule of rslora goes into the alpha of dora
+        is_both = self.use_dora and self.use_rslora
+        return alpha * math.sqrt(self.get_rank(name)) if is_both else alpha
 
 
 def read_peft_config(folder: Path) -> PeftConfig:
@@ -96,9 +114,12 @@ def read_peft_config(folder: Path) -> PeftConfig:
         rank_pattern=_get_pattern(content, "rank_pattern", _get_rank, path),
         alpha_pattern=_get_pattern(content, "alpha_pattern", _get_alpha, path),
         use_rslora=bool(content.get("use_rslora")),
+        use_dora=bool(content.get("use_dora")),
         init=_INITS.get(content.get("init_lora_weights", True), "kaiming"),
         base_model=_get_text(content.get("base_model_name_or_path")),
         revision=_get_text(content.get("revision")),
+        saved_modules=_get_names(content, "modules_to_save", path),
+        token_indices=_get_tokens(content.get("trainable_token_indices"), path),
     )
 
 
@@ -107,16 +128,14 @@ def build_peft_config(
 ) -> dict[str, Any]:
     """Returns the content of ``adapter_config.json`` for ``adapter``, for peft >= 0.10."""
     modules = adapter.modules
-    rank = Counter(module.rank for module in modules.values()).most_common(1)[0][0]
-    alpha = Counter(module.alpha for module in modules.values()).most_common(1)[0][0]
+    ranks = {name: module.file_scale[0] for name, module in modules.items()}
+    alphas = {name: module.file_scale[1] for name, module in modules.items()}
+    rank = Counter(ranks.values()).most_common(1)[0][0]
+    alpha = Counter(alphas.values()).most_common(1)[0][0]
     targets, layers = _name_targets(adapter)
     kinds = [type(module).__name__ for module in modules.values()]
-    return {
-        "alpha_pattern": {
-            name: _as_number(module.alpha)
-            for name, module in modules.items()
-            if module.alpha != alpha
-        },
+    content: dict[str, Any] = {
+        "alpha_pattern": {name: _as_number(own) for name, own in alphas.items() if own != alpha},
         "auto_mapping": None,
         "base_model_name_or_path": base_model,
         "bias": "none",
@@ -127,18 +146,22 @@ def build_peft_config(
         "layers_to_transform": layers,
         "lora_alpha": _as_number(alpha),
         "lora_dropout": max((module.dropout for module in modules.values()), default=0.0),
-        "modules_to_save": None,
+        "modules_to_save": [_shorten(adapter, name) for name in adapter.extras] or None,
         "peft_type": "LORA",
         "r": rank,
-        "rank_pattern": {
-            name: module.rank for name, module in modules.items() if module.rank != rank
-        },
+        "rank_pattern": {name: own for name, own in ranks.items() if own != rank},
         "revision": revision,
         "target_modules": targets,
         "task_type": task_type,
-        "use_dora": False,
+        "use_dora": adapter.variant == "dora",
         "use_rslora": adapter.variant == "rslora",
     }
+    leaders = {name: table for name, table in adapter.tokens.items() if table.is_leader}
+    if leaders:  # earlier versions of peft do not know the key
+        content["trainable_token_indices"] = {
+            _shorten(adapter, name): list(table.indices) for name, table in leaders.items()
+        }
+    return content
 
 
 _REMEDY = "Choose an adapter folder written by LoRA Studio or by PEFT."
@@ -172,8 +195,7 @@ def _check_supported(content: dict[str, Any], path: Path) -> None:
 def _name_targets(adapter: Adapter) -> tuple[list[str] | str, list[int] | None]:
     """Returns the shortest target_modules and layers_to_transform that mean exactly our modules."""
     ours = set(adapter.modules)
-    known = {name for name, _ in adapter.model.named_modules()}
-    known -= {f"{name}.base" for name in ours}
+    known = _list_names(adapter)
     ends = sorted({name.rpartition(".")[2] for name in ours})
     same_end = {name for name in known if name.rpartition(".")[2] in ends}
     if same_end == ours:
@@ -186,6 +208,30 @@ def _name_targets(adapter: Adapter) -> tuple[list[str] | str, list[int] | None]:
     if all(name in ours for name in known if any(name.endswith(f".{end}") for end in ours)):
         return sorted(ours), None
     return "|".join(re.escape(name) for name in sorted(ours)), None
+
+
+def _list_names(adapter: Adapter) -> set[str]:
+    """Returns the names that the model's modules have without the adapter."""
+    names = set()
+    for name, module in adapter.model.named_modules():
+        inside = [wrapped for wrapped in adapter.wrapped if name.startswith(f"{wrapped}.")]
+        if not adapter.is_attached or not inside:
+            names.add(name)
+        elif name.startswith(f"{inside[0]}.base."):
+            names.add(name.replace(".base.", ".", 1))
+        del module
+    return names
+
+
+def _shorten(adapter: Adapter, name: str) -> str:
+    """Returns the end of a module's name where no other module ends so, else all of it."""
+    end = name.rpartition(".")[2]
+    alike = [other for other in _list_names(adapter) if other.endswith(end)]
+    return end if alike == [name] else name
+
+
+def _is_end(name: str, ends: Iterable[str]) -> bool:
+    return any(name == end or name.endswith(f".{end}") for end in ends)
 
 
 def _match(pattern: Mapping[str, _T], name: str, default: _T) -> _T:
@@ -222,6 +268,27 @@ def _get_alpha(value: object, key: str, path: Path) -> float:
     if not isinstance(value, int | float) or isinstance(value, bool) or not math.isfinite(value):
         raise AdapterUnusable(f"{path}: {key} is {value!r}, not a number.", _REMEDY)
     return float(value)
+
+
+def _get_names(content: dict[str, Any], key: str, path: Path) -> tuple[str, ...]:
+    names = content.get(key) or []
+    if not isinstance(names, list) or not all(isinstance(name, str) and name for name in names):
+        raise AdapterUnusable(f"{path}: {key} is no list of names.", _REMEDY)
+    return tuple(names)
+
+
+def _get_tokens(value: object, path: Path) -> Mapping[str, tuple[int, ...]]:
+    """Returns the token numbers by the end of their table's name, empty for the input table."""
+    tables = value if isinstance(value, dict) else {"": value or []}
+    found: dict[str, tuple[int, ...]] = {}
+    for name, indices in tables.items():
+        if not isinstance(indices, list) or any(type(index) is not int for index in indices):
+            raise AdapterUnusable(
+                f"{path}: trainable_token_indices holds no token numbers.", _REMEDY
+            )
+        if indices:
+            found[str(name)] = tuple(indices)
+    return found
 
 
 def _get_text(value: object) -> str | None:

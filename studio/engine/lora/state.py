@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
 from pathlib import Path
 
 import torch
@@ -14,20 +15,26 @@ from studio.core.files import replace_folder, write_atomically, write_json_atomi
 from studio.core.weights.matching import name_nearest
 from studio.engine.lora.adapted import AdaptedModule
 from studio.engine.lora.adapter import Adapter, build_adapted, check_bare
+from studio.engine.lora.extra import TrainedModule
+from studio.engine.lora.keys import build_key, build_tokens_key, build_weight_key
 from studio.engine.lora.peft_config import CONFIG_NAME, build_peft_config
 from studio.engine.lora.stored import WEIGHTS_NAME, StoredAdapter, StoredModule, read_adapter
 from studio.engine.lora.targets import Kind, find_adaptable
-
-_PREFIX = "base_model.model."
+from studio.engine.lora.tokens import TrainedTokens, build_trained_tokens
 
 
 def get_adapter_tensors(adapter: Adapter) -> dict[str, torch.Tensor]:
-    """Returns the matrices of ``adapter`` by PEFT's names, on the CPU, dtype unchanged."""
+    """Returns all that was trained by PEFT's names, on the CPU, dtype unchanged.
+
+    An update that started from matrices other than zero is written with them, at twice the
+    rank: the file then means the same on the base as it was published, to every tool.
+    """
     tensors = {}
     for name, module in adapter.modules.items():
-        for letter, matrix in (("A", module.lora_A), ("B", module.lora_B)):
-            tensors[_get_key(name, letter, module)] = matrix.detach().cpu().contiguous()
-    return tensors
+        for part, matrix in module.get_file_parts().items():
+            tensors[build_key(name, part, is_lookup=module.is_lookup)] = matrix
+    tensors |= _iter_whole(adapter)
+    return {key: tensor.detach().cpu().contiguous() for key, tensor in tensors.items()}
 
 
 def set_adapter_tensors(adapter: Adapter, tensors: dict[str, torch.Tensor]) -> None:
@@ -37,15 +44,14 @@ def set_adapter_tensors(adapter: Adapter, tensors: dict[str, torch.Tensor]) -> N
         AdapterUnusable: A matrix is missing or has another shape.
     """
     for name, module in adapter.modules.items():
-        for letter, matrix in (("A", module.lora_A), ("B", module.lora_B)):
-            values = tensors.get(_get_key(name, letter, module))
-            if values is None or values.shape != matrix.shape:
-                raise AdapterUnusable(
-                    f"The saved state does not fit: {letter} of {name} is missing or has another "
-                    "shape.",
-                    "Resume with the recipe that the run was started with.",
-                )
-            module.fill(matrix, values)
+        found = {}
+        for part, matrix in module.get_file_parts().items():
+            key = build_key(name, part, is_lookup=module.is_lookup)
+            found[part] = _take(tensors, key, matrix, f"{part} of {name}")
+        module.load_file_parts(found)
+    for key, parameter in _iter_whole(adapter):
+        with torch.no_grad():
+            parameter.copy_(_take(tensors, key, parameter, key))
 
 
 def write_adapter_files(
@@ -90,6 +96,10 @@ def save_adapter(
         )
 
 
+def _iter_file_parts(module: AdaptedModule) -> Iterator[tuple[str, torch.Tensor]]:
+    return iter(module.get_file_parts().items())
+
+
 def load_adapter(model: nn.Module, folder: Path, *, dropout: float = 0.0) -> Adapter:
     """Returns the adapter in ``folder``, attached to ``model`` and ready to train or to answer.
 
@@ -103,20 +113,50 @@ def load_adapter(model: nn.Module, folder: Path, *, dropout: float = 0.0) -> Ada
     check_bare(model)
     stored = read_adapter(folder)
     adaptable = find_adaptable(model)
-    modules = {}
-    for name in (name for name in adaptable if name in stored.modules):
-        modules[name] = _build(name, *adaptable[name], stored, dropout)
+    modules = {
+        name: _build(name, *adaptable[name], stored, dropout)
+        for name in adaptable
+        if name in stored.modules
+    }
     for name in stored.modules:
         if name not in modules:
-            raise AdapterUnusable(
-                f"The adapter in {folder} was made for another model: there is no layer {name!r}.",
-                f"Choose the base model it was trained on{_name_base(stored)}. "
-                f"{name_nearest(name, adaptable)}",
-            )
+            raise _name_other_model(stored, name, list(adaptable))
     _check_base_weights(model, stored)
-    adapter = Adapter(model, modules, variant=stored.config.variant, init=stored.config.init)
+    adapter = Adapter(
+        model,
+        modules,
+        variant=stored.config.variant,
+        init=stored.config.init,
+        extras=_build_extras(model, stored),
+        tokens=_build_tokens(model, stored),
+    )
     adapter.attach()
     return adapter
+
+
+def _iter_whole(adapter: Adapter) -> Iterator[tuple[str, torch.Tensor]]:
+    """Yields each parameter that is saved as it is, by its name in the file."""
+    for name, extra in adapter.extras.items():
+        for own_name, parameter in extra.iter_trainable():
+            yield build_weight_key(f"{name}.{own_name}"), parameter
+        for own_name, buffer in extra.trained.named_buffers():
+            if own_name in extra.trained.state_dict():
+                yield build_weight_key(f"{name}.{own_name}"), buffer
+    for name, table in adapter.tokens.items():
+        for _, rows in table.iter_trainable():
+            yield build_tokens_key(name), rows
+
+
+def _take(
+    tensors: dict[str, torch.Tensor], key: str, like: torch.Tensor, words: str
+) -> torch.Tensor:
+    values = tensors.get(key)
+    if values is None or values.shape != like.shape:
+        raise AdapterUnusable(
+            f"The saved state does not fit: {words} is missing or has another shape.",
+            "Resume with the recipe that the run was started with.",
+        )
+    return values
 
 
 def _build(
@@ -140,6 +180,8 @@ def _build(
     if adapted.lora_A.device.type != "meta":
         adapted.fill(adapted.lora_A, saved.lora_a)
         adapted.fill(adapted.lora_B, saved.lora_b)
+        if adapted.lora_magnitude is not None and saved.magnitude is not None:
+            adapted.fill(adapted.lora_magnitude, saved.magnitude)
     return adapted
 
 
@@ -156,11 +198,61 @@ def _check_shapes(
         )
 
 
+def _build_extras(model: nn.Module, stored: StoredAdapter) -> dict[str, TrainedModule]:
+    modules = dict(model.named_modules())
+    extras: dict[str, TrainedModule] = {}
+    for parameter in sorted(filter(stored.is_trained, stored.weights)):
+        owner = parameter.rpartition(".")[0]
+        name = stored.config.find_saved_module(owner) or owner
+        if name not in modules:
+            raise _name_other_model(stored, name, list(modules))
+        if name not in extras:
+            extras[name] = TrainedModule(modules[name])
+        inner = parameter.removeprefix(f"{name}.")
+        own = extras[name].trained.state_dict(keep_vars=True).get(inner)
+        saved = stored.weights[parameter]
+        if own is None or own.shape != saved.shape:
+            raise AdapterUnusable(
+                f"The adapter in {stored.folder} does not fit this model: {parameter} has the "
+                f"shape {tuple(saved.shape)} in it, here "
+                f"{'there is none' if own is None else tuple(own.shape)}.",
+                f"Choose the base model it was trained on{_name_base(stored)}.",
+            )
+        if own.device.type != "meta":
+            with torch.no_grad():
+                own.copy_(saved)
+    return extras
+
+
+def _build_tokens(model: nn.Module, stored: StoredAdapter) -> dict[str, TrainedTokens]:
+    wrapped: dict[str, TrainedTokens] = {}
+    known = [name for name, _ in model.named_modules()]
+    for name, rows in stored.tokens.items():
+        indices = stored.config.get_token_indices(name)
+        if name not in known:
+            raise _name_other_model(stored, name, known)
+        tables = build_trained_tokens(model, indices, name)
+        width = tables[name].rows.shape[1]
+        if rows.shape[1] != width:
+            raise AdapterUnusable(
+                f"The adapter in {stored.folder} does not fit: its token vectors are "
+                f"{rows.shape[1]} wide, those of {name} {width}.",
+                f"Choose the base model it was trained on{_name_base(stored)}.",
+            )
+        order = sorted(range(len(indices)), key=indices.__getitem__)
+        if tables[name].rows.device.type != "meta":
+            tables[name].fill(tables[name].rows, rows[order])
+        wrapped |= tables
+    return wrapped
+
+
 def _check_base_weights(model: nn.Module, stored: StoredAdapter) -> None:
     """Accept copies of base weights that peft saved along only where they change nothing."""
     parameters = dict(model.named_parameters(remove_duplicate=False))
-    for name, saved in stored.base_weights.items():
-        own = parameters.get(f"{name}.weight")
+    for name, saved in stored.weights.items():
+        if stored.is_trained(name):
+            continue
+        own = parameters.get(name)
         is_same = (
             own is not None
             and own.shape == saved.shape
@@ -168,17 +260,19 @@ def _check_base_weights(model: nn.Module, stored: StoredAdapter) -> None:
         )
         if not is_same:
             raise AdapterUnusable(
-                f"The adapter in {stored.folder} replaces the whole of {name}, for example because "
-                "its vocabulary was extended. That is not supported by this version.",
+                f"The adapter in {stored.folder} replaces the whole of {name.rpartition('.')[0]}, "
+                "for example because its vocabulary was extended. That is not supported by this "
+                "version.",
                 "Choose another adapter, or merge it with the tool that made it.",
             )
 
 
+def _name_other_model(stored: StoredAdapter, name: str, known: list[str]) -> AdapterUnusable:
+    return AdapterUnusable(
+        f"The adapter in {stored.folder} was made for another model: there is no layer {name!r}.",
+        f"Choose the base model it was trained on{_name_base(stored)}. {name_nearest(name, known)}",
+    )
+
+
 def _name_base(stored: StoredAdapter) -> str:
     return f" ({json.dumps(stored.config.base_model)})" if stored.config.base_model else ""
-
-
-def _get_key(name: str, letter: str, module: AdaptedModule) -> str:
-    if module.is_lookup:
-        return f"{_PREFIX}{name}.lora_embedding_{letter}"
-    return f"{_PREFIX}{name}.lora_{letter}.weight"

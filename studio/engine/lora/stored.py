@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import re
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import torch
@@ -12,45 +11,52 @@ from safetensors import SafetensorError, safe_open
 from studio.core.errors import AdapterUnusable, ModelUnusable
 from studio.core.files import get_file_error
 from studio.core.weights.header import read_header
+from studio.engine.lora.keys import TensorKey, parse_key
 from studio.engine.lora.peft_config import PeftConfig, read_peft_config
 from studio.engine.lora.variants import get_variant
 
 WEIGHTS_NAME = "adapter_model.safetensors"
 MAX_HEADER_BYTES = 10_000_000
 MAX_TENSORS = 50_000
-_KEY = re.compile(
-    r"^base_model\.model\.(?P<name>.+)\."
-    r"(?:lora_(?P<factor>[AB])(?:\.default)?\.weight|lora_embedding_(?P<lookup>[AB])(?:\.default)?)$"
-)
-_BASE_KEY = re.compile(r"^base_model\.model\.(?P<name>.+?)(?:\.base_layer)?\.weight$")
 _FLOATS = {"F64", "F32", "F16", "BF16"}
 _REMEDY = "Choose an adapter folder written by LoRA Studio or by PEFT."
 
 
 @dataclass(frozen=True)
 class StoredModule:
-    """The two matrices of one module in fp32: A ``(rank, in)``, B ``(out, rank)``."""
+    """The matrices of one module in fp32: A ``(rank, in)``, B ``(out, rank)``, lengths ``(out,)``.
+
+    ``kernel`` is the height and width of a convolution, whose ``in`` is channels x kernel.
+    """
 
     lora_a: torch.Tensor
     lora_b: torch.Tensor
+    magnitude: torch.Tensor | None
     is_lookup: bool
+    rank: int
     alpha: float
     scaling: float
-
-    @property
-    def rank(self) -> int:
-        """The rank of the update."""
-        return self.lora_a.shape[0]
+    kernel: tuple[int, ...] = ()
 
 
 @dataclass(frozen=True)
 class StoredAdapter:
-    """A checked adapter. ``base_weights`` are copies of base weights that peft may save along."""
+    """A checked adapter.
+
+    ``tokens`` are replaced rows ``(count, width)`` of tables. ``weights`` are whole parameters by
+    their full names: those of modules that were trained in full, and copies of the base's that
+    peft may save along.
+    """
 
     folder: Path
     config: PeftConfig
     modules: dict[str, StoredModule]
-    base_weights: dict[str, torch.Tensor]
+    tokens: dict[str, torch.Tensor] = field(default_factory=dict)
+    weights: dict[str, torch.Tensor] = field(default_factory=dict)
+
+    def is_trained(self, parameter: str) -> bool:
+        """Returns whether a whole parameter belongs to a module that was trained in full."""
+        return self.config.find_saved_module(parameter.rpartition(".")[0]) is not None
 
 
 def read_adapter(folder: Path) -> StoredAdapter:
@@ -70,13 +76,51 @@ def read_adapter(folder: Path) -> StoredAdapter:
             "Ask for the adapter in the safetensors format, or convert it with PEFT.",
         )
     check_header(path)
-    factors, base_weights = _read_tensors(path)
+    tensors = _read_tensors(path)
+    parts: dict[str, dict[str, torch.Tensor]] = {}
+    lookups: set[str] = set()
+    tokens, weights = {}, {}
+    for key, tensor in tensors.items():
+        if key.part == "tokens":
+            tokens[key.module] = tensor
+        elif key.part == "weight":
+            weights[f"{key.module}.{key.parameter}"] = tensor
+        else:
+            parts.setdefault(key.module, {})[key.part] = tensor.float()
+            lookups |= {key.module} if key.is_lookup else set()
     modules = {
-        name: _pair(factors, name, config, path) for name in sorted({name for name, *_ in factors})
+        name: _pair(parts[name], name in lookups, name, config, path) for name in sorted(parts)
     }
-    if not modules:
+    stored = StoredAdapter(folder, config, modules, tokens, weights)
+    _check_complete(stored, path)
+    if not (modules or tokens or any(stored.is_trained(name) for name in weights)):
         raise AdapterUnusable(f"{path} holds no adapter matrices.", _REMEDY)
-    return StoredAdapter(folder, config, modules, base_weights)
+    return stored
+
+
+def _check_complete(stored: StoredAdapter, path: Path) -> None:
+    """Whatever the settings name must lie in the file, and the other way round."""
+    config = stored.config
+    found = {config.find_saved_module(name.rpartition(".")[0]) or "" for name in stored.weights}
+    for end in config.saved_modules:
+        if not any(f".{name}".endswith(f".{end}") for name in found):
+            raise AdapterUnusable(
+                f"{path} lacks the module {end!r}, which the settings say was trained in full "
+                "(modules_to_save).",
+                _REMEDY,
+            )
+    for name, rows in stored.tokens.items():
+        if rows.ndim != 2 or len(rows) != len(config.get_token_indices(name)):
+            raise AdapterUnusable(
+                f"{path} holds vectors of other tokens of {name} than its settings name "
+                "(trainable_token_indices).",
+                _REMEDY,
+            )
+    if len(stored.tokens) != len(config.token_indices):
+        raise AdapterUnusable(
+            f"{path} lacks the token vectors that its settings name (trainable_token_indices).",
+            _REMEDY,
+        )
 
 
 def check_header(path: Path) -> None:
@@ -107,43 +151,32 @@ def check_header(path: Path) -> None:
             )
 
 
-_Factors = dict[tuple[str, str, bool], torch.Tensor]
-
-
-def _read_tensors(path: Path) -> tuple[_Factors, dict[str, torch.Tensor]]:
-    factors: _Factors = {}
-    base_weights: dict[str, torch.Tensor] = {}
+def _read_tensors(path: Path) -> dict[TensorKey, torch.Tensor]:
+    tensors: dict[TensorKey, torch.Tensor] = {}
     try:
         with safe_open(path, framework="pt") as stream:
             for key in stream.keys():  # noqa: SIM118 - the file handle is no mapping
-                match, base_match = _KEY.match(key), _BASE_KEY.match(key)
-                if match is None and (base_match is None or "lora_" in key):
+                parsed = parse_key(key)
+                if parsed is None:
                     raise _name_unknown(path, key)
                 tensor = stream.get_tensor(key)
-                if match is not None:
-                    if not torch.isfinite(tensor).all():
-                        raise AdapterUnusable(
-                            f"{path}: {key!r} holds numbers that are not finite (NaN or infinity).",
-                            "Choose an earlier checkpoint; this training went wrong.",
-                        )
-                    letter = match["factor"] or match["lookup"]
-                    is_lookup = match["lookup"] is not None
-                    factors[match["name"], letter, is_lookup] = tensor.float()
-                elif base_match is not None:
-                    base_weights[base_match["name"]] = tensor
+                if not torch.isfinite(tensor).all():
+                    raise AdapterUnusable(
+                        f"{path}: {key!r} holds numbers that are not finite (NaN or infinity).",
+                        "Choose an earlier checkpoint; this training went wrong.",
+                    )
+                tensors[parsed] = tensor
     except SafetensorError as error:
         raise AdapterUnusable(f"{path} is damaged: {error}.", _REMEDY) from error
     except OSError as error:
         raise get_file_error(path, error, "read") from error
-    return factors, base_weights
+    return tensors
 
 
 def _name_unknown(path: Path, key: str) -> AdapterUnusable:
     words = (
-        "a magnitude vector of DoRA (use_dora)"
-        if "lora_magnitude_vector" in key
-        else "a bias in the adapter (lora_bias)"
-        if key.endswith(".bias")
+        "a bias in the adapter (lora_bias)"
+        if "lora_" in key and key.endswith(".bias")
         else "a tensor of a kind we do not know"
     )
     return AdapterUnusable(
@@ -152,16 +185,27 @@ def _name_unknown(path: Path, key: str) -> AdapterUnusable:
     )
 
 
-def _pair(factors: _Factors, name: str, config: PeftConfig, path: Path) -> StoredModule:
-    is_lookup = (name, "A", True) in factors
-    lora_a = factors.get((name, "A", is_lookup))
-    lora_b = factors.get((name, "B", is_lookup))
+def _pair(
+    parts: dict[str, torch.Tensor], is_lookup: bool, name: str, config: PeftConfig, path: Path
+) -> StoredModule:
+    lora_a, lora_b, magnitude = (parts.get(part) for part in ("A", "B", "magnitude"))
     if lora_a is None or lora_b is None:
         raise AdapterUnusable(f"{path}: {name} lacks one of its two matrices A and B.", _REMEDY)
+    shapes = f"A {tuple(lora_a.shape)}, B {tuple(lora_b.shape)}"
+    kernel = tuple(lora_a.shape[2:])
+    if lora_a.ndim in (3, 4, 5):  # a convolution: B sees single points
+        lora_a = lora_a.flatten(1)
+        lora_b = lora_b.flatten(1) if lora_b.ndim == 2 + len(kernel) else lora_b
     if lora_a.ndim != 2 or lora_b.ndim != 2 or lora_a.shape[0] != lora_b.shape[1]:
         raise AdapterUnusable(
-            f"{path}: the matrices of {name} do not fit each other: A {tuple(lora_a.shape)}, "
-            f"B {tuple(lora_b.shape)}.",
+            f"{path}: the matrices of {name} do not fit each other: {shapes}.", _REMEDY
+        )
+    if (magnitude is not None) != get_variant(config.variant).HAS_MAGNITUDE or (
+        magnitude is not None and magnitude.numel() != lora_b.shape[0]
+    ):
+        raise AdapterUnusable(
+            f"{path}: the magnitude vector of DoRA of {name} does not fit: the settings (use_dora) "
+            "or its length say otherwise.",
             _REMEDY,
         )
     rank = lora_a.shape[0]
@@ -172,4 +216,5 @@ def _pair(factors: _Factors, name: str, config: PeftConfig, path: Path) -> Store
         )
     alpha = config.get_alpha(name)
     scaling = get_variant(config.variant).get_scaling(rank, alpha)
-    return StoredModule(lora_a, lora_b, is_lookup, alpha, scaling)
+    flat = None if magnitude is None else magnitude.flatten()
+    return StoredModule(lora_a, lora_b, flat, is_lookup, rank, alpha, scaling, kernel)

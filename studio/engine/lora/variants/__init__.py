@@ -10,6 +10,9 @@ from studio.engine.lora.registry import get_capability
 class Variant(Protocol):
     """What the module of a variant provides."""
 
+    HAS_MAGNITUDE: bool
+    """Whether each output of a layer learns a length of its own (``lora_magnitude``)."""
+
     def get_scaling(self, rank: int, alpha: float) -> float:
         """Returns the factor of ``B A x``."""
         ...

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+HAS_MAGNITUDE = False
+
 
 def get_scaling(rank: int, alpha: float) -> float:
     """Returns alpha / rank.

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import math
 
+HAS_MAGNITUDE = False
+
 
 def get_scaling(rank: int, alpha: float) -> float:
     """Returns alpha / sqrt(rank), which keeps the size of the update independent of the rank.

@@ -1,0 +1,207 @@
+"""Which tensor of a merged model comes from where, and what the adapter does to it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from torch import nn
+from transformers import AutoConfig, AutoModelForCausalLM
+
+from studio.core.errors import AdapterUnusable, ModelUnusable
+from studio.engine.export.changes import Change, LowRank, Replacement, RowReplacement
+from studio.engine.export.shards import PlannedTensor, StoredTensor, read_shards, read_tensor
+from studio.engine.lora.stored import StoredAdapter, StoredModule
+from studio.engine.lora.targets import Kind, find_adaptable
+
+_REMEDY = "Choose the base model that the adapter was trained on."
+
+
+@dataclass(frozen=True)
+class MergePlan:
+    """``shards``: what each file will hold. ``is_untied``: input and output tables now differ."""
+
+    shards: dict[str, list[PlannedTensor]]
+    is_untied: bool
+
+    @property
+    def total_bytes(self) -> int:
+        """The size of all tensors."""
+        return sum(tensor.source.byte_count for shard in self.shards.values() for tensor in shard)
+
+
+def make_plan(base: Path, stored: StoredAdapter) -> MergePlan:
+    """Returns how the model in ``base`` and an adapter become one model.
+
+    Raises:
+        AdapterUnusable: The adapter does not belong to this base or is not supported.
+        ModelUnusable: The base cannot be merged into, for example because it is quantised.
+    """
+    shards = read_shards(base)
+    model = _build_skeleton(base)
+    tied = _find_tied(model)
+    tensors = {tensor.name: tensor for shard in shards.values() for tensor in shard}
+    _check_base_weights(stored, tensors)
+    changes = _build_changes(model, stored, tied, base)
+    # A group of tied tables stays tied where the same thing happens to all of it.
+    untied = [group for group in tied if len({id(changes.get(name)) for name in group}) > 1]
+    changed: dict[str, Change] = {}
+    added: dict[str, StoredTensor] = {}
+    for parameter in {**changes, **dict.fromkeys(name for group in untied for name in group)}:
+        source = _find_tensor(parameter, tensors)
+        if source is None:
+            source = _find_twin(parameter, tied, tensors)
+            if source is None:
+                raise ModelUnusable(
+                    f"{base} has no tensor for {parameter}: its weights are stored in another "
+                    "arrangement than the model computes with.",
+                    "Choose another base model, or merge with the tool that made the adapter.",
+                )
+            if any(parameter in group for group in untied):
+                # The file holds one of two tied tables, the adapter changes the other one.
+                added[parameter] = source
+        change = changes.get(parameter)
+        if change is not None:
+            _check_fit(parameter, change, source, base)
+            changed[parameter if parameter in added else source.name] = change
+    return MergePlan(_lay_out(shards, changed, added), is_untied=bool(untied))
+
+
+def _build_changes(
+    model: nn.Module, stored: StoredAdapter, tied: list[set[str]], base: Path
+) -> dict[str, Change]:
+    """Returns what happens to each parameter of the model that the adapter changes."""
+    adaptable = find_adaptable(model)
+    parameters = dict(model.named_parameters(remove_duplicate=False))
+    changes: dict[str, Change] = {}
+    for name, module in stored.modules.items():
+        if name not in adaptable:
+            raise _name_other_model(name, stored, base)
+        changes[f"{name}.weight"] = _build_low_rank(name, module, adaptable[name][1])
+    for name, values in stored.weights.items():
+        if stored.is_trained(name):
+            if name not in parameters:
+                raise _name_other_model(name, stored, base)
+            changes[name] = Replacement(values)
+    for name, values in stored.tokens.items():
+        parameter = f"{name}.weight"
+        if parameter not in parameters:
+            raise _name_other_model(name, stored, base)
+        indices, row_count = stored.config.get_token_indices(name), len(parameters[parameter])
+        if not all(0 <= index < row_count for index in indices):
+            raise AdapterUnusable(
+                f"The adapter in {stored.folder} has vectors of tokens that {base} does not have.",
+                _REMEDY,
+            )
+        change = RowReplacement(indices, values, row_count)
+        group = next((group for group in tied if parameter in group), {parameter})
+        changes |= dict.fromkeys(group, change)
+    return changes
+
+
+def _build_low_rank(name: str, module: StoredModule, kind: Kind) -> LowRank:
+    if module.is_lookup != (kind == "embedding"):
+        raise AdapterUnusable(f"The adapter takes {name} for another type of layer.", _REMEDY)
+    if kind in ("conv1d", "embedding"):  # (in, out) and (vocabulary, width): both transposed
+        return LowRank(
+            module.lora_a.t(),
+            module.lora_b.t(),
+            module.scaling,
+            magnitude=module.magnitude,
+            has_outputs_in_columns=True,
+        )
+    return LowRank(module.lora_b, module.lora_a, module.scaling, magnitude=module.magnitude)
+
+
+def _check_fit(parameter: str, change: Change, source: StoredTensor, base: Path) -> None:
+    if not source.is_plain:
+        raise ModelUnusable(
+            f"{source.name} is stored as {source.dtype}; an adapter can only be merged into 16- "
+            "and 32-bit weights.",
+            "Choose the folder of the original model, before it was quantised.",
+        )
+    rows = source.shape[0] if source.shape else 1
+    found = (rows, torch.Size(source.shape).numel() // max(1, rows))
+    if change.shape != found:
+        raise AdapterUnusable(
+            f"The adapter does not fit {base}: {parameter.removesuffix('.weight')} is "
+            f"{source.shape} there, the adapter was made for {change.shape}.",
+            _REMEDY,
+        )
+
+
+def _lay_out(
+    shards: dict[str, list[StoredTensor]],
+    changes: dict[str, Change],
+    added: dict[str, StoredTensor],
+) -> dict[str, list[PlannedTensor]]:
+    planned = {
+        file: [PlannedTensor(tensor.name, tensor, changes.get(tensor.name)) for tensor in tensors]
+        for file, tensors in shards.items()
+    }
+    for name, twin in added.items():
+        planned[twin.path.name].append(PlannedTensor(name, twin, changes.get(name)))
+    return planned
+
+
+def _build_skeleton(base: Path) -> nn.Module:
+    """Returns the model without memory for its weights: names, types and ties of its layers."""
+    try:
+        config = AutoConfig.from_pretrained(base, local_files_only=True, trust_remote_code=False)
+        with torch.device("meta"):
+            model = AutoModelForCausalLM.from_config(config, trust_remote_code=False)
+    except (OSError, ValueError, KeyError, TypeError, ImportError) as error:
+        raise ModelUnusable(
+            f"{base} cannot be read as a language model: {error}.", _REMEDY
+        ) from error
+    skeleton: nn.Module = model
+    return skeleton
+
+
+def _find_tied(model: nn.Module) -> list[set[str]]:
+    groups: dict[int, set[str]] = {}
+    for name, parameter in model.named_parameters(remove_duplicate=False):
+        groups.setdefault(id(parameter), set()).add(name)
+    return [group for group in groups.values() if len(group) > 1]
+
+
+def _find_tensor(parameter: str, tensors: dict[str, StoredTensor]) -> StoredTensor | None:
+    """Returns the tensor of ``parameter``; a file may name it without the base model's prefix."""
+    return tensors.get(parameter) or tensors.get(parameter.partition(".")[2])
+
+
+def _find_twin(
+    parameter: str, tied: list[set[str]], tensors: dict[str, StoredTensor]
+) -> StoredTensor | None:
+    for group in tied:
+        if parameter in group:
+            for name in sorted(group):
+                found = _find_tensor(name, tensors)
+                if found is not None:
+                    return found
+    return None
+
+
+def _check_base_weights(stored: StoredAdapter, tensors: dict[str, StoredTensor]) -> None:
+    for name, saved in stored.weights.items():
+        if stored.is_trained(name):
+            continue
+        own = _find_tensor(name, tensors)
+        if own is not None and own.shape == tuple(saved.shape):
+            values = read_tensor(own)
+            if torch.equal(values, saved.to(values.dtype)):
+                continue
+        raise AdapterUnusable(
+            f"The adapter in {stored.folder} replaces the whole of {name.rpartition('.')[0]}, for "
+            "example because its vocabulary was extended. That is not supported by this version.",
+            "Merge it with the tool that made it.",
+        )
+
+
+def _name_other_model(name: str, stored: StoredAdapter, base: Path) -> AdapterUnusable:
+    return AdapterUnusable(
+        f"The adapter in {stored.folder} was made for another model: there is no layer {name!r} "
+        f"in {base}.",
+        _REMEDY,
+    )
