@@ -12,20 +12,24 @@ from types import FrameType
 
 from studio.cli.console import Console
 from studio.core.errors import JobDied, StudioError
-from studio.core.events.types import Event, NoticeRaised, PhaseEntered, RunFailed
+from studio.core.events.types import (
+    AnswerFinished,
+    CheckpointSaved,
+    DataProblemFound,
+    Event,
+    JobStarted,
+    RunFailed,
+)
 from studio.core.jobs.control import send
 from studio.core.jobs.follow import follow
 from studio.core.jobs.orders import AnyOrder, Stop
 from studio.core.jobs.process import start_job
 from studio.core.paths import Home
 from studio.core.runs.layout import RunLayout
+from studio.core.runs.words import describe_event
 
-PHASE_WORDS = {
-    "loading_data": "Reading the data",
-    "loading_model": "Loading the model",
-    "finishing": "Finishing",
-}
-"""The phases that come once; the others follow each other all the time."""
+_SILENT = (AnswerFinished, CheckpointSaved, DataProblemFound, JobStarted, RunFailed)
+"""Facts that the commands tell in their own way, or that would only repeat what was said."""
 
 
 def run_job(
@@ -56,11 +60,10 @@ def run_job(
 
 
 def show_event(event: Event, console: Console) -> None:
-    """Say what every job may state: phases and notices."""
-    if isinstance(event, PhaseEntered) and event.phase in PHASE_WORDS:
-        console.say(f"{PHASE_WORDS[event.phase]}{': ' + event.detail if event.detail else ''} …")
-    elif isinstance(event, NoticeRaised):
-        console.say(f"{event.severity.capitalize()}: {event.message} {event.remedy}".rstrip())
+    """Say what an event means, in the words of the window's log."""
+    words = None if isinstance(event, _SILENT) else describe_event(event)
+    if words:
+        console.say(words)
 
 
 @contextmanager

@@ -8,18 +8,8 @@ from typing import Any
 
 from studio.cli.console import Console
 from studio.cli.jobs import run_job
-from studio.core.errors import RunConflict
-from studio.core.events.types import (
-    DataPrepared,
-    Event,
-    ModelLoaded,
-    PlanMade,
-    RunFinished,
-    SampleAnswered,
-    SettingResolved,
-    StepFinished,
-    ValidationFinished,
-)
+from studio.core.errors import FileUnusable, RunConflict
+from studio.core.events.types import Event, PlanMade, StepFinished
 from studio.core.jobs.orders import TrainOrder
 from studio.core.paths import Home
 from studio.core.recipe.check import check_recipe
@@ -29,7 +19,7 @@ from studio.core.recipe.schema import Recipe
 from studio.core.runs.layout import RunLayout
 from studio.core.runs.record import RunRecord
 from studio.core.runs.store import RunStore
-from studio.core.units import format_count, format_duration
+from studio.core.units import format_duration
 
 MILESTONES = 8
 """How many lines of progress stay to be read after the run."""
@@ -81,6 +71,21 @@ def run_resume(arguments: argparse.Namespace, console: Console, home: Home) -> i
 
 def start_recipe(recipe: Recipe, base_folder: Path, console: Console, home: Home) -> RunLayout:
     """Refuse a recipe with errors, say its warnings, train it; returns where the run lies."""
+    refuse_errors(recipe, base_folder, console)
+    order = TrainOrder(base_folder=str(base_folder))
+    layout = RunStore(home).create(recipe, order)
+    console.say(f"Run folder: {layout.folder}")
+    train(layout, order, console)
+    return layout
+
+
+def refuse_errors(recipe: Recipe, base_folder: Path, console: Console) -> None:
+    """Say what is odd about a recipe and refuse what cannot work, before anything is written.
+
+    Raises:
+        RecipeInvalid: Settings contradict each other.
+        FileUnusable: A file or folder that the recipe names is missing or not what it should be.
+    """
     problems = check_recipe(recipe)
     for problem in problems:
         if problem.severity != "error":
@@ -88,11 +93,9 @@ def start_recipe(recipe: Recipe, base_folder: Path, console: Console, home: Home
     errors = [problem for problem in problems if problem.severity == "error"]
     if errors:
         raise build_refusal(errors)
-    order = TrainOrder(base_folder=str(base_folder))
-    layout = RunStore(home).create(recipe, order)
-    console.say(f"Run folder: {layout.folder}")
-    train(layout, order, console)
-    return layout
+    for problem in check_recipe(recipe, base_folder=base_folder):
+        if problem.severity == "error":
+            raise FileUnusable(f"{problem.path}: {problem.message}", problem.remedy)
 
 
 def train(layout: RunLayout, order: TrainOrder, console: Console) -> None:
@@ -107,10 +110,6 @@ def train(layout: RunLayout, order: TrainOrder, console: Console) -> None:
             (console.say if is_milestone else console.show_progress)(words)
         elif isinstance(event, PlanMade):
             total_steps = event.total_steps
-        else:
-            words = describe(event)
-            if words:
-                console.say(words)
 
     run_job(layout, order, console, show)
 
@@ -122,34 +121,6 @@ def describe_step(event: StepFinished, total_steps: int) -> str:
         f"step {event.step}/{total_steps}  loss {event.loss:.4f}  "
         f"rate {event.learning_rate:.1e}  {rate:,.0f} tokens/s"
     )
-
-
-def describe(event: Event) -> str:
-    """Return what an event means in one line, or nothing if it needs no words."""
-    match event:
-        case SettingResolved():
-            return f"{event.key} = {event.value} ({event.why})"
-        case DataPrepared():
-            return (
-                f"{event.train_rows:,} rows to train on, {event.validation_rows:,} held back; "
-                f"{event.supervised_tokens:,} of {event.train_tokens:,} tokens are trained"
-            )
-        case ModelLoaded():
-            share = event.trainable_parameters / max(1, event.parameters)
-            return (
-                f"{event.architecture}: {format_count(event.parameters)} parameters, "
-                f"{format_count(event.trainable_parameters)} trainable ({share:.2%}), "
-                f"{event.dtype} on {event.device}"
-            )
-        case ValidationFinished():
-            best = " (best so far)" if event.is_best else ""
-            return f"step {event.step}: validation loss {event.loss:.4f}{best}"
-        case SampleAnswered():
-            return f"step {event.step}: {event.source} answers {event.answer!r}"
-        case RunFinished(reason="early_stopped"):
-            return "Stopped early: the validation loss no longer improved."
-        case _:
-            return ""
 
 
 def report(layout: RunLayout, console: Console, home: Home) -> int:
