@@ -61,7 +61,10 @@ def measure(studio: Studio) -> tuple[float, list[float]]:
     page = studio.window.get_page("train")
     page._ready._start.click()  # type: ignore[attr-defined]
     feed = studio.context.feed
-    first = wait_for(lambda: feed.alive_runs and feed.alive_runs[0].record.step > 0, LIMIT_SECONDS)
+    run = feed.alive_runs[0]
+    first = wait_for(lambda: run.record.step > 0 or run.is_over, LIMIT_SECONDS)
+    if run.is_over:
+        sys.exit(f"the starter run ended early: {run.record.failure}")
     last[0] = time.perf_counter()
     timer.start(INTERVAL_MS)
     wait_for(lambda: not feed.alive_runs, LIMIT_SECONDS)

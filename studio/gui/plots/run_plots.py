@@ -14,7 +14,7 @@ from studio.gui.plots.loss_plot import LossPlot
 from studio.gui.plots.metric_plot import MetricPlot
 from studio.gui.widgets.labels import PlainLabel
 
-_TURN_MS = 60
+_TURN_MS = 90
 
 
 class RunPlots(QWidget):
