@@ -57,7 +57,7 @@ class RunFeed(QObject):
         return None
 
     def attach_all(self) -> None:
-        """Finds the runs that are alive without this window and watches them."""
+        """Finds the runs that are alive without this window and watches them; sweeps old jobs."""
         self._background.start(self._find_alive, self._on_alive_found, self.failed.emit)
 
     def start(self, recipe: Recipe, base_folder: Path) -> LiveJob:
@@ -91,6 +91,7 @@ class RunFeed(QObject):
         return sum(job.close() for job in watched) == len(watched)
 
     def _find_alive(self, cancellation: Cancellation) -> list[RunRecord]:
+        self.store.clear_jobs()
         return [
             record
             for record in self.store.list()
