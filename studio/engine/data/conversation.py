@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
@@ -60,15 +58,3 @@ class TokenRow:
 
 
 Record = Conversation | RunningText | TokenRow
-
-
-def content_digest(record: Record) -> bytes:
-    """Return 16 bytes that are equal exactly when two records say the same."""
-    if isinstance(record, RunningText):
-        content: object = record.text
-    elif isinstance(record, TokenRow):
-        content = [list(record.ids), list(record.supervised)]
-    else:
-        content = [[turn.as_message() for turn in record.turns], list(record.tools)]
-    text = json.dumps(content, ensure_ascii=True, sort_keys=True, separators=(",", ":"))
-    return hashlib.blake2b(text.encode("ascii"), digest_size=16).digest()

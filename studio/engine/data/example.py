@@ -34,7 +34,16 @@ class Example:
 
 
 class ExampleStore(Sequence[Example]):
-    """Examples in flat arrays; indexing builds a view without copying."""
+    """Examples in flat arrays in memory; indexing builds a view without copying.
+
+    ``lengths``, ``learnt`` (tokens with a target) and ``source_positions`` have the shape
+    ``(examples,)``.
+    """
+
+    sources: tuple[str, ...]
+    lengths: NDArray[np.int64]
+    learnt: NDArray[np.int64]
+    source_positions: NDArray[np.int64]
 
     def __init__(self, examples: Iterable[tuple[Example, int]], sources: Sequence[str]) -> None:
         """Store examples, each with the position of its file in ``sources``."""
@@ -48,6 +57,7 @@ class ExampleStore(Sequence[Example]):
         )
         self.lengths = np.array([len(one) for one, _ in pairs], dtype=np.int64)
         self._starts = np.concatenate([[0], np.cumsum(self.lengths)]).astype(np.int64)
+        self.learnt = np.array([int(one.supervised[1:].sum()) for one, _ in pairs], dtype=np.int64)
         self._truncated = np.array([one.truncated_tokens for one, _ in pairs], dtype=np.int64)
         self._rows = np.array([one.row for one, _ in pairs], dtype=np.int64)
         self.source_positions = np.array([position for _, position in pairs], dtype=np.int64)
@@ -66,7 +76,9 @@ class ExampleStore(Sequence[Example]):
             return [self[one] for one in range(*index.indices(len(self)))]
         if not -len(self) <= index < len(self):
             raise IndexError(index)
-        place = index % len(self)
+        return self._build(index % len(self))
+
+    def _build(self, place: int) -> Example:
         start, end = self._starts[place], self._starts[place + 1]
         return Example(
             ids=self._ids[start:end],
@@ -87,5 +99,4 @@ class ExampleStore(Sequence[Example]):
     @property
     def supervised_count(self) -> int:
         """Tokens that are trained: supervised and not the first of their document."""
-        first = self._supervised[self._starts[:-1]] if len(self) else self._supervised[:0]
-        return int(self._supervised.sum() - first.sum())
+        return int(self.learnt.sum())

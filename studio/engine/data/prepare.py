@@ -12,23 +12,33 @@ from numpy.typing import NDArray
 
 from studio.core.errors import DatasetInvalid, RecipeInvalid
 from studio.core.recipe.schema_data import DataSettings, DataSource, ValidationFraction
-from studio.engine.data.example import Example, ExampleStore
+from studio.engine.data.encode_source import SourceReader
+from studio.engine.data.example import ExampleStore, Flags
 from studio.engine.data.problems import DataProblem, ProblemLog, check_problems, problem_error
-from studio.engine.data.read import SkippedRows, open_source
-from studio.engine.data.rows import EncodedRow, RowEncoder
+from studio.engine.data.read import source_path
+from studio.engine.data.rows import RowEncoder
 from studio.engine.data.split import choose_validation
+from studio.engine.data.stored import TableExamples, TableRows
+from studio.engine.data.table import RowTable
 
 AUTO_PERCENTILE = 99
+AUTO_TEXT_TOKENS = 2048
+"""Longest example that auto chooses for running text, which is divided into pieces."""
 
 
 @dataclass(frozen=True)
 class SourceFinding:
-    """What was found in one data file: its format and which column plays which part."""
+    """What was found in one source: its format and which column plays which part.
+
+    ``files`` are what it consists of on disk; ``skipped_rows`` could not be read.
+    """
 
     path: Path
     format: str
     columns: Mapping[str, str]
     rows: int
+    files: tuple[Path, ...] = ()
+    skipped_rows: int = 0
 
 
 @dataclass(frozen=True)
@@ -58,6 +68,7 @@ def prepare(
     *,
     base_folder: Path,
     stop_ids: Collection[int] = (),
+    cache_folder: Path | None = None,
 ) -> PreparedData:
     """Return the tokenised data of a recipe.
 
@@ -67,6 +78,7 @@ def prepare(
         model_context: Most tokens that the model can read, None if unknown.
         base_folder: Where relative paths start: the folder of the recipe.
         stop_ids: Tokens that end generation besides the end-of-sequence token.
+        cache_folder: Where tokenised rows are kept for the next run; None holds them in memory.
 
     Raises:
         FileUnusable: A file is missing or may not be read.
@@ -74,7 +86,12 @@ def prepare(
         RecipeInvalid: ``max_tokens`` is more than the model can read.
     """
     steps = iter_prepare(
-        settings, tokenizer, model_context, base_folder=base_folder, stop_ids=stop_ids
+        settings,
+        tokenizer,
+        model_context,
+        base_folder=base_folder,
+        stop_ids=stop_ids,
+        cache_folder=cache_folder,
     )
     while True:
         try:
@@ -91,99 +108,90 @@ def iter_prepare(
     *,
     base_folder: Path,
     stop_ids: Collection[int] = (),
+    cache_folder: Path | None = None,
 ) -> Generator[int, None, PreparedData]:
     """Return what ``prepare`` returns, and meanwhile yield the number of rows read so far.
 
     A caller that wants to stop simply does not go on.
     """
     _check_limit(settings, model_context)
-    encoder = RowEncoder(settings, tokenizer, base_folder, stop_ids)
-    train = yield from _read_all(settings.train, encoder, base_folder, 0)
-    if isinstance(settings.validation, ValidationFraction):
-        validation = _hold_back(train, settings.validation.fraction)
-        wants_validation = settings.validation.fraction > 0
-    else:
-        validation = yield from _read_all(
-            settings.validation, encoder, base_folder, train.row_count
-        )
-        wants_validation = False
-    return _assemble(settings, encoder, model_context, train, validation, wants_validation)
+    reader = SourceReader(settings, tokenizer, base_folder, stop_ids, cache_folder)
+    train = yield from _read_all(settings.train, reader, base_folder, 0)
+    validation = _Side()
+    if not isinstance(settings.validation, ValidationFraction):
+        before = sum(len(table) for table in train.tables)
+        validation = yield from _read_all(settings.validation, reader, base_folder, before)
+    return _assemble(settings, reader.encoder, model_context, train, validation)
 
 
 @dataclass
-class _Rows:
-    """The rows of one side, each with the position of its file."""
+class _Side:
+    """The sources of training or validation with their rows."""
 
     sources: list[DataSource] = field(default_factory=list)
     findings: list[SourceFinding] = field(default_factory=list)
-    skipped: list[SkippedRows] = field(default_factory=list)
-    rows: list[tuple[EncodedRow, int]] = field(default_factory=list)
-
-    @property
-    def row_count(self) -> int:
-        return len(self.rows)
+    tables: list[RowTable] = field(default_factory=list)
 
 
 def _read_all(
-    sources: Sequence[DataSource], encoder: RowEncoder, base_folder: Path, before: int
-) -> Generator[int, None, _Rows]:
-    found = _Rows(list(sources))
-    for position, source in enumerate(sources):
-        opened = open_source(source, base_folder)
-        start = found.row_count
-        for batch in encoder.iter_encoded(opened.iter_records()):
-            found.rows.extend((one, position) for one in batch)
-            yield before + found.row_count
-        layout = opened.layout
-        found.skipped.append(opened.skipped)
-        count = found.row_count - start
-        found.findings.append(
-            SourceFinding(opened.path, layout.format.key, dict(layout.columns), count)
+    sources: Sequence[DataSource], reader: SourceReader, base_folder: Path, before: int
+) -> Generator[int, None, _Side]:
+    side = _Side(list(sources))
+    for source in sources:
+        table = yield from _add_to(before, reader.read(source))
+        before += len(table)
+        side.tables.append(table)
+        about = table.about
+        side.findings.append(
+            SourceFinding(
+                source_path(source, base_folder),
+                about.format,
+                about.columns,
+                len(table),
+                tuple(reader.find_real_files(source)),
+                about.skipped,
+            )
         )
-    return found
+    return side
 
 
-def _hold_back(train: _Rows, fraction: float) -> _Rows:
-    """Move the rows for validation out of ``train`` and return them."""
-    usable = [(one, position) for one, position in train.rows if not one.is_left_out]
-    left_out = [(one, position) for one, position in train.rows if one.is_left_out]
-    flags = choose_validation([one.digest for one, _ in usable], fraction)
-    validation = [pair for pair, held in zip(usable, flags, strict=True) if held]
-    train.rows = [pair for pair, held in zip(usable, flags, strict=True) if not held] + left_out
-    return _Rows(train.sources, rows=validation)
+def _add_to(before: int, steps: Generator[int, None, RowTable]) -> Generator[int, None, RowTable]:
+    while True:
+        try:
+            yield before + next(steps)
+        except StopIteration as end:
+            table: RowTable = end.value
+            return table
 
 
 def _assemble(
     settings: DataSettings,
     encoder: RowEncoder,
     model_context: int | None,
-    train: _Rows,
-    validation: _Rows,
-    wants_validation: bool,
+    train: _Side,
+    validation: _Side,
 ) -> PreparedData:
     log = ProblemLog()
-    lacks_template = encoder.template.name == "plain" and settings.template == "auto"
-    if lacks_template and not all(one.is_text for one, _ in train.rows):
-        log.add("no_chat_template")
-    lengths = np.array(
-        [len(one.encoded.ids) for one, _ in train.rows + validation.rows if one.encoded],
-        dtype=np.int64,
+    _log_sources(settings, encoder, train, validation, log)
+    tables = train.tables + validation.tables
+    lengths = np.concatenate([table.rows["length"] for table in tables]).astype(np.int64)
+    lengths = lengths[lengths > 0]
+    max_tokens = choose_max_tokens(
+        settings.max_tokens, np.concatenate([_wanted_lengths(one) for one in tables]), model_context
     )
-    max_tokens = choose_max_tokens(settings.max_tokens, lengths, model_context)
-    train_store = _fit(train, max_tokens, settings.overlap_tokens, log)
-    validation_store = _fit(validation, max_tokens, settings.overlap_tokens, log)
-    for skipped in train.skipped + validation.skipped:
-        log.add_counted("broken_rows", skipped.count, skipped.faults)
-    if wants_validation and not len(validation_store):
+    taught, held = _divide(settings, train, validation)
+    names = [[str(one.source) for one in side.sources] for side in (train, validation)]
+    overlap = settings.overlap_tokens
+    train_store = TableExamples(taught, names[0], max_tokens, overlap, log)
+    held_names = names[1] or names[0]
+    validation_store = TableExamples(held, held_names, max_tokens, overlap, log)
+    fraction = getattr(settings.validation, "fraction", 0)
+    if fraction > 0 and not len(validation_store):
         log.add("no_validation_rows")
     problems = log.problems()
     check_problems(problems)
-    _check_not_empty(train_store, problems, train)
-    endings = {
-        int(one.encoded.ids[one.encoded.answers[-1][1] - 1])
-        for one, _ in train.rows
-        if one.encoded and one.encoded.answers
-    }
+    _check_not_empty(train_store, problems, sum(int(side.chosen.sum()) for side in taught))
+    endings = set().union(*(side.table.endings(side.chosen) for side in taught))
     return PreparedData(
         train=train_store,
         validation=validation_store,
@@ -195,6 +203,60 @@ def _assemble(
         template=encoder.template.name,
         end_of_turn_ids=tuple(sorted(endings)),
     )
+
+
+def _log_sources(
+    settings: DataSettings,
+    encoder: RowEncoder,
+    train: _Side,
+    validation: _Side,
+    log: ProblemLog,
+) -> None:
+    lacks_template = encoder.template.name == "plain" and settings.template == "auto"
+    if lacks_template and any(not one.rows["is_text"].all() for one in train.tables):
+        log.add("no_chat_template")
+    for table in train.tables + validation.tables:
+        log.add_counted("broken_rows", table.about.skipped, table.about.faults)
+
+
+def _wanted_lengths(table: RowTable) -> NDArray[np.int64]:
+    """Return the lengths that decide on the limit; texts can be divided without any loss."""
+    rows = table.rows[table.rows["length"] > 0]
+    lengths = rows["length"].astype(np.int64)
+    return np.where(rows["is_text"], np.minimum(lengths, AUTO_TEXT_TOKENS), lengths)
+
+
+def _divide(
+    settings: DataSettings, train: _Side, validation: _Side
+) -> tuple[list[TableRows], list[TableRows]]:
+    """Return the rows to learn from and the rows held back; no row says the same on both sides."""
+    every = [np.ones(len(table), dtype=np.bool_) for table in train.tables]
+    if isinstance(settings.validation, ValidationFraction):
+        held = _hold_back(train, settings.validation.fraction)
+        taught = [one & ~other for one, other in zip(every, held, strict=True)]
+        sources = train.tables
+    else:
+        taught, sources = every, validation.tables
+        held = [np.ones(len(table), dtype=np.bool_) for table in sources]
+    return (
+        [TableRows(*one) for one in zip(train.tables, range(len(every)), taught, strict=True)],
+        [TableRows(*one) for one in zip(sources, range(len(sources)), held, strict=True)],
+    )
+
+
+def _hold_back(train: _Side, fraction: float) -> list[Flags]:
+    usable = [table.usable() for table in train.tables]
+    keys = np.concatenate(
+        [table.rows["key"][one] for table, one in zip(train.tables, usable, strict=True)]
+    )
+    chosen = choose_validation(keys, fraction)
+    held = []
+    for one in usable:
+        flags = np.zeros(len(one), dtype=np.bool_)
+        count = int(one.sum())
+        flags[one], chosen = chosen[:count], chosen[count:]
+        held.append(flags)
+    return held
 
 
 def choose_max_tokens(
@@ -212,29 +274,6 @@ def choose_max_tokens(
     return min(longest, model_context) if model_context is not None else longest
 
 
-def _fit(side: _Rows, max_tokens: int, overlap_tokens: int, log: ProblemLog) -> ExampleStore:
-    names = [str(one.source) for one in side.sources]
-    examples: list[tuple[Example, int]] = []
-    for row, position in side.rows:
-        pieces, codes = row.fit(max_tokens, overlap_tokens)
-        for code in (*row.problems, *codes):
-            log.add(code, row.row.place, row.detail)
-        examples.extend(
-            (
-                Example(
-                    piece.ids,
-                    piece.supervised,
-                    piece.truncated_tokens,
-                    row.row.number,
-                    names[position],
-                ),
-                position,
-            )
-            for piece in pieces
-        )
-    return ExampleStore(examples, names)
-
-
 def _check_limit(settings: DataSettings, model_context: int | None) -> None:
     wanted = settings.max_tokens
     if isinstance(wanted, int) and model_context is not None and wanted > model_context:
@@ -244,11 +283,11 @@ def _check_limit(settings: DataSettings, model_context: int | None) -> None:
         )
 
 
-def _check_not_empty(store: ExampleStore, problems: Sequence[DataProblem], train: _Rows) -> None:
+def _check_not_empty(store: ExampleStore, problems: Sequence[DataProblem], rows: int) -> None:
     if store.supervised_count:
         return
     worst = max(problems, key=lambda one: one.count, default=None)
-    if worst is not None and worst.count >= train.row_count:
+    if worst is not None and worst.count >= rows:
         raise problem_error(worst)
     raise DatasetInvalid(
         "There is nothing to learn from: no token of any row would be trained.",

@@ -104,8 +104,9 @@ def preview(
 
 def _preview_row(one: EncodedRow, source: str, max_tokens: int, tokenizer: Any) -> PreviewRow:
     pieces, codes = one.fit(max_tokens)
-    if pieces:
-        ids, supervised = pieces[0].ids.tolist(), pieces[0].supervised.tolist()
+    if pieces and one.encoded is not None:
+        taken = pieces[0].take(one.encoded)
+        ids, supervised = taken[0].tolist(), taken[1].tolist()
         truncated = pieces[0].truncated_tokens
     else:
         ids = one.encoded.ids.tolist() if one.encoded else []

@@ -137,13 +137,15 @@ class ProblemLog:
         if detail:
             self._details.setdefault(code, detail)
 
-    def add_counted(self, code: str, count: int, places: Iterable[str]) -> None:
+    def add_counted(self, code: str, count: int, places: Iterable[str], detail: str = "") -> None:
         """Count several rows at once; ``places`` are the first few of them."""
         if not count:
             return
         self._counts[code] = self._counts.get(code, 0) + count
         kept = self._places.setdefault(code, [])
         kept.extend(list(places)[: PLACES_KEPT - len(kept)])
+        if detail:
+            self._details.setdefault(code, detail)
 
     def problems(self) -> tuple[DataProblem, ...]:
         """Return all problems, those that refuse a run first, then by number of rows."""

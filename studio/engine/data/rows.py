@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
@@ -15,8 +15,8 @@ from studio.engine.data.conversation import (
     Record,
     RunningText,
     TokenRow,
-    content_digest,
 )
+from studio.engine.data.digest import RowDigest, digest_row
 from studio.engine.data.problems import leaves_row_out
 from studio.engine.data.sources.row import Row
 from studio.engine.data.template import Template, build_template
@@ -39,8 +39,9 @@ class EncodedRow:
 
     row: Row
     encoded: Encoded | None
-    digest: bytes
+    digest: RowDigest
     is_text: bool
+    characters: int = 0
     problems: tuple[str, ...] = ()
     detail: str = ""
 
@@ -102,12 +103,13 @@ class RowEncoder:
         """Yield the rows in tokens, in batches and in order."""
         remaining = iter(records)
         while batch := list(islice(remaining, BATCH_ROWS)):
-            written = [self._write(record) for _, record in batch]
+            with self.template.watched():
+                written = [self._write(record) for _, record in batch]
             texts = [text for text, _, _ in written if text is not None]
             encodings = iter(self.encoder.encode(texts))
             yield [
-                self._finish(row, record, None if text is None else next(encodings), codes, detail)
-                for (row, record), (text, codes, detail) in zip(batch, written, strict=True)
+                self._finish(row, record, text, None if text is None else next(encodings), notes)
+                for (row, record), (text, *notes) in zip(batch, written, strict=True)
             ]
 
     def _write(self, record: Record) -> tuple[TextToEncode | None, tuple[str, ...], str]:
@@ -143,22 +145,24 @@ class RowEncoder:
         self,
         row: Row,
         record: Record,
+        text: TextToEncode | None,
         encoded: Encoded | None,
-        problems: tuple[str, ...],
-        detail: str,
+        notes: Sequence[Any],
     ) -> EncodedRow:
+        problems: tuple[str, ...] = notes[0]
+        characters = 0 if text is None else len(text.text)
         is_text = isinstance(record, RunningText)
         if isinstance(record, TokenRow):
             encoded, is_text = encode_token_row(record), all(record.supervised)
             problems = self._check_token_row(encoded)
         if encoded is not None:
             problems = (*problems, *encoded.problems)
-            if not encoded.supervised[1:].any():
+            if not any(behind > max(first, 1) for first, behind in encoded.trained):
                 problems = (*problems, "no_supervised_tokens")
             elif isinstance(record, Conversation) and not self._ends_supervised(encoded):
                 problems = (*problems, "end_of_turn_unsupervised")
         codes = tuple(dict.fromkeys(problems))
-        return EncodedRow(row, encoded, content_digest(record), is_text, codes, detail)
+        return EncodedRow(row, encoded, digest_row(record), is_text, characters, codes, notes[1])
 
     def _check_token_row(self, encoded: Encoded) -> tuple[str, ...]:
         """Return what is wrong with token numbers that somebody else prepared."""
@@ -174,4 +178,5 @@ class RowEncoder:
 
     def _ends_supervised(self, encoded: Encoded) -> bool:
         last = encoded.answers[-1][1] - 1
-        return bool(encoded.supervised[last]) and int(encoded.ids[last]) in self.ending_ids
+        is_trained = any(first <= last < behind for first, behind in encoded.trained)
+        return is_trained and int(encoded.ids[last]) in self.ending_ids

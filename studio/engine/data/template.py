@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Collection, Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
@@ -12,10 +12,11 @@ import jinja2
 
 from studio.core.errors import FileUnusable
 from studio.engine.data.answers import AnswerFinder, Message, Span, TemplateRefused
+from studio.engine.data.clock import RenderClock
 from studio.engine.data.conversation import Conversation, Turn
+from studio.engine.data.sandbox import compile_template, plain_values
 
-_PARSER = jinja2.Environment(extensions=["jinja2.ext.loopcontrols"], autoescape=True)
-_GENERATION_TAG = re.compile(r"\{%[-+]?\s*(?:end)?generation\s*[-+]?%\}")
+_REASONING_FIELDS = ("reasoning_content", "thinking", "reasoning")
 _THINKING_SWITCHES = ("enable_thinking", "thinking")
 _TEMPLATE_FAULTS = (
     jinja2.TemplateError,
@@ -44,9 +45,10 @@ class Rendered:
 
 
 class Template(Protocol):
-    """A way to write conversations."""
+    """A way to write conversations; ``source`` tells one template from all others."""
 
     name: str
+    source: str
 
     def render(self, conversation: Conversation) -> Rendered:
         """Return the whole conversation as text.
@@ -58,6 +60,10 @@ class Template(Protocol):
 
     def prompt(self, conversation: Conversation, *, thinks: bool = False) -> str:
         """Return the text after which the model writes the next answer."""
+        ...
+
+    def watched(self) -> AbstractContextManager[object]:
+        """Return a context in which many conversations are written."""
         ...
 
 
@@ -72,12 +78,15 @@ class JinjaTemplate:
         ``stops`` are texts of tokens that end generation besides the end-of-sequence token.
         """
         self.name = name
+        self.source = source or ""
         self._tokenizer = tokenizer
         self._source = source
         # Many templates join these texts; a tokenizer without the token must not break them.
         self._marks = {
             key: getattr(tokenizer, key, None) or "" for key in ("bos_token", "eos_token")
         }
+        self._variables = {**tokenizer.special_tokens_map, **self._marks}
+        self._clock = RenderClock()
         self._eos: str = self._marks["eos_token"]
         self._stops = tuple({*filter(None, [self._eos, *stops])})
         added = getattr(tokenizer, "added_tokens_decoder", {}).values()
@@ -176,24 +185,36 @@ class JinjaTemplate:
         prompts: bool,
         options: Mapping[str, Any],
     ) -> str:
+        if not messages:
+            raise TemplateRefused("an empty conversation cannot be written")
+        template = compile_template(self._source_for(conversation))
+        variables = {
+            **self._variables,
+            **options,
+            "messages": [_for_template(message) for message in messages],
+            "tools": plain_values(list(conversation.tools)) or None,
+            "documents": None,
+            "add_generation_prompt": prompts,
+        }
         try:
-            text: str = self._tokenizer.apply_chat_template(
-                list(messages),
-                tools=[dict(tool) for tool in conversation.tools] or None,
-                chat_template=self._source,
-                tokenize=False,
-                add_generation_prompt=prompts,
-                **{**self._marks, **options},
+            return self._clock.run(
+                lambda: template.environment.concat(
+                    template.root_render_func(template.new_context(variables))
+                )
             )
         except _TEMPLATE_FAULTS as error:
             raise TemplateRefused(str(error) or type(error).__name__) from error
-        return text
+
+    def watched(self) -> AbstractContextManager[object]:
+        """Return a context in which many conversations are written with one clock."""
+        return self._clock
 
 
 class PlainTemplate:
     """Prompt and answer one after the other, every answer closed by the end-of-sequence token."""
 
     name = "plain"
+    source = "plain"
 
     def __init__(self, eos: str) -> None:
         self._eos = eos
@@ -220,6 +241,10 @@ class PlainTemplate:
         """Return the text after which the model writes the next answer."""
         return _open_line(self.render(conversation).text)
 
+    def watched(self) -> AbstractContextManager[object]:
+        """Return a context that does nothing: this template is ours."""
+        return nullcontext()
+
 
 def build_template(
     choice: str, tokenizer: Any, base_folder: Path, stops: Collection[str] = ()
@@ -242,7 +267,7 @@ def build_template(
     path = base_folder / Path(choice).expanduser()
     try:
         source = path.read_text(encoding="utf-8-sig")
-        _PARSER.parse(_GENERATION_TAG.sub("", source))
+        compile_template(source)
     except OSError as error:
         raise FileUnusable(
             f"The template file {path} cannot be read: {error.strerror}.",
@@ -286,6 +311,18 @@ def _system_text(conversation: Conversation) -> str | None:
     first = conversation.turns[0]
     text = (first.content or "").strip() if first.role == "system" else ""
     return text or None
+
+
+def _for_template(message: Message) -> Message:
+    """Return a message as transformers hands it to a template."""
+    if len(message) == 2 and message["content"] is not None:
+        return message
+    plain = {key: plain_values(value) for key, value in message.items() if value is not None}
+    reasoning = next((plain[key] for key in _REASONING_FIELDS if key in plain), None)
+    if reasoning is None:
+        return plain
+    # gpt-oss reads "thinking", all others "reasoning_content"
+    return {"thinking": reasoning, **plain, "reasoning_content": reasoning}
 
 
 def _messages(conversation: Conversation) -> list[Message]:

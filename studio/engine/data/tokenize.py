@@ -31,16 +31,24 @@ class TextToEncode:
 class Encoded:
     """A whole row in tokens, before anything is cut.
 
-    ``ids`` and ``supervised`` have the shape ``(tokens,)``. ``answers`` are token spans.
-    ``head_tokens`` stand before the first question. ``problems`` are codes.
+    ``ids`` has the shape ``(tokens,)``. ``trained`` and ``answers`` are token spans; answers are
+    never cut. ``head_tokens`` stand before the first question. ``problems`` are codes.
     """
 
     ids: Ids
-    supervised: Flags
+    trained: tuple[Span, ...]
     answers: tuple[Span, ...]
     head_tokens: int
     bos_tokens: int
     problems: tuple[str, ...]
+
+    @property
+    def supervised(self) -> Flags:
+        """Which tokens are trained; shape ``(tokens,)``."""
+        flags = np.zeros(len(self.ids), dtype=np.bool_)
+        for first, behind in self.trained:
+            flags[first:behind] = True
+        return flags
 
 
 class Encoder:
@@ -92,22 +100,19 @@ class Encoder:
             (first + added, last + added)
             for first, last in (token_span(encoding, one.text, span) for span in one.answers)
         )
-        supervised = np.zeros(len(ids), dtype=np.bool_)
-        for first, last in self._chosen(answers, bos_tokens, len(ids)):
-            supervised[first:last] = True
         problems = ("double_bos",) if bos_tokens and ids[1:2] == [self._bos_id] else ()
         return Encoded(
             ids=np.array(ids, dtype=np.int32),
-            supervised=supervised,
+            trained=self._chosen(answers, bos_tokens, len(ids)),
             answers=answers,
             head_tokens=added + _tokens_before(encoding, one.head_characters),
             bos_tokens=bos_tokens,
             problems=problems,
         )
 
-    def _chosen(self, answers: Sequence[Span], bos_tokens: int, length: int) -> Sequence[Span]:
+    def _chosen(self, answers: tuple[Span, ...], bos_tokens: int, length: int) -> tuple[Span, ...]:
         if self._supervise == "everything" or not answers:
-            return [(bos_tokens, length)]
+            return ((bos_tokens, length),)
         return answers if self._supervise == "responses" else answers[-1:]
 
 
@@ -121,7 +126,7 @@ def encode_token_row(record: TokenRow) -> Encoded:
     answers = tuple(zip(edges[::2], edges[1::2], strict=True))
     return Encoded(
         ids=np.array(record.ids, dtype=np.int32),
-        supervised=supervised,
+        trained=answers,
         answers=() if supervised.all() else answers,
         head_tokens=0,
         bos_tokens=0,

@@ -13,11 +13,32 @@ from studio.engine.data.tokenize import Encoded
 
 @dataclass(frozen=True)
 class Piece:
-    """One example cut from a row; arrays of the shape ``(tokens,)``."""
+    """Which tokens of a row make one example.
 
-    ids: Ids
-    supervised: Flags
-    truncated_tokens: int = 0
+    Those from ``start`` to ``end`` without those from ``cut[0]`` to ``cut[1]``; the first
+    ``context`` of them are read and not trained.
+    """
+
+    start: int
+    end: int
+    cut: Span = (0, 0)
+    context: int = 0
+
+    @property
+    def truncated_tokens(self) -> int:
+        """How many tokens of the row are cut away."""
+        return self.cut[1] - self.cut[0]
+
+    def take(self, encoded: Encoded) -> tuple[Ids, Flags]:
+        """Return the tokens and their flags; shape ``(tokens,)`` each."""
+        ids = encoded.ids[self.start : self.end]
+        supervised = encoded.supervised[self.start : self.end]
+        if self.truncated_tokens:
+            first, behind = self.cut[0] - self.start, self.cut[1] - self.start
+            ids = np.concatenate([ids[:first], ids[behind:]])
+            supervised = np.concatenate([supervised[:first], supervised[behind:]])
+        supervised[: self.context] = False
+        return ids, supervised
 
 
 def fit_conversation(encoded: Encoded, max_tokens: int) -> Piece | None:
@@ -28,13 +49,11 @@ def fit_conversation(encoded: Encoded, max_tokens: int) -> Piece | None:
     """
     excess = len(encoded.ids) - max_tokens
     if excess <= 0:
-        return Piece(encoded.ids, encoded.supervised)
+        return Piece(0, len(encoded.ids))
     for head in (encoded.head_tokens, encoded.bos_tokens, 0):
         cut = _cut(encoded.answers, head, excess)
         if cut is not None:
-            keep = np.ones(len(encoded.ids), dtype=np.bool_)
-            keep[cut[0] : cut[1]] = False
-            return Piece(encoded.ids[keep], encoded.supervised[keep], cut[1] - cut[0])
+            return Piece(0, len(encoded.ids), cut)
     return None
 
 
@@ -48,13 +67,9 @@ def divide_text(encoded: Encoded, max_tokens: int, overlap_tokens: int = 0) -> l
     pieces = []
     start = 0
     while True:
-        ids = encoded.ids[start : start + max_tokens]
-        supervised = encoded.supervised[start : start + max_tokens]
-        if start and overlap:
-            supervised = supervised.copy()
-            supervised[:overlap] = False
-        pieces.append(Piece(ids, supervised))
-        if start + max_tokens >= len(encoded.ids):
+        end = min(start + max_tokens, len(encoded.ids))
+        pieces.append(Piece(start, end, context=overlap if start else 0))
+        if end == len(encoded.ids):
             return pieces
         start += max_tokens - overlap
 

@@ -32,7 +32,7 @@ def wait_for_device(
     """
     if device.type == "cpu":
         return
-    lease = DeviceLease(_find_home(layout))
+    lease = DeviceLease(find_home(layout))
     run_id = layout.folder.name
     holder = lease.try_acquire(run_id)
     if holder is not None:
@@ -43,6 +43,7 @@ def wait_for_device(
         holder = lease.try_acquire(run_id)
 
 
-def _find_home(layout: RunLayout) -> Home:
+def find_home(layout: RunLayout) -> Home:
+    """Returns the home that a run or job directory lies in."""
     parent = layout.folder.absolute().parent
     return Home(parent.parent) if parent.name in ("runs", "jobs") else default_home()

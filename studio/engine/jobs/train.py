@@ -16,7 +16,7 @@ from studio.core.runs.layout import RunLayout
 from studio.engine.data.prepare import PreparedData
 from studio.engine.infer.samples import SamplePrompts
 from studio.engine.infer.speech import build_speech
-from studio.engine.jobs.lease import wait_for_device
+from studio.engine.jobs.lease import find_home, wait_for_device
 from studio.engine.jobs.requests import RequestFeed, StopWished
 from studio.engine.jobs.settled import SettledRecipe
 from studio.engine.jobs.train_data import check_vocabulary, load_data
@@ -79,7 +79,15 @@ def _run(order: TrainOrder, layout: RunLayout, control: RequestFeed) -> Iterator
     yield from settled.settle("train.devices", str(device), why)
     yield from wait_for_device(layout, device, control)
     tokenizer, config = load_tokenizer(reference.folder), load_config(reference.folder)
-    data = yield from load_data(recipe.data, reference, tokenizer, config, base_folder, control)
+    data = yield from load_data(
+        recipe.data,
+        reference,
+        tokenizer,
+        config,
+        base_folder,
+        control,
+        find_home(layout).cache / "rows",
+    )
     yield from settled.settle("data.max_tokens", data.max_tokens, "fits 99 % of the rows")
     save_or_check_manifest(layout.manifest, build_manifest(reference, data, recipe.train.seed))
     longest = int(data.train.lengths.max())

@@ -28,6 +28,7 @@ def load_data(
     config: Any,
     base_folder: Path,
     control: RequestFeed,
+    cache_folder: Path | None = None,
 ) -> Generator[Event, None, PreparedData]:
     """Returns the tokenised data of the recipe; asks for Stop between pieces of the work.
 
@@ -45,6 +46,7 @@ def load_data(
         get_context_tokens(config),
         base_folder=base_folder,
         stop_ids=read_stop_ids(reference.folder, config),
+        cache_folder=cache_folder,
     )
     data = yield from _wait_for(steps, control)
     counts = {problem.code: problem.count for problem in data.problems}

@@ -36,7 +36,7 @@ def build_manifest(reference: ModelReference, data: PreparedData, seed: int) -> 
     Raises:
         FileUnusable: A file of the model or the data cannot be read.
     """
-    paths = sorted({finding.path for finding in data.findings})
+    paths = sorted({path for finding in data.findings for path in finding.files})
     return {
         "format": FORMAT_VERSION,
         "base": {

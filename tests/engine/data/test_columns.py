@@ -9,7 +9,8 @@ import pytest
 
 from studio.core.errors import DatasetInvalid, NotAvailableYet, RecipeInvalid
 from studio.engine.data.columns import find_layout
-from studio.engine.data.conversation import Conversation, Record, RunningText, content_digest
+from studio.engine.data.conversation import Conversation, Record, RunningText
+from studio.engine.data.digest import digest_row
 from studio.engine.data.sources.row import Row
 
 TURNS = [{"role": "user", "content": "q"}, {"role": "assistant", "content": "a"}]
@@ -222,10 +223,10 @@ def test_tool_calls_of_both_chat_formats_become_the_same() -> None:
         }
     )
     assert first == second
-    assert content_digest(first) == content_digest(second)
+    assert digest_row(first) == digest_row(second)
 
 
 def test_equal_contents_have_equal_digests_and_others_not() -> None:
     one, two = _read({"prompt": "q", "completion": "a"}), _read({"question": "q", "answer": "a"})
-    assert content_digest(one) == content_digest(two)
-    assert content_digest(one) != content_digest(_read({"prompt": "q", "completion": "b"}))
+    assert digest_row(one) == digest_row(two)
+    assert digest_row(one) != digest_row(_read({"prompt": "q", "completion": "b"}))

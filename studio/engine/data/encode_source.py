@@ -1,0 +1,106 @@
+"""One source of a recipe as a table of tokenised rows: from the cache, or made now."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Collection, Generator
+from pathlib import Path
+from typing import Any
+
+from studio.core.recipe.schema_data import DataSettings, DataSource
+from studio.engine.data.cache import (
+    RowCache,
+    check_unchanged,
+    hash_files,
+    hash_tokenizer,
+    source_key,
+)
+from studio.engine.data.read import open_source, source_path
+from studio.engine.data.rows import RowEncoder
+from studio.engine.data.sources.packed import find_archive
+from studio.engine.data.sources.registry import find_files
+from studio.engine.data.table import RowTable, TableWriter
+
+
+class SourceReader:
+    """Turns the sources of one recipe into tables."""
+
+    def __init__(
+        self,
+        settings: DataSettings,
+        tokenizer: Any,
+        base_folder: Path,
+        stop_ids: Collection[int],
+        cache_folder: Path | None,
+    ) -> None:
+        """Prepare for one recipe; without ``cache_folder`` the tables are held in memory."""
+        self.encoder = RowEncoder(settings, tokenizer, base_folder, stop_ids)
+        self._settings = settings
+        self._base_folder = base_folder
+        self._stop_ids = sorted(stop_ids)
+        self._cache = None if cache_folder is None else RowCache(cache_folder)
+        self._tokenizer_hash = "" if cache_folder is None else hash_tokenizer(tokenizer)
+
+    def read(self, source: DataSource) -> Generator[int, None, RowTable]:
+        """Return the rows of a source, and meanwhile yield how many are read.
+
+        Raises:
+            FileUnusable: A file is missing, may not be read, or is written to meanwhile.
+            DatasetInvalid: A row is broken or the format is unknown.
+        """
+        if self._cache is None:
+            return (yield from self._encode(source, None))
+        files = self.find_real_files(source)
+        before = [path.stat() for path in files]
+        hashes = dict(zip(_names(files), hash_files(files), strict=True))
+        key = source_key(
+            source,
+            self._settings,
+            hashes,
+            self._tokenizer_hash,
+            self.encoder.template.source,
+            self._stop_ids,
+        )
+        known = self._cache.find(key)
+        if known is not None:
+            yield len(known)
+            return known
+        folder = self._cache.start()
+        is_kept = False
+        try:
+            table = yield from self._encode(source, folder)
+            check_unchanged(files, before)
+            self._cache.keep(folder, key)
+            is_kept = True
+            return table
+        finally:
+            if not is_kept:
+                shutil.rmtree(folder, ignore_errors=True)
+
+    def find_real_files(self, source: DataSource) -> list[Path]:
+        """Return the files on disk that a source consists of; an archive is one file."""
+        found = find_files(source_path(source, self._base_folder), source.split)
+        return list(dict.fromkeys(find_archive(one) or one for one in found))
+
+    def _encode(self, source: DataSource, folder: Path | None) -> Generator[int, None, RowTable]:
+        writer = TableWriter(folder)
+        try:
+            opened = open_source(source, self._base_folder)
+            count = 0
+            for batch in self.encoder.iter_encoded(opened.iter_records()):
+                writer.add(batch)
+                count += len(batch)
+                yield count
+            writer.about.format = opened.layout.format.key
+            writer.about.columns = dict(opened.layout.columns)
+            writer.about.template = self.encoder.template.name
+            writer.about.skipped = opened.skipped.count
+            writer.about.faults = list(opened.skipped.faults)
+            return writer.finish()
+        finally:
+            writer.close()
+
+
+def _names(files: list[Path]) -> list[str]:
+    """Return the names that matter: where the files lie does not, their order and kind do."""
+    return [f"{index} {path.name}" for index, path in enumerate(files)]

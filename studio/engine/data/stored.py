@@ -1,0 +1,117 @@
+"""Examples that are cut from tables of tokenised rows only when they are looked at."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from studio.engine.data.example import Example, ExampleStore, Flags
+from studio.engine.data.problems import ProblemLog
+from studio.engine.data.table import RowTable, problem_places
+from studio.engine.data.truncate import Piece, divide_text, fit_conversation
+
+_PIECE = np.dtype(
+    [
+        ("source", "<i4"),
+        ("row", "<i8"),
+        ("start", "<i8"),
+        ("end", "<i8"),
+        ("cut_start", "<i8"),
+        ("cut_end", "<i8"),
+        ("context", "<i4"),
+        ("learnt", "<i8"),
+    ]
+)
+
+
+@dataclass(frozen=True)
+class TableRows:
+    """Some rows of one source: its table, its position among the sources and which rows."""
+
+    table: RowTable
+    source: int
+    chosen: Flags
+
+
+class TableExamples(ExampleStore):
+    """Examples of at most ``max_tokens`` tokens; the tokens themselves stay in the tables."""
+
+    def __init__(
+        self,
+        sides: Sequence[TableRows],
+        sources: Sequence[str],
+        max_tokens: int,
+        overlap_tokens: int,
+        log: ProblemLog,
+    ) -> None:
+        """Cut the chosen rows; what was cut or did not fit is written to ``log``."""
+        self.sources = tuple(sources)
+        self._tables = {side.source: side.table for side in sides}
+        pieces = [np.zeros(0, dtype=_PIECE)]
+        for side in sides:
+            _log_problems(side, log)
+            pieces.append(_cut(side, max_tokens, overlap_tokens, log))
+        self._pieces: NDArray[Any] = np.concatenate(pieces)
+        cut = self._pieces["cut_end"] - self._pieces["cut_start"]
+        self.lengths = self._pieces["end"] - self._pieces["start"] - cut
+        self.learnt = np.ascontiguousarray(self._pieces["learnt"])
+        self.source_positions = self._pieces["source"].astype(np.int64)
+
+    def _build(self, place: int) -> Example:
+        row = self._pieces[place]
+        table = self._tables[int(row["source"])]
+        piece = Piece(
+            int(row["start"]),
+            int(row["end"]),
+            (int(row["cut_start"]), int(row["cut_end"])),
+            int(row["context"]),
+        )
+        ids, supervised = piece.take(table.encoded(int(row["row"])))
+        number = int(table.rows["number"][int(row["row"])])
+        return Example(
+            ids, supervised, piece.truncated_tokens, number, self.sources[int(row["source"])]
+        )
+
+
+def _log_problems(side: TableRows, log: ProblemLog) -> None:
+    for code, (count, places) in problem_places(side.table, side.chosen).items():
+        log.add_counted(code, count, places, side.table.about.details.get(code, ""))
+
+
+def _cut(side: TableRows, max_tokens: int, overlap_tokens: int, log: ProblemLog) -> NDArray[Any]:
+    rows = side.table.rows
+    kept = side.chosen & side.table.usable()
+    fits = np.flatnonzero(kept & (rows["length"] <= max_tokens))
+    whole = np.zeros(len(fits), dtype=_PIECE)
+    whole["source"], whole["row"] = side.source, fits
+    whole["end"], whole["learnt"] = rows["length"][fits], rows["learnt"][fits]
+    long = np.array(
+        [
+            one
+            for place in np.flatnonzero(kept & (rows["length"] > max_tokens)).tolist()
+            for one in _cut_row(side, place, max_tokens, overlap_tokens, log)
+        ],
+        dtype=_PIECE,
+    )
+    every = np.concatenate([whole, long])
+    return every[np.argsort(every["row"], kind="stable")]
+
+
+def _cut_row(
+    side: TableRows, place: int, max_tokens: int, overlap_tokens: int, log: ProblemLog
+) -> Iterator[tuple[int, ...]]:
+    encoded = side.table.encoded(place)
+    if side.table.rows["is_text"][place]:
+        pieces: list[Piece] = divide_text(encoded, max_tokens, overlap_tokens)
+        log.add("text_divided", side.table.place(place))
+    else:
+        fitting = fit_conversation(encoded, max_tokens)
+        log.add("truncated_prompt" if fitting else "answer_too_long", side.table.place(place))
+        pieces = [fitting] if fitting else []
+    for piece in pieces:
+        learnt = int(piece.take(encoded)[1][1:].sum())
+        yield side.source, place, piece.start, piece.end, *piece.cut, piece.context, learnt

@@ -1,0 +1,274 @@
+"""Tokenised rows in flat arrays, in memory or mapped from disk, uncut and unmixed."""
+
+from __future__ import annotations
+
+import io
+import json
+import zlib
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any, BinaryIO
+
+import numpy as np
+from numpy.typing import NDArray
+
+from studio.core.errors import DatasetInvalid
+from studio.engine.data.answers import Span
+from studio.engine.data.example import Flags, Ids
+from studio.engine.data.problems import KINDS, leaves_row_out
+from studio.engine.data.rows import EncodedRow
+from studio.engine.data.sources.row import place_of
+from studio.engine.data.tokenize import Encoded
+
+ROW = np.dtype(
+    [
+        ("start", "<i8"),  # of its tokens
+        ("length", "<i4"),
+        ("spans", "<i8"),  # of its spans: answers first, what is trained behind them
+        ("answers", "<i4"),
+        ("trained", "<i4"),
+        ("head", "<i4"),
+        ("bos", "<i2"),
+        ("is_text", "?"),
+        ("learnt", "<i4"),  # tokens with a target
+        ("part", "<i4"),  # which file of the source
+        ("number", "<i8"),
+        ("line", "<i8"),  # 0 where files have no lines
+        ("characters", "<i8"),
+        ("problems", "<u8"),  # one bit per code
+        ("key", "S16"),
+        ("prompt", "<u8"),
+        ("answer", "<u8"),
+    ]
+)
+_FILES = ("ids", "spans", "rows")
+_ABOUT = "about.json"
+
+
+@dataclass
+class TableAbout:
+    """What is known about the rows as a whole.
+
+    ``codes`` name the bits of problems; ``parts`` the files; ``details`` what a template said.
+    """
+
+    format: str = ""
+    columns: dict[str, str] = field(default_factory=dict)
+    template: str = ""
+    codes: list[str] = field(default_factory=lambda: list(KINDS))
+    parts: list[str] = field(default_factory=list)
+    details: dict[str, str] = field(default_factory=dict)
+    skipped: int = 0
+    faults: list[str] = field(default_factory=list)
+    sums: dict[str, list[int]] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class RowTable:
+    """The rows of one source.
+
+    ``ids`` has the shape ``(tokens,)``, ``spans`` ``(spans, 2)``, ``rows`` ``(rows,)`` of ``ROW``.
+    """
+
+    ids: Ids
+    spans: NDArray[np.int32]
+    rows: NDArray[Any]
+    about: TableAbout
+
+    def __len__(self) -> int:
+        return len(self.rows)
+
+    def encoded(self, place: int) -> Encoded:
+        """Return one row as it was tokenised, without copying its tokens."""
+        row = self.rows[place]
+        start, first = int(row["start"]), int(row["spans"])
+        middle = first + int(row["answers"])
+        return Encoded(
+            ids=self.ids[start : start + int(row["length"])],
+            trained=_pairs(self.spans[middle : middle + int(row["trained"])]),
+            answers=_pairs(self.spans[first:middle]),
+            head_tokens=int(row["head"]),
+            bos_tokens=int(row["bos"]),
+            problems=(),
+        )
+
+    def place(self, index: int) -> str:
+        """Return where a row stands, in words."""
+        row = self.rows[index]
+        part = Path(self.about.parts[int(row["part"])])
+        return place_of(part, int(row["number"]), int(row["line"]) or None)
+
+    def usable(self) -> Flags:
+        """Return which rows are tokenised and not left out for a problem; shape ``(rows,)``."""
+        bits = sum(
+            1 << index for index, code in enumerate(self.about.codes) if leaves_row_out(code)
+        )
+        return np.asarray(
+            (self.rows["length"] > 0) & (self.rows["problems"] & np.uint64(bits) == 0)
+        )
+
+    def endings(self, chosen: Flags) -> set[int]:
+        """Return the tokens with which the answers of the chosen rows end."""
+        rows = self.rows[chosen & (self.rows["answers"] > 0)]
+        if not len(rows):
+            return set()
+        last = self.spans[rows["spans"] + rows["answers"] - 1, 1]
+        return {int(one) for one in np.unique(self.ids[rows["start"] + last - 1])}
+
+    @classmethod
+    def load(cls, folder: Path) -> RowTable | None:
+        """Return the rows saved in a folder, mapped from disk; None if they are not whole."""
+        try:
+            about = TableAbout(**json.loads((folder / _ABOUT).read_text(encoding="utf-8")))
+            raw = {name: _map(folder / f"{name}.bin", *about.sums[name]) for name in _FILES}
+        except (OSError, ValueError, TypeError, KeyError):
+            return None  # made again from the data
+        return cls(
+            raw["ids"].view(np.int32),
+            raw["spans"].view(np.int32).reshape(-1, 2),
+            raw["rows"].view(ROW),
+            about,
+        )
+
+
+class TableWriter:
+    """Collects rows into three flat files, in a folder or in memory."""
+
+    def __init__(self, folder: Path | None) -> None:
+        self.about = TableAbout()
+        self._folder = folder
+        self._files: dict[str, BinaryIO] = {
+            name: io.BytesIO() if folder is None else (folder / f"{name}.bin").open("wb")
+            for name in _FILES
+        }
+        self._sums = {name: [0, 0] for name in _FILES}
+        self._tokens = self._spans = 0
+        self._bits = {code: 1 << index for index, code in enumerate(self.about.codes)}
+        self._parts: dict[Path, int] = {}
+
+    def add(self, batch: Sequence[EncodedRow]) -> None:
+        """Append rows."""
+        spans: list[Span] = []
+        rows = [self._row(one, spans) for one in batch]
+        encoded = [one.encoded.ids for one in batch if one.encoded is not None]
+        self._write("ids", np.concatenate([np.zeros(0, np.int32), *encoded], dtype=np.int32))
+        self._write("spans", np.array(spans, dtype=np.int32).reshape(-1, 2))
+        self._write("rows", np.array(rows, dtype=ROW))
+
+    def finish(self) -> RowTable:
+        """Return the rows; in a folder they are complete on disk and mapped.
+
+        Raises:
+            DatasetInvalid: They do not read back as they were written.
+        """
+        self.about.parts = [path.name for path in self._parts]
+        self.about.sums = self._sums
+        if self._folder is None:
+            raw = {
+                name: np.frombuffer(stream.getbuffer(), np.uint8)  # type: ignore[attr-defined]  # in memory all are BytesIO
+                for name, stream in self._files.items()
+            }
+            return RowTable(
+                raw["ids"].view(np.int32),
+                raw["spans"].view(np.int32).reshape(-1, 2),
+                raw["rows"].view(ROW),
+                self.about,
+            )
+        self.close()
+        text = json.dumps(asdict(self.about), ensure_ascii=True)
+        (self._folder / _ABOUT).write_text(text, encoding="utf-8")
+        table = RowTable.load(self._folder)
+        if table is None:
+            raise DatasetInvalid(
+                f"The prepared rows in {self._folder} do not read back as they were written.",
+                "Check the disk of the program's folder, or choose another folder with --home.",
+            )
+        return table
+
+    def close(self) -> None:
+        """Close the files."""
+        if self._folder is not None:
+            for stream in self._files.values():
+                stream.close()
+
+    def _write(self, name: str, values: NDArray[Any]) -> None:
+        raw = values.tobytes()
+        self._files[name].write(raw)
+        size, check = self._sums[name]
+        self._sums[name] = [size + len(raw), zlib.crc32(raw, check)]
+
+    def _row(self, one: EncodedRow, spans: list[Span]) -> tuple[Any, ...]:
+        encoded = one.encoded
+        if one.detail:
+            for code in one.problems:
+                self.about.details.setdefault(code, one.detail)
+        length = 0 if encoded is None else len(encoded.ids)
+        answers = () if encoded is None else encoded.answers
+        trained = () if encoded is None else encoded.trained
+        row = (
+            self._tokens,
+            length,
+            self._spans,
+            len(answers),
+            len(trained),
+            0 if encoded is None else encoded.head_tokens,
+            0 if encoded is None else encoded.bos_tokens,
+            one.is_text,
+            count_learnt(trained),
+            self._parts.setdefault(one.row.path, len(self._parts)),
+            one.row.number,
+            one.row.line or 0,
+            one.characters,
+            sum(self._bits[code] for code in one.problems),
+            one.digest.key,
+            one.digest.prompt,
+            one.digest.answer,
+        )
+        spans.extend(answers)
+        spans.extend(trained)
+        self._tokens += length
+        self._spans += len(answers) + len(trained)
+        return row
+
+
+def count_learnt(trained: Iterable[Span]) -> int:
+    """Return how many tokens have a target: trained and not the first of their document."""
+    return sum(max(0, behind - max(first, 1)) for first, behind in trained)
+
+
+def problem_places(
+    table: RowTable, chosen: Flags | None = None
+) -> Mapping[str, tuple[int, list[str]]]:
+    """Return per code how many rows have the problem, and the first few places."""
+    rows = table.rows["problems"] if chosen is None else table.rows["problems"][chosen]
+    origin = np.arange(len(table)) if chosen is None else np.flatnonzero(chosen)
+    found = {}
+    for index, code in enumerate(table.about.codes):
+        hits = np.flatnonzero(rows & np.uint64(1 << index))
+        if len(hits):
+            found[code] = len(hits), [table.place(int(origin[one])) for one in hits[:5]]
+    return found
+
+
+def _pairs(spans: NDArray[np.int32]) -> tuple[Span, ...]:
+    return tuple((first, behind) for first, behind in spans.tolist())
+
+
+def _map(path: Path, size: int, check: int) -> NDArray[np.uint8]:
+    """Return the bytes of a file after comparing them with their sum.
+
+    Raises:
+        ValueError: They are not what was written.
+    """
+    if path.stat().st_size != size:
+        raise ValueError(f"{path} has another size")
+    if size == 0:
+        return np.zeros(0, np.uint8)
+    mapped = np.memmap(path, dtype=np.uint8, mode="r")
+    found = 0
+    for start in range(0, size, 1 << 22):
+        found = zlib.crc32(mapped[start : start + (1 << 22)].tobytes(), found)
+    if found != check:
+        raise ValueError(f"{path} is damaged")
+    return np.asarray(mapped)
