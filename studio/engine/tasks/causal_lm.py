@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from contextlib import AbstractContextManager, nullcontext
+from typing import Any
 
 import torch
 import torch.nn.functional as F  # noqa: N812 - the name torch's own documentation uses
@@ -12,22 +13,34 @@ from transformers import PreTrainedModel
 from studio.engine.data.collate import IGNORED, MicroBatch
 from studio.engine.models.attention import packed_documents
 from studio.engine.models.body import CausalBody
+from studio.engine.models.last_layer import find_last_layer
 from studio.engine.train.loss import sum_cross_entropy
+
+_MOST_SPARED = 0.75
+"""Above this share of supervised rows, picking them costs the last layer more than it saves."""
 
 
 class CausalTask:
     """Computes the losses of one model, of packed and of padded micro-batches.
 
-    For packed ones the model must use the attention function ``studio_packed``.
+    For packed ones the model must use the attention function ``studio_packed``. The adapter must
+    be in place. ``tile_rows`` is how many rows of logits exist at once; None takes the usual size.
     """
 
-    def __init__(self, parts: CausalBody) -> None:
+    def __init__(self, parts: CausalBody, tile_rows: int | None = None) -> None:
         self._parts = parts
+        self._tile_rows = tile_rows
+        self._last_layer = find_last_layer(parts)
 
     @property
     def model(self) -> PreTrainedModel:
         """The model whose loss is computed."""
         return self._parts.model
+
+    @property
+    def spares_rows(self) -> bool:
+        """Whether the last layer computes only supervised rows behind its attention."""
+        return self._last_layer is not None
 
     def add_gradients(self, batch: MicroBatch, divisor: int) -> Tensor:
         """Adds the gradients of ``loss sum / divisor``; returns the detached sum in nats, ``()``.
@@ -65,7 +78,16 @@ class CausalTask:
         targets = flat_targets[rows].to(device, non_blocking=True)
         rows = rows.to(device, non_blocking=True)
         if self._parts.is_split:
-            hidden = self._parts.compute_hidden(**inputs).flatten(0, 1)[rows]
-            return sum_cross_entropy(hidden, targets, self._parts.head, self._parts.rule)
+            hidden = self._compute_rows(inputs, rows)
+            parts = self._parts
+            return sum_cross_entropy(hidden, targets, parts.head, parts.rule, self._tile_rows)
         logits = self.model(**inputs, use_cache=False).logits.flatten(0, 1)[rows]
         return F.cross_entropy(logits.float(), targets, reduction="sum")
+
+    def _compute_rows(self, inputs: dict[str, Any], rows: Tensor) -> Tensor:
+        """Returns the hidden states that have a target, ``(rows, width)``."""
+        all_rows = inputs["input_ids"].numel()
+        if self._last_layer is None or len(rows) > _MOST_SPARED * all_rows:
+            return self._parts.compute_hidden(**inputs).flatten(0, 1)[rows]
+        with self._last_layer.only(rows):
+            return self._parts.compute_hidden(**inputs)[0]

@@ -125,20 +125,29 @@ def _compute_tile(
     rule: LogitRule,
     needs_gradient: bool,
 ) -> tuple[Tensor, Tensor | None]:
-    """Returns the sum over one tile and its slope with respect to the head's raw output."""
+    """Returns the sum over one tile and its slope with respect to the head's raw output.
+
+    Works in place: of the float32 logits only one tile ever exists, with a soft cap two.
+    """
     logits = F.linear(hidden, weight, bias)
     if logits.dtype in (torch.bfloat16, torch.float16):
         logits = logits.float()
     logits = rule.apply(logits)
+    bend = None
+    if needs_gradient and rule.softcap is not None:
+        bend = 1 - (logits / rule.softcap).square_()
     index = targets.unsqueeze(1)
-    normaliser = torch.logsumexp(logits, dim=1, keepdim=True)
-    part = (normaliser - logits.gather(1, index)).sum()
+    logits -= logits.amax(dim=1, keepdim=True)
+    wanted = logits.gather(1, index)
+    slope = logits.exp_()
+    normaliser = slope.sum(dim=1, keepdim=True)
+    part = (normaliser.log() - wanted).sum()
     if not needs_gradient:
         return part, None
-    slope = torch.exp(logits - normaliser)
+    slope /= normaliser
     slope.scatter_add_(1, index, slope.new_full(index.shape, -1.0))
-    if rule.softcap is not None:
-        slope *= 1 - (logits / rule.softcap).square()
+    if bend is not None:
+        slope *= bend
     if rule.scale != 1.0:
         slope *= rule.scale
     return part, slope
