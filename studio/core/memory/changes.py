@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from typing import Literal
 
 from studio.core.memory.anatomy import Anatomy
 from studio.core.memory.rows import RowLengths
@@ -93,7 +94,7 @@ def iter_options(recipe: Recipe, anatomy: Anatomy, rows: RowLengths) -> Iterator
 
 
 def _iter_learning_options(
-    recipe: Recipe, anatomy: Anatomy, rows: RowLengths, rank: int
+    recipe: Recipe, anatomy: Anatomy, rows: RowLengths, rank: int | Literal["full"]
 ) -> Iterator[Option]:
     """Yield the options that change what is learnt."""
     lengths = _get_shorter(recipe, rows)
@@ -104,8 +105,8 @@ def _iter_learning_options(
             "The longest examples decide how much memory is needed; they lose their beginning.",
             tuple((("data.max_tokens", tokens),) for tokens in lengths),
         )
-    ranks = [smaller for smaller in (32, 16, 8, 4) if smaller < rank]
-    if ranks:
+    ranks = [] if rank == "full" else [smaller for smaller in (32, 16, 8, 4) if smaller < rank]
+    if ranks and rank != "full":
         factor = recipe.adapter.alpha / rank
         yield Option(
             "rank",

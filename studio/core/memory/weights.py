@@ -21,10 +21,15 @@ _STATE_BYTES: Mapping[str, float] = {
 
 
 def count_trainable(anatomy: Anatomy, chosen: Sequence[ChosenModule]) -> int:
-    """Return the adapter's parameters: rank x (inputs + outputs) of each adapted module."""
+    """Return the adapter's parameters: rank x (inputs + outputs) of each adapted module.
+
+    A module of rank 0 is trained in full.
+    """
     by_name = anatomy.layers.by_name
     return sum(
         item.rank * (by_name[item.name].in_features + by_name[item.name].out_features)
+        if item.rank
+        else by_name[item.name].parameters
         for item in chosen
     )
 

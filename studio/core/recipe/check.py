@@ -52,6 +52,8 @@ def check_recipe(
 
 
 def _check_scale(adapter: AdapterSettings) -> Iterator[Problem]:
+    if adapter.rank == "full":
+        return
     choices = [("adapter.alpha", adapter.rank, adapter.alpha)]
     choices += [
         (f"adapter.overrides[{index}]", item.rank or adapter.rank, item.alpha or adapter.alpha)

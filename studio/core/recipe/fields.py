@@ -52,7 +52,7 @@ class FieldSpec:
     ``path`` is the dotted key; ``[]`` stands for the number of a list entry
     (``data.train[].source``). ``section`` is the part before the first dot, empty at the top.
     ``default`` is a plain value (lists, mappings and texts, no models), None where there is none.
-    ``low`` and ``high`` are bounds; ``excludes_low`` and ``excludes_high`` say that the bound
+    ``word`` is what may stand in place of an automatic count. ``low`` and ``high`` are bounds; ``excludes_low`` and ``excludes_high`` say that the bound
     itself is not allowed. ``items`` are the settings of one entry where entries are sections, and
     ``alternative`` those of the mapping that may stand in place of the list.
     """
@@ -73,6 +73,7 @@ class FieldSpec:
     min_length: int = 0
     max_length: int | None = None
     choices: tuple[Choice, ...] = ()
+    word: str = "auto"
     is_required: bool = False
     is_optional: bool = False
     later: frozenset[str] = frozenset()
@@ -95,6 +96,8 @@ class FieldSpec:
     def describe(self) -> str:
         """Return what may stand here, to complete the sentence "must be …"."""
         words = _KIND_WORDS.get(self.kind, "")
+        if self.kind == "auto_count":
+            words = f"{self.word} or a whole number{self._range()}"
         if self.kind in ("integer", "number"):
             words = ("a whole number" if self.kind == "integer" else "a number") + self._range()
         elif self.kind in ("choice", "choice_or_list"):
@@ -123,7 +126,6 @@ class FieldSpec:
 _KIND_WORDS: Mapping[Kind, str] = {
     "boolean": "true or false",
     "text": "text",
-    "auto_count": "auto or a whole number of at least 1",
     "text_list": "a list of texts",
     "mapping": "a mapping such as {prompt: question}",
     "section_or_list": "a mapping such as {fraction: 0.05}, or a list of entries",
@@ -193,6 +195,7 @@ def _build(path: str, info: FieldInfo) -> FieldSpec:
         choices=tuple(Choice(v, knob.choices.get(v, ""), v not in knob.later) for v in literals)
         if kind in ("choice", "choice_or_list")
         else (),
+        word=literals[0] if kind == "auto_count" else "auto",
         is_required=info.is_required(),
         is_optional=NoneType in options,
         later=knob.later,

@@ -85,11 +85,12 @@ class AdapterOverride(Section):
 class AdapterSettings(Section):
     """The low-rank update: how large it is and where it sits."""
 
-    rank: Annotated[int, Field(ge=1, le=4096)] = knob(
+    rank: Literal["full"] | Annotated[int, Field(ge=1, le=4096)] = knob(
         16,
         "Rank",
         "How much the adapter can learn. 8 to 16 suits style and format, 32 to 64 suits new "
-        "knowledge and large data sets. Memory and file size grow with it.",
+        "knowledge and large data sets. Memory and file size grow with it. Full trains the "
+        "weights themselves and writes a whole model: many times the memory.",
         level="essential",
     )
     alpha: float = knob(

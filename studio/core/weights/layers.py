@@ -12,6 +12,7 @@ from typing import Any, Literal
 from studio.core.recipe.schema import AdapterSettings
 from studio.core.weights.header import TensorEntry, read_headers, read_json
 from studio.core.weights.matching import (
+    is_everything,
     Candidate,
     choose_modules,
     count_layers,
@@ -225,8 +226,14 @@ def count_adapter_parameters(layers: ModelLayers, settings: AdapterSettings) -> 
     trainable = 0
     for item in chosen:
         module = layers.by_name[item.name]
+        if item.rank == 0:  # trained itself, nothing is added
+            trainable += module.parameters
+            continue
         trainable += item.rank * (module.in_features + module.out_features)
         trainable += module.out_features if settings.variant == "dora" else 0
+    if settings.rank == "full":
+        trainable = layers.parameters if is_everything(settings) else trainable
+        return AdapterCount(trainable, len(chosen), trainable / max(1, layers.parameters))
     total = layers.parameters + trainable
     return AdapterCount(trainable, len(chosen), trainable / total if total else 0.0)
 

@@ -38,7 +38,7 @@ class Candidate:
 
 @dataclass(frozen=True)
 class ChosenModule:
-    """A module that gets an adapter, of this rank and alpha."""
+    """A module that gets an adapter, of this rank and alpha; rank 0 is trained in full."""
 
     name: str
     rank: int
@@ -50,13 +50,16 @@ def choose_modules(
 ) -> list[ChosenModule]:
     """Return the modules that ``settings`` ask to adapt, in the order of ``candidates``.
 
-    ``all-linear`` leaves out heads and embeddings; a pattern may name them.
+    ``all-linear`` leaves out heads and embeddings, but not with the rank ``full``, where it means
+    the whole model; a pattern may name them.
 
     Raises:
         RecipeInvalid: A pattern or an exception matches nothing, or a layer does not exist.
     """
     names = [candidate.name for candidate in candidates]
     chosen = _choose_targets(candidates, names, settings.targets)
+    if is_everything(settings):
+        return [ChosenModule(name, 0, settings.alpha) for name in names]
     layers = select_layers(settings.layers, count_layers(names))
     if layers is not None:
         chosen = [name for name in chosen if split_layer(name)[0] in layers]
@@ -74,6 +77,11 @@ def choose_modules(
                 name_nearest(override.match, chosen),
             )
     return [_apply_overrides(name, settings) for name in chosen]
+
+
+def is_everything(settings: AdapterSettings) -> bool:
+    """Return whether every weight of the model is trained and there is no adapter."""
+    return (settings.rank, settings.targets, settings.layers) == ("full", "all-linear", "all")
 
 
 def is_match(pattern: str, name: str) -> bool:
@@ -199,6 +207,8 @@ def _choose_targets(
 
 
 def _apply_overrides(name: str, settings: AdapterSettings) -> ChosenModule:
+    if settings.rank == "full":
+        return ChosenModule(name, 0, settings.alpha)
     for override in settings.overrides:
         if is_match(override.match, name):
             return ChosenModule(

@@ -83,7 +83,8 @@ def _build_changes(
         if stored.is_trained(name):
             if name not in parameters:
                 raise _name_other_model(name, stored, base)
-            changes[name] = Replacement(values)
+            group = _find_group(name, tied) if stored.config.keeps_ties else {name}
+            changes |= dict.fromkeys(group, Replacement(values))
     for name, values in stored.tokens.items():
         parameter = f"{name}.weight"
         if parameter not in parameters:
@@ -95,9 +96,12 @@ def _build_changes(
                 _REMEDY,
             )
         change = RowReplacement(indices, values, row_count)
-        group = next((group for group in tied if parameter in group), {parameter})
-        changes |= dict.fromkeys(group, change)
+        changes |= dict.fromkeys(_find_group(parameter, tied), change)
     return changes
+
+
+def _find_group(parameter: str, tied: list[set[str]]) -> set[str]:
+    return next((group for group in tied if parameter in group), {parameter})
 
 
 def _build_low_rank(name: str, module: StoredModule, kind: Kind) -> LowRank:
@@ -184,9 +188,7 @@ def _find_twin(
 
 
 def _check_base_weights(stored: StoredAdapter, tensors: dict[str, StoredTensor]) -> None:
-    for name, saved in stored.weights.items():
-        if stored.is_trained(name):
-            continue
+    for name, saved in stored.foreign_weights.items():
         own = _find_tensor(name, tensors)
         if own is not None and own.shape == tuple(saved.shape):
             values = read_tensor(own)

@@ -28,7 +28,8 @@ class Adapter:
     """What is trained on one model, by the names that the modules have in it.
 
     ``modules`` carry a low-rank update, ``extras`` are trained in full, and of the tables in
-    ``tokens`` only some rows are trained.
+    ``tokens`` only some rows are trained. ``keeps_ties``: a weight that modules in full share
+    with others is trained once for all of them.
 
     Several adapters can be built for one model; attach the one that is wanted and detach it
     before the next.
@@ -43,11 +44,13 @@ class Adapter:
         init: str,
         extras: dict[str, TrainedModule] | None = None,
         tokens: dict[str, TrainedTokens] | None = None,
+        keeps_ties: bool = False,
     ) -> None:
         self.model = model
         self.modules = modules
         self.extras = extras or {}
         self.tokens = tokens or {}
+        self.keeps_ties = keeps_ties
         self.variant = variant
         self.init = init
         self.is_attached = False

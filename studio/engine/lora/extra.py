@@ -17,14 +17,16 @@ from studio.engine.lora.wrapped import WrappedModule
 class TrainedModule(WrappedModule):
     """A copy of a layer that is trained as a whole; ``base`` stays as it was.
 
-    The copy's weights are fp32 and its inputs are brought to that format; its output comes back
-    in the format of the base. A layer that shares its weights with another one (tied input and
-    output tables) is trained apart from it, as PEFT does.
+    The copy's weights are fp32; over a 16-bit base the products are computed in the base's format
+    and the output comes back in it.
     """
 
     def __init__(self, base: nn.Module) -> None:
         super().__init__(base)
-        self.trained = copy.deepcopy(base)
+        # The configuration stays shared: changing it for the model must reach the copy as well.
+        configs = [getattr(module, "config", None) for module in base.modules()]
+        self.trained = copy.deepcopy(base, {id(config): config for config in configs if config})
+        self._shared: set[str] = set()
         for parameter in self.trained.parameters():
             if parameter.is_floating_point() and parameter.dtype != torch.float64:
                 parameter.data = parameter.data.float()
@@ -41,16 +43,63 @@ class TrainedModule(WrappedModule):
         """Returns what the layer computes, in the format that its base would give."""
         if not self.is_enabled:
             return self.base(*inputs, **named)
-        kept = next(self.base.parameters()).dtype
-        own = next(self.trained.parameters()).dtype
-        if kept == own:
+        weight = next(self.base.parameters())
+        if weight.dtype not in (torch.bfloat16, torch.float16):
             return self.trained(*inputs, **named)
-        output = self.trained(*(_convert(value, own) for value in inputs), **named)
-        return _convert(output, kept)
+        with torch.autocast(weight.device.type, weight.dtype):
+            output = self.trained(*inputs, **named)
+        return _convert(output, weight.dtype)
 
     def iter_trainable(self) -> Iterator[tuple[str, nn.Parameter]]:
-        """Yields the parameters of the copy by their names in the layer."""
-        yield from self.trained.named_parameters()
+        """Yields the parameters of the copy by their names in the layer, shared ones not again."""
+        for name, parameter in self.trained.named_parameters():
+            if name not in self._shared:
+                yield name, parameter
+
+    def share(self, name: str, parameter: nn.Parameter) -> None:
+        """Puts ``parameter``, which another module trains, in the place of the one of that name."""
+        owner, _, last = name.rpartition(".")
+        setattr(self.trained.get_submodule(owner), last, parameter)
+        self._shared.add(name)
+
+
+def build_extras(
+    model: nn.Module, chosen: dict[str, nn.Module], *, keeps_ties: bool
+) -> dict[str, TrainedModule]:
+    """Returns the modules in ``chosen`` (by full name) wrapped to be trained in full.
+
+    A weight that several modules of the model share (tied input and output tables) is trained
+    once for all of them with ``keeps_ties``, else apart, as PEFT does where it is not asked.
+    """
+    extras: dict[str, TrainedModule] = {}
+    trained: dict[int, nn.Parameter] = {}
+    candidates = dict(chosen)
+    if keeps_ties:
+        ids = {id(parameter) for module in chosen.values() for parameter in module.parameters()}
+        candidates |= {
+            name: module
+            for name, module in model.named_modules()
+            if any(id(parameter) in ids for parameter in module.parameters(recurse=False))
+            and not any(f"{name}.".startswith(f"{other}.") for other in chosen)
+        }
+    for name, module in candidates.items():
+        extras[name] = TrainedModule(module)
+        own = dict(extras[name].trained.named_parameters())
+        for own_name, parameter in module.named_parameters():
+            if keeps_ties and id(parameter) in trained:
+                extras[name].share(own_name, trained[id(parameter)])
+            trained.setdefault(id(parameter), own[own_name])
+    return extras
+
+
+def find_all_modules(model: nn.Module) -> dict[str, nn.Module]:
+    """Returns the modules that hold all parameters of ``model``, by full name."""
+    found = {
+        name: module
+        for name, module in model.named_modules()
+        if name and next(module.parameters(recurse=False), None) is not None
+    }
+    return _drop_inner(found)
 
 
 def find_extra_modules(model: nn.Module, patterns: tuple[str, ...]) -> dict[str, nn.Module]:
@@ -74,10 +123,14 @@ def find_extra_modules(model: nn.Module, patterns: tuple[str, ...]) -> dict[str,
                 name_nearest(pattern, known),
             )
     found = [name for name in known if any(is_match(pattern, name) for pattern in patterns)]
+    return _drop_inner({name: known[name] for name in found})
+
+
+def _drop_inner(modules: dict[str, nn.Module]) -> dict[str, nn.Module]:
     return {
-        name: known[name]
-        for name in found
-        if not any(name.startswith(f"{other}.") for other in found)
+        name: module
+        for name, module in modules.items()
+        if not any(name.startswith(f"{other}.") for other in modules)
     }
 
 

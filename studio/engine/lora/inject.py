@@ -10,8 +10,9 @@ from torch import nn
 
 from studio.core.errors import RecipeInvalid
 from studio.core.recipe.schema import AdapterSettings
+from studio.core.weights.matching import is_everything
 from studio.engine.lora.adapter import Adapter, build_adapted, check_bare
-from studio.engine.lora.extra import TrainedModule, find_extra_modules
+from studio.engine.lora.extra import build_extras, find_all_modules, find_extra_modules
 from studio.engine.lora.inits import get_init
 from studio.engine.lora.state import load_adapter
 from studio.engine.lora.targets import find_targets
@@ -25,7 +26,8 @@ def inject(
 
     The start values depend on ``seed`` and the model's shape only, not on the device. With
     ``resume_from`` the saved adapter decides rank, alpha and modules. Modules that are trained in
-    full carry no adapter. ``token_ids`` are tokens whose own vectors are trained.
+    full carry no adapter. The rank ``full`` trains the targets themselves, with ``all-linear`` in
+    all layers every weight of the model, and no adapter. ``token_ids`` are tokens whose own vectors are trained.
 
     Raises:
         RecipeInvalid: A pattern matches nothing, a layer or a token does not exist, or a table
@@ -38,6 +40,11 @@ def inject(
     check_bare(model)
     init = get_init(settings.init)
     extras = find_extra_modules(model, settings.extra_modules)
+    targets = find_targets(model, settings)
+    if settings.rank == "full":
+        chosen = {target.name: target.module for target in targets}
+        extras = find_all_modules(model) if is_everything(settings) else {**chosen, **extras}
+        targets = []
     modules = {
         target.name: build_adapted(
             target.module,
@@ -47,7 +54,7 @@ def inject(
             dropout=settings.dropout,
             variant=settings.variant,
         )
-        for target in find_targets(model, settings)
+        for target in targets
         if not any(f"{target.name}.".startswith(f"{name}.") for name in extras)
     }
     generator = torch.Generator().manual_seed(seed)
@@ -60,8 +67,9 @@ def inject(
         modules,
         variant=settings.variant,
         init=settings.init,
-        extras={name: TrainedModule(module) for name, module in extras.items()},
+        extras=build_extras(model, extras, keeps_ties=settings.rank == "full"),
         tokens=build_trained_tokens(model, token_ids) if token_ids else {},
+        keeps_ties=settings.rank == "full",
     )
     _check_disjoint(adapter)
     adapter.attach()
@@ -78,7 +86,7 @@ def _check_disjoint(adapter: Adapter) -> None:
                 f"Take {name} out of the target modules and of the modules trained in full, or "
                 "leave the list of tokens empty.",
             )
-    if not adapter.modules:
+    if not adapter.modules and not adapter.keeps_ties:
         raise RecipeInvalid(
             "adapter.extra_modules: nothing is left for the adapter, because all target modules "
             "are trained in full.",

@@ -24,7 +24,8 @@ _INITS = {True: "kaiming", False: "kaiming", "gaussian": "gaussian", "kaiming": 
 _HARMLESS_INITS = {"gaussian", "eva", "orthogonal", "true", "false", "kaiming"}
 # Keys that say nothing about what is computed, or that we read elsewhere.
 _NEUTRAL_KEYS = {
-    "auto_mapping", "base_model_name_or_path", "corda_config", "eva_config", "exclude_modules",
+    "auto_mapping", "base_model_name_or_path", "corda_config", "ensure_weight_tying",
+    "eva_config", "exclude_modules",
     "fan_in_fan_out", "inference_mode", "init_lora_weights", "layers_pattern",
     "layers_to_transform", "loftq_config", "lora_alpha", "lora_dropout", "lora_ga_config",
     "megatron_config", "megatron_core", "modules_to_save", "peft_type", "peft_version",
@@ -56,6 +57,7 @@ class PeftConfig:
     base_model: str | None
     revision: str | None
     saved_modules: tuple[str, ...] = ()
+    keeps_ties: bool = False
     token_indices: Mapping[str, tuple[int, ...]] = field(default_factory=dict)
 
     @property
@@ -118,6 +120,7 @@ def read_peft_config(folder: Path) -> PeftConfig:
         init=_INITS.get(content.get("init_lora_weights", True), "kaiming"),
         base_model=_get_text(content.get("base_model_name_or_path")),
         revision=_get_text(content.get("revision")),
+        keeps_ties=bool(content.get("ensure_weight_tying")),
         saved_modules=_get_names(content, "modules_to_save", path),
         token_indices=_get_tokens(content.get("trainable_token_indices"), path),
     )
@@ -130,8 +133,8 @@ def build_peft_config(
     modules = adapter.modules
     ranks = {name: module.file_scale[0] for name, module in modules.items()}
     alphas = {name: module.file_scale[1] for name, module in modules.items()}
-    rank = Counter(ranks.values()).most_common(1)[0][0]
-    alpha = Counter(alphas.values()).most_common(1)[0][0]
+    rank = _get_most_common(ranks.values(), 1)
+    alpha = _get_most_common(alphas.values(), 1.0)
     targets, layers = _name_targets(adapter)
     kinds = [type(module).__name__ for module in modules.values()]
     content: dict[str, Any] = {
@@ -146,7 +149,7 @@ def build_peft_config(
         "layers_to_transform": layers,
         "lora_alpha": _as_number(alpha),
         "lora_dropout": max((module.dropout for module in modules.values()), default=0.0),
-        "modules_to_save": [_shorten(adapter, name) for name in adapter.extras] or None,
+        "modules_to_save": _name_extras(adapter) or None,
         "peft_type": "LORA",
         "r": rank,
         "rank_pattern": {name: own for name, own in ranks.items() if own != rank},
@@ -156,6 +159,8 @@ def build_peft_config(
         "use_dora": adapter.variant == "dora",
         "use_rslora": adapter.variant == "rslora",
     }
+    if adapter.keeps_ties:  # as above
+        content["ensure_weight_tying"] = True
     leaders = {name: table for name, table in adapter.tokens.items() if table.is_leader}
     if leaders:  # earlier versions of peft do not know the key
         content["trainable_token_indices"] = {
@@ -208,6 +213,17 @@ def _name_targets(adapter: Adapter) -> tuple[list[str] | str, list[int] | None]:
     if all(name in ours for name in known if any(name.endswith(f".{end}") for end in ours)):
         return sorted(ours), None
     return "|".join(re.escape(name) for name in sorted(ours)), None
+
+
+def _name_extras(adapter: Adapter) -> list[str]:
+    leaders = [name for name, extra in adapter.extras.items() if any(extra.iter_trainable())]
+    # the names of a whole model are too many to look for short ones
+    return leaders if len(leaders) > 32 else [_shorten(adapter, name) for name in leaders]
+
+
+def _get_most_common(values: Iterable[_T], default: _T) -> _T:
+    counted = Counter(values).most_common(1)
+    return counted[0][0] if counted else default
 
 
 def _list_names(adapter: Adapter) -> set[str]:

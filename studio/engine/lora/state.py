@@ -15,7 +15,7 @@ from studio.core.files import replace_folder, write_atomically, write_json_atomi
 from studio.core.weights.matching import name_nearest
 from studio.engine.lora.adapted import AdaptedModule
 from studio.engine.lora.adapter import Adapter, build_adapted, check_bare
-from studio.engine.lora.extra import TrainedModule
+from studio.engine.lora.extra import TrainedModule, build_extras
 from studio.engine.lora.keys import build_key, build_tokens_key, build_weight_key
 from studio.engine.lora.peft_config import CONFIG_NAME, build_peft_config
 from studio.engine.lora.stored import WEIGHTS_NAME, StoredAdapter, StoredModule, read_adapter
@@ -129,6 +129,7 @@ def load_adapter(model: nn.Module, folder: Path, *, dropout: float = 0.0) -> Ada
         init=stored.config.init,
         extras=_build_extras(model, stored),
         tokens=_build_tokens(model, stored),
+        keeps_ties=stored.config.keeps_ties,
     )
     adapter.attach()
     return adapter
@@ -200,14 +201,15 @@ def _check_shapes(
 
 def _build_extras(model: nn.Module, stored: StoredAdapter) -> dict[str, TrainedModule]:
     modules = dict(model.named_modules())
-    extras: dict[str, TrainedModule] = {}
+    owners: dict[str, str] = {}
     for parameter in sorted(filter(stored.is_trained, stored.weights)):
         owner = parameter.rpartition(".")[0]
-        name = stored.config.find_saved_module(owner) or owner
-        if name not in modules:
-            raise _name_other_model(stored, name, list(modules))
-        if name not in extras:
-            extras[name] = TrainedModule(modules[name])
+        owners[parameter] = stored.config.find_saved_module(owner) or owner
+        if owners[parameter] not in modules:
+            raise _name_other_model(stored, owners[parameter], list(modules))
+    chosen = {name: modules[name] for name in modules if name in owners.values()}
+    extras = build_extras(model, chosen, keeps_ties=stored.config.keeps_ties)
+    for parameter, name in owners.items():
         inner = parameter.removeprefix(f"{name}.")
         own = extras[name].trained.state_dict(keep_vars=True).get(inner)
         saved = stored.weights[parameter]
@@ -249,9 +251,7 @@ def _build_tokens(model: nn.Module, stored: StoredAdapter) -> dict[str, TrainedT
 def _check_base_weights(model: nn.Module, stored: StoredAdapter) -> None:
     """Accept copies of base weights that peft saved along only where they change nothing."""
     parameters = dict(model.named_parameters(remove_duplicate=False))
-    for name, saved in stored.weights.items():
-        if stored.is_trained(name):
-            continue
+    for name, saved in stored.foreign_weights.items():
         own = parameters.get(name)
         is_same = (
             own is not None

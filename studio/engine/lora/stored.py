@@ -54,9 +54,25 @@ class StoredAdapter:
     tokens: dict[str, torch.Tensor] = field(default_factory=dict)
     weights: dict[str, torch.Tensor] = field(default_factory=dict)
 
+    @property
+    def foreign_weights(self) -> dict[str, torch.Tensor]:
+        """The whole parameters that were saved along although nothing trained them."""
+        trained = [value for name, value in self.weights.items() if self.is_trained(name)]
+        return {
+            name: value
+            for name, value in self.weights.items()
+            if not self.is_trained(name)
+            # peft writes a tied table under each of its names
+            and not (self.config.keeps_ties and any(_is_equal(value, one) for one in trained))
+        }
+
     def is_trained(self, parameter: str) -> bool:
         """Returns whether a whole parameter belongs to a module that was trained in full."""
         return self.config.find_saved_module(parameter.rpartition(".")[0]) is not None
+
+
+def _is_equal(one: torch.Tensor, other: torch.Tensor) -> bool:
+    return one.shape == other.shape and torch.equal(one, other.to(one.dtype))
 
 
 def read_adapter(folder: Path) -> StoredAdapter:

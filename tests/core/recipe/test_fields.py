@@ -40,7 +40,8 @@ def test_every_setting_has_words_and_an_honest_default(spec: FieldSpec) -> None:
 def test_kinds_and_bounds_are_those_of_the_schema() -> None:
     table = get_field_table()
     rank, epochs = table["adapter.rank"], table["train.epochs"]
-    assert (rank.kind, rank.low, rank.high, rank.level) == ("integer", 1, 4096, "essential")
+    assert (rank.kind, rank.low, rank.high, rank.level) == ("auto_count", 1, 4096, "essential")
+    assert rank.word == "full"
     assert (epochs.kind, epochs.low, epochs.excludes_low, epochs.step) == ("number", 0, True, 0.5)
     assert table["train.steps"].is_optional
     assert table["data.max_tokens"].kind == "auto_count"

@@ -98,9 +98,18 @@ def test_the_described_example_says_nothing_but_the_defaults(tmp_path: Path) -> 
         ("train: {lr: 1}", "train.lr: unknown key. Did you mean train.learning_rate?"),
         ("trian: {}", "trian: unknown key. Did you mean train?"),
         ("zzz: {}", "zzz: unknown key. Remove it, or check the spelling."),
-        ("adapter: {rank: 0}", "adapter.rank: must be a whole number from 1 to 4,096, not 0."),
-        ("adapter: {rank: true}", "adapter.rank: must be a whole number from 1 to 4,096, not true"),
-        ("adapter: {rank: '8'}", "adapter.rank: must be a whole number from 1 to 4,096, not '8'."),
+        (
+            "adapter: {rank: 0}",
+            "adapter.rank: must be full or a whole number from 1 to 4,096, not 0.",
+        ),
+        (
+            "adapter: {rank: true}",
+            "adapter.rank: must be full or a whole number from 1 to 4,096, not true",
+        ),
+        (
+            "adapter: {rank: '8'}",
+            "adapter.rank: must be full or a whole number from 1 to 4,096, not '8'.",
+        ),
         ("adapter: {dropout: 1}", "adapter.dropout: must be a number from 0 to below 1, not 1."),
         ("adapter: {variant: x}", "adapter.variant: must be plain, rslora or dora, not x."),
         ("adapter: {targets: 5}", "or a list of name patterns, not 5."),

@@ -26,7 +26,7 @@ from studio.gui.forms.editors.texts import (
 )
 
 _LOG_BELOW = 0.01
-_AUTO_STARTS = {"max_tokens": 1024, "micro_batch_tokens": 4096}
+_AUTO_STARTS = {"max_tokens": 1024, "micro_batch_tokens": 4096, "rank": 16}
 _SUGGESTIONS = {
     "device": ("auto", "cpu", "cuda:0"),
     "template": ("auto", "plain"),
@@ -54,7 +54,8 @@ def build_editor(spec: FieldSpec, parent: QWidget | None = None) -> Editor:
         return SuggestionEditor(spec, _SUGGESTIONS[spec.kind], parent)
     if spec.kind == "auto_count":
         start = _AUTO_STARTS.get(spec.name, 50)
-        return AutomaticEditor(spec, "Automatic", "auto", parent, start=start)
+        word = "Automatic" if spec.word == "auto" else spec.word.capitalize()
+        return AutomaticEditor(spec, word, spec.word, parent, start=start)
     return _SIMPLE.get(spec.kind, TextEditor)(spec, parent)
 
 
