@@ -1,0 +1,1 @@
+"""GGUF files for llama.cpp and what builds on it, written without llama.cpp."""

@@ -1,0 +1,140 @@
+"""A whole model as one GGUF file: base plus adapter, streamed from disk to disk."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Generator
+from dataclasses import dataclass
+from math import prod
+from pathlib import Path
+from typing import Any
+
+import gguf
+
+from studio.core.errors import RecipeInvalid
+from studio.core.events.types import ExportProgressed
+from studio.core.files import replace_folder
+from studio.engine.export.gguf.families import Family, Value, describe_model, get_family
+from studio.engine.export.gguf.file import GgufFile
+from studio.engine.export.gguf.mix import RECIPES, Recipe
+from studio.engine.export.gguf.tensors import GgufTensor, plan_tensors
+from studio.engine.export.gguf.vocabulary import Vocabulary, read_vocabulary
+from studio.engine.export.plan import MergePlan, make_plan
+from studio.engine.export.shards import BLOCK_BYTES, PlannedTensor, read_shards
+from studio.engine.export.target import check_target
+from studio.engine.lora.stored import read_adapter
+from studio.engine.models.files import load_config
+from studio.engine.models.reference import check_model_folder
+
+
+@dataclass(frozen=True)
+class GgufPlan:
+    """All that a file will hold, known before its first byte is written."""
+
+    family: Family
+    recipe: Recipe
+    config: Any
+    tensors: tuple[GgufTensor, ...]
+    vocabulary: Vocabulary
+
+    @property
+    def total_bytes(self) -> int:
+        """The size of all tensors."""
+        return sum(tensor.byte_count for tensor in self.tensors)
+
+
+def plan_gguf(base: Path, adapter: Path | None, quant: str) -> GgufPlan:
+    """Returns what the file for ``base`` plus ``adapter`` will hold.
+
+    Raises:
+        RecipeInvalid: ``quant`` is no known kind of file.
+        ModelUnusable: llama.cpp cannot compute this model or cut text as its tokenizer does.
+        AdapterUnusable: The adapter does not belong to this base or is not supported.
+    """
+    recipe = RECIPES.get(quant)
+    if recipe is None:
+        raise RecipeInvalid(
+            f"{quant} is no known number format for a GGUF file.",
+            f"Choose one of: {', '.join(RECIPES)}.",
+        )
+    check_model_folder(base)
+    config = load_config(base)
+    family = get_family(config)
+    plan = plan_plainly(base) if adapter is None else make_plan(base, read_adapter(adapter))
+    tensors = plan_tensors(plan, config, family, recipe, base)
+    rows = next(one.shape[0] for one in tensors if one.name == "token_embd.weight")
+    speaker = adapter if adapter is not None and (adapter / "tokenizer.json").is_file() else base
+    vocabulary = read_vocabulary(speaker, rows, read_generation_ends(base))
+    return GgufPlan(family, recipe, config, tuple(tensors), vocabulary)
+
+
+def export_gguf(
+    base: Path, adapter: Path | None, target: Path, quant: str, *, name: str = "model"
+) -> Generator[ExportProgressed, None, tuple[str, ...]]:
+    """Writes base plus adapter as one GGUF file into the folder ``target``; returns its name.
+
+    The update is added in fp32 and rounded once, into the file's own number format. ``quant`` is
+    a key of ``RECIPES``. Closing the generator early, like any failure, leaves nothing behind.
+
+    Yields:
+        ExportProgressed every 32 MiB and at the end.
+
+    Raises:
+        StudioError: As ``plan_gguf``; or the target is taken, or the disk is full.
+    """
+    plan = plan_gguf(base, adapter, quant)
+    file_name = f"{name}-{quant.upper()}.gguf"
+    check_target(target, plan.total_bytes)
+    with replace_folder(target) as folder:
+        yield from write_gguf(plan, folder / file_name, name)
+    return (file_name,)
+
+
+def write_gguf(plan: GgufPlan, path: Path, name: str) -> Generator[ExportProgressed, None, None]:
+    """Writes the file of ``plan`` to ``path``.
+
+    Yields:
+        ExportProgressed every 32 MiB and at the end.
+    """
+    total_bytes = plan.total_bytes
+    done_bytes = told_bytes = 0
+    with GgufFile(path, plan.family.name) as file:
+        file.add_settings(_describe_file(plan, name))
+        file.add_vocabulary(plan.vocabulary)
+        for written in file.write(plan.tensors):
+            done_bytes += written
+            if done_bytes - told_bytes >= BLOCK_BYTES and done_bytes < total_bytes:
+                told_bytes = done_bytes
+                yield ExportProgressed(done_bytes=done_bytes, total_bytes=total_bytes)
+    yield ExportProgressed(done_bytes=total_bytes, total_bytes=total_bytes)
+
+
+def plan_plainly(base: Path) -> MergePlan:
+    """Returns the plan that copies the base as it is."""
+    shards = {
+        file: [PlannedTensor(tensor.name, tensor) for tensor in tensors]
+        for file, tensors in read_shards(base).items()
+    }
+    return MergePlan(shards, is_untied=False)
+
+
+def read_generation_ends(base: Path) -> list[int]:
+    """Returns the ids that end an answer, as generation_config.json names them."""
+    path = base / "generation_config.json"
+    if not path.is_file():
+        return []
+    ends = json.loads(path.read_text(encoding="utf-8")).get("eos_token_id")
+    return [end for end in (ends if isinstance(ends, list) else [ends]) if isinstance(end, int)]
+
+
+def _describe_file(plan: GgufPlan, name: str) -> dict[str, Value]:
+    weights = sum(prod(tensor.shape) for tensor in plan.tensors if tensor.values is None)
+    rows = len(plan.vocabulary.tokens)
+    return {
+        "general.type": gguf.GGUFType.MODEL,
+        "general.name": name,
+        "general.size_label": gguf.size_label(weights, 0, 0, 0),
+        "general.file_type": plan.recipe.file_type,
+        "general.quantization_version": gguf.GGML_QUANT_VERSION,
+        **describe_model(plan.config, plan.family, rows),
+    }
