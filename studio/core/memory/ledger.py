@@ -35,7 +35,7 @@ PartKey = Literal[
 ]  # fmt: skip
 
 _CARD_CONTEXT_BYTES = 520 << 20
-_PROCESS_BYTES = 700 << 20
+_PROCESS_BYTES = 380 << 20
 _GAPS = 0.04
 """Share of the working memory that the allocators lose to rounding and gaps."""
 _WORDS: Mapping[PartKey, tuple[str, str]] = {

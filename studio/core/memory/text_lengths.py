@@ -55,7 +55,7 @@ def guess_rows(
 
 def get_bytes_per_token(vocabulary: int) -> float:
     """Return about how many bytes of text make a token: more with a larger vocabulary."""
-    return min(4.2, max(1.0, 0.45 * math.log2(max(2, vocabulary)) - 3.5))
+    return min(4.2, max(1.0, 0.3 * math.log2(max(2, vocabulary)) - 0.9))
 
 
 def _iter_sizes(path: Path, source: DataSource) -> Iterator[tuple[int, int, int]]:
