@@ -272,7 +272,14 @@ class AnswerFinished(Event):
     text: str
     tokens: int
     seconds: float
-    reason: Literal["end_of_turn", "length", "stopped", "failed"]
+    reason: Literal["end_of_turn", "length", "stop_text", "stopped", "failed"]
+
+
+class ColumnsChanged(Event):
+    """An adapter was loaded or unloaded; ``columns`` are those that can be asked now."""
+
+    request: int
+    columns: tuple[str, ...]
 
 
 class RequestFailed(Event):

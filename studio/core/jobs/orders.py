@@ -112,10 +112,31 @@ class Turn(BaseModel):
     content: str
 
 
+class ColumnWish(BaseModel):
+    """What one column does otherwise than the others; None means: as they do.
+
+    ``strength`` is multiplied with the adapter's update (0 is the base); ``turns`` is the
+    conversation as it went in this column.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+    strength: float = Field(1.0, ge=0, le=1.5)
+    turns: tuple[Turn, ...] | None = None
+    max_new_tokens: int | None = Field(None, ge=1)
+    temperature: float | None = Field(None, ge=0)
+    top_p: float | None = Field(None, gt=0, le=1)
+    top_k: int | None = Field(None, ge=0)
+    min_p: float | None = Field(None, ge=0, le=1)
+    repetition_penalty: float | None = Field(None, gt=0)
+    seed: int | None = None
+
+
 class Ask(Request):
     """Answer a conversation (or, if ``is_raw``, continue the one text as it is) in every column.
 
-    ``temperature`` 0 is greedy. The answer to column c is stated by events with this ``request``.
+    ``temperature`` 0 is greedy; ``top_k`` 0 means no limit. A text in ``stop_texts`` ends the
+    answer and is not part of it. ``per_column`` holds by name what a column does otherwise. The
+    answer to column c is stated by events with this ``request``.
     """
 
     kind: Literal["ask"] = "ask"
@@ -127,6 +148,28 @@ class Ask(Request):
     temperature: float = Field(0.0, ge=0)
     top_p: float = Field(1.0, gt=0, le=1)
     seed: int = 0
+    top_k: int = Field(0, ge=0)
+    min_p: float = Field(0.0, ge=0, le=1)
+    repetition_penalty: float = Field(1.0, gt=0)
+    stop_texts: tuple[str, ...] = ()
+    per_column: dict[str, ColumnWish] = {}
+
+
+class AddColumn(Request):
+    """Load one more adapter beside the others; the base stays where it is."""
+
+    kind: Literal["add_column"] = "add_column"
+    request: int
+    column: str
+    adapter: str
+
+
+class RemoveColumn(Request):
+    """Unload one adapter; its answers are over."""
+
+    kind: Literal["remove_column"] = "remove_column"
+    request: int
+    column: str
 
 
 class CancelAsk(Request):
@@ -137,7 +180,15 @@ class CancelAsk(Request):
 
 
 AnyRequest = Annotated[
-    Pause | Resume | Stop | SaveCheckpoint | AnswerSamples | Ask | CancelAsk,
+    Pause
+    | Resume
+    | Stop
+    | SaveCheckpoint
+    | AnswerSamples
+    | Ask
+    | AddColumn
+    | RemoveColumn
+    | CancelAsk,
     Field(discriminator="kind"),
 ]
 request_type: TypeAdapter[AnyRequest] = TypeAdapter(AnyRequest)

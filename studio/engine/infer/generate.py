@@ -1,24 +1,134 @@
-"""Generates tokens one by one with a key-value cache, greedy or sampled."""
+"""Generates tokens step by step with a key-value cache, for many rows of a batch at once."""
 
 from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Sequence
-from dataclasses import dataclass
-from typing import Any
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass, field
 
 import torch
-from torch import Tensor
 from transformers import PreTrainedModel
+
+from studio.engine.infer.batch import RowBatch
+from studio.engine.infer.sampling import Sampling, choose_token
+from studio.engine.lora.stack import AdapterStack
+from studio.engine.lora.stacked import RowChoice, RowsLost
 
 
 @dataclass(frozen=True)
-class Sampling:
-    """How tokens are chosen; ``temperature`` 0 takes the most likely one each time."""
+class Prompt:
+    """One row to answer: its tokens, how the next ones are chosen, and with which adapter."""
 
-    max_new_tokens: int = 256
-    temperature: float = 0.0
-    top_p: float = 1.0
-    seed: int = 0
+    ids: tuple[int, ...]
+    sampling: Sampling
+    choice: RowChoice = field(default_factory=RowChoice)
+
+
+class Generation:
+    """Rows that are answered together; each call of ``advance`` adds one token to each.
+
+    The model must be in evaluation mode. Sampling draws from a generator of each row's own, on
+    the processor, so that a seed gives the same answer whatever else is computed.
+
+    Raises:
+        ValueError: A prompt is empty.
+    """
+
+    def __init__(
+        self,
+        model: PreTrainedModel,
+        prompts: Sequence[Prompt],
+        stop_ids: Collection[int],
+        *,
+        stack: AdapterStack | None = None,
+        context_tokens: int | None = None,
+        can_pad: bool = False,
+    ) -> None:
+        if not all(prompt.ids for prompt in prompts):
+            raise ValueError("there is no token to start from")
+        self._model = model
+        self._prompts = tuple(prompts)
+        self._stop_ids = frozenset(stop_ids)
+        self._stack = stack
+        self._written = [list(prompt.ids) for prompt in prompts]
+        self._generators = [
+            torch.Generator().manual_seed(prompt.sampling.seed) for prompt in prompts
+        ]
+        self._room = [_count_room(prompt, context_tokens) for prompt in prompts]
+        self._open = {row for row, room in enumerate(self._room) if room > 0}
+        self._batches = [
+            RowBatch(model, {row: self._written[row] for row in rows})
+            for rows in self._group(can_pad)
+        ]
+
+    @property
+    def open_rows(self) -> tuple[int, ...]:
+        """The rows that are not complete yet."""
+        return tuple(sorted(self._open))
+
+    def close(self, row: int) -> None:
+        """Ends one row; the others go on."""
+        self._open.discard(row)
+
+    def advance(self) -> dict[int, int]:
+        """Returns the next token of each open row; a stop id is returned too and ends its row."""
+        tokens: dict[int, int] = {}
+        for batch in list(self._batches):
+            tokens |= self._advance(batch)
+        self._batches = [batch for batch in self._batches if self._open & set(batch.rows)]
+        return tokens
+
+    def _group(self, can_pad: bool) -> list[list[int]]:
+        """Returns the open rows by the batch in which they are computed."""
+        groups: dict[int, list[int]] = {}
+        for row in self.open_rows:
+            length = 0 if can_pad else len(self._prompts[row].ids)
+            groups.setdefault(length, []).append(row)
+        return list(groups.values())
+
+    def _advance(self, batch: RowBatch) -> dict[int, int]:
+        batch.keep(self._open)
+        if not batch.rows:
+            return {}
+        try:
+            with self._choose_rows(batch):
+                logits = batch.compute_logits()
+        except RowsLost:
+            if len(batch.rows) == 1:
+                raise
+            return self._advance_apart(batch)
+        likeliest = logits.argmax(dim=-1).tolist()
+        tokens: dict[int, int] = {}
+        for place, row in enumerate(batch.rows):
+            if row not in self._open:
+                continue
+            sampling = self._prompts[row].sampling
+            if sampling.temperature == 0 and sampling.repetition_penalty == 1.0:
+                tokens[row] = int(likeliest[place])
+            else:
+                tokens[row] = choose_token(
+                    logits[place], sampling, self._generators[row], self._written[row]
+                )
+            self._written[row].append(tokens[row])
+            self._room[row] -= 1
+            if tokens[row] in self._stop_ids or not self._room[row]:
+                self.close(row)
+        return tokens
+
+    def _advance_apart(self, batch: RowBatch) -> dict[int, int]:
+        """Goes on with every row of ``batch`` on its own, where a layer cannot tell rows apart."""
+        self._batches.remove(batch)
+        tokens: dict[int, int] = {}
+        for row in batch.rows:
+            alone = RowBatch(self._model, {row: self._written[row]})
+            self._batches.append(alone)
+            tokens |= self._advance(alone)
+        return tokens
+
+    def _choose_rows(self, batch: RowBatch) -> AbstractContextManager[None]:
+        if self._stack is None:
+            return nullcontext()
+        return self._stack.rows([self._prompts[row].choice for row in batch.rows])
 
 
 def iter_tokens(
@@ -28,60 +138,19 @@ def iter_tokens(
     stop_ids: Collection[int],
     context_tokens: int | None = None,
 ) -> Iterator[int]:
-    """Yields the ids after the prompt; a stop id is yielded too and is the last one.
+    """Yields the ids after one prompt; a stop id is yielded too and is the last one.
 
-    Ends after ``max_new_tokens``, or when prompt and answer fill ``context_tokens``. The model
-    must be in evaluation mode. Sampling draws from a generator of its own, on the processor, so
-    that a seed gives the same answer whatever else is computed.
+    Ends after ``max_new_tokens``, or when prompt and answer fill ``context_tokens``.
 
     Raises:
         ValueError: The prompt is empty.
     """
-    if not prompt_ids:
-        raise ValueError("there is no token to start from")
-    generator = torch.Generator().manual_seed(sampling.seed)
-    room = sampling.max_new_tokens
-    if context_tokens is not None:
-        room = min(room, context_tokens - len(prompt_ids))
-    cache: Any = None
-    written = list(prompt_ids)
-    for _ in range(room):
-        # Models without a key-value cache read everything again.
-        logits, cache = _advance(model, written if cache is None else written[-1:], cache)
-        token = choose_token(logits, sampling, generator)
-        yield token
-        if token in stop_ids:
-            return
-        written.append(token)
+    prompt = Prompt(tuple(prompt_ids), sampling)
+    generation = Generation(model, [prompt], stop_ids, context_tokens=context_tokens)
+    while generation.open_rows:
+        yield generation.advance()[0]
 
 
-def choose_token(logits: Tensor, sampling: Sampling, generator: torch.Generator) -> int:
-    """Returns one id from the logits of the next token, ``(vocabulary,)``.
-
-    Source: Holtzman et al. 2020, "The Curious Case of Neural Text Degeneration", section 3.1: the
-    smallest set of tokens whose probability reaches ``top_p``.
-    """
-    if sampling.temperature == 0:
-        return int(logits.argmax())
-    chances = torch.softmax(logits.float().cpu() / sampling.temperature, dim=-1)
-    ordered, ids = chances.sort(descending=True, stable=True)
-    before = ordered.cumsum(dim=-1) - ordered
-    ordered = ordered.masked_fill(before >= sampling.top_p, 0.0)
-    at = torch.multinomial(ordered, 1, generator=generator)
-    return int(ids[at])
-
-
-@torch.no_grad()
-def _advance(model: PreTrainedModel, ids: list[int], cache: Any) -> tuple[Tensor, Any]:
-    """Returns the logits of the next token, ``(vocabulary,)``, and the cache grown by ``ids``.
-
-    The cache is None for models that have none, for example state-space models.
-    """
-    inputs = {} if cache is None else {"past_key_values": cache}
-    output = model(
-        input_ids=torch.tensor([ids], device=model.device),
-        use_cache=True,
-        return_dict=True,
-        **inputs,
-    )
-    return output.logits[0, -1], getattr(output, "past_key_values", None)
+def _count_room(prompt: Prompt, context_tokens: int | None) -> int:
+    room = prompt.sampling.max_new_tokens
+    return room if context_tokens is None else min(room, context_tokens - len(prompt.ids))

@@ -8,8 +8,8 @@ from transformers import PreTrainedModel
 
 from studio.core.events.types import Event, SampleAnswered
 from studio.core.jobs.orders import Turn
-from studio.engine.infer.answer import Answer
-from studio.engine.infer.generate import Sampling
+from studio.engine.infer.answer import answer_alone
+from studio.engine.infer.sampling import Sampling
 from studio.engine.infer.speech import Speech
 from studio.engine.lora.adapter import Adapter
 from studio.engine.models.attention import attention_of
@@ -51,9 +51,6 @@ class SamplePrompts:
         try:
             with attention_of(self._model, self._attention):
                 ids = self._speech.encode([Turn(role="user", content=prompt)], is_raw=False)
-                answer = Answer(self._model, self._speech, ids, _SAMPLING)
-                for _ in answer:
-                    pass
-                return answer.text
+                return answer_alone(self._model, self._speech, ids, _SAMPLING)
         finally:
             self._model.train(was_training)

@@ -6,10 +6,19 @@ import os
 import time
 from collections import deque
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 
-from studio.core.events.types import ChatReady, Event, PhaseEntered, RunStopped
-from studio.core.jobs.orders import Ask, CancelAsk, ChatOrder
+from studio.core.errors import StudioError
+from studio.core.events.types import (
+    ChatReady,
+    ColumnsChanged,
+    Event,
+    PhaseEntered,
+    RequestFailed,
+    RunStopped,
+)
+from studio.core.jobs.orders import AddColumn, Ask, CancelAsk, ChatOrder, RemoveColumn
 from studio.core.runs.layout import RunLayout
 from studio.core.runs.liveness import find_mark
 from studio.engine.infer.session import ChatSession
@@ -31,8 +40,8 @@ def run(order: ChatOrder, layout: RunLayout, control: RequestFeed) -> Iterator[E
     gone.
 
     Yields:
-        PhaseEntered, JobQueued, ChatReady; then AnswerStarted, TokensGenerated, AnswerFinished or
-        RequestFailed; at the end RunStopped.
+        PhaseEntered, JobQueued, ChatReady; then AnswerStarted, TokensGenerated, AnswerFinished,
+        ColumnsChanged or RequestFailed; at the end RunStopped.
 
     Raises:
         StudioError: The base or an adapter cannot be loaded.
@@ -60,23 +69,23 @@ class _Desk:
 
     def __init__(self, control: RequestFeed) -> None:
         self._control = control
-        self._asks: deque[Ask] = deque()
+        self._wishes: deque[Ask | AddColumn | RemoveColumn] = deque()
         self._cancelled: set[int] = set()
         self._parent = find_mark(os.getppid())
         self._asked_at = time.monotonic()
 
-    def wait_for_ask(self) -> Ask:
-        """Returns the next question.
+    def wait_for_wish(self) -> Ask | AddColumn | RemoveColumn:
+        """Returns the next question or change of the columns.
 
         Raises:
             StopWished: The user ends the chat, or nobody is there any more.
         """
         while True:
             self._read()
-            while self._asks:
-                ask = self._asks.popleft()
-                if ask.request not in self._cancelled:
-                    return ask
+            while self._wishes:
+                wish = self._wishes.popleft()
+                if wish.request not in self._cancelled:
+                    return wish
             if self._is_abandoned():
                 raise StopWished
             time.sleep(_POLL_SECONDS)
@@ -94,8 +103,8 @@ class _Desk:
         self._control.check_stop()
         for request in self._control.poll():
             self._asked_at = time.monotonic()
-            if isinstance(request, Ask):
-                self._asks.append(request)
+            if isinstance(request, Ask | AddColumn | RemoveColumn):
+                self._wishes.append(request)
             elif isinstance(request, CancelAsk):
                 self._cancelled.add(request.request)
 
@@ -108,5 +117,21 @@ class _Desk:
 def _serve(session: ChatSession, control: RequestFeed) -> Iterator[Event]:
     desk = _Desk(control)
     while True:
-        ask = desk.wait_for_ask()
-        yield from session.answer(ask, lambda ask=ask: desk.is_cancelled(ask))  # type: ignore[misc]
+        wish = desk.wait_for_wish()
+        if isinstance(wish, Ask):
+            yield from session.answer(wish, partial(desk.is_cancelled, wish))
+        else:
+            yield _change_columns(session, wish)
+
+
+def _change_columns(session: ChatSession, wish: AddColumn | RemoveColumn) -> Event:
+    try:
+        if isinstance(wish, AddColumn):
+            session.add_adapters({wish.column: Path(wish.adapter)})
+        else:
+            session.remove_adapter(wish.column)
+    except StudioError as error:
+        return RequestFailed(
+            request=wish.request, code=error.code, message=error.message, remedy=error.remedy
+        )
+    return ColumnsChanged(request=wish.request, columns=session.columns)

@@ -11,7 +11,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from studio.core.recipe.schema import AdapterSettings
-from studio.engine.infer.generate import Sampling, choose_token, iter_tokens
+from studio.engine.infer.generate import iter_tokens
+from studio.engine.infer.sampling import Sampling, choose_token
 from studio.engine.infer.text_stream import TextStream
 from studio.engine.lora.adapter import Adapter
 from studio.engine.lora.inject import inject

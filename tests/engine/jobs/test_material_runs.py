@@ -14,7 +14,8 @@ import transformers
 from studio.core.events.types import ExportFinished, SampleAnswered, ValidationFinished
 from studio.core.jobs.orders import ExportOrder
 from studio.core.runs.layout import RunLayout
-from studio.engine.infer.generate import Sampling, iter_tokens
+from studio.engine.infer.generate import iter_tokens
+from studio.engine.infer.sampling import Sampling
 from studio.engine.jobs import export
 from studio.engine.lora.state import load_adapter
 from studio.engine.models.files import load_tokenizer

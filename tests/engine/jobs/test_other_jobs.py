@@ -15,6 +15,7 @@ from studio.core.errors import AdapterUnusable, FileUnusable, ModelUnusable
 from studio.core.events.types import (
     AnswerFinished,
     ChatReady,
+    ColumnsChanged,
     DataProblemFound,
     Event,
     ExportFinished,
@@ -25,11 +26,13 @@ from studio.core.events.types import (
     RunStopped,
 )
 from studio.core.jobs.orders import (
+    AddColumn,
     Ask,
     CancelAsk,
     ChatOrder,
     ExportOrder,
     PreviewOrder,
+    RemoveColumn,
     Stop,
     Turn,
 )
@@ -116,6 +119,26 @@ def test_a_chat_answers_until_it_is_told_to_end(
     assert finished == [(1, "base"), (1, "mine"), (4, "mine")]
     assert [event.request for event in of_type(events, RequestFailed)] == [2]
     assert events[-1] == RunStopped(step=0)
+
+
+def test_a_chat_loads_and_unloads_adapters_while_it_runs(
+    tmp_path: Path, material: Path, tiny_base: Path, adapter: Path
+) -> None:
+    foreign = material / "adapters/stories260K-e2e-lora-qv8"
+    control = ScriptedControl(RunLayout(tmp_path))
+    control.at(
+        lambda events: bool(of_type(events, ChatReady)),
+        AddColumn(request=1, column="late", adapter=str(adapter)),
+    )
+    control.at(lambda _: True, AddColumn(request=2, column="x", adapter=str(foreign)))
+    control.at(lambda _: True, _ask(3))
+    control.at(lambda _: True, RemoveColumn(request=4, column="late"))
+    control.at(lambda events: len(of_type(events, ColumnsChanged)) == 2, Stop())
+    events = list(_chat(tiny_base, {}, control))
+    changes = [(event.request, event.columns) for event in of_type(events, ColumnsChanged)]
+    assert changes == [(1, ("base", "late")), (4, ("base",))]
+    assert [event.code for event in of_type(events, RequestFailed)] == ["adapter_unusable"]
+    assert {event.column for event in of_type(events, AnswerFinished)} == {"base", "late"}
 
 
 def test_a_chat_ends_by_itself_when_nobody_is_there_any_more(
