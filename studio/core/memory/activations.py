@@ -19,6 +19,9 @@ _OUTPUTS = frozenset(
 _LOGIT_COPIES = 3
 """Tiles of logits alive at once: the logits, their exponentials and one in between."""
 _CAPPED_LOGIT_COPIES = 4
+_LARGEST_HEAP_BLOCK = 32 << 20
+_GAPS_KEPT, _GAPS_RECOMPUTED = 3.5, 4.2
+"""Lost heap in layers' worth of intermediate results, without and with recomputing."""
 
 
 @dataclass
@@ -163,6 +166,25 @@ def count_backward_bytes(anatomy: Anatomy, documents: Sequence[int], working: Wo
         has_window = anatomy.window is not None and longest > anatomy.window
         square = (1 + working.attention_bytes) * pairs if has_window else 0
     return tokens * (numbers * size + upcast) + square
+
+
+def count_heap_gaps(
+    anatomy: Anatomy,
+    layer: AdaptedLayer,
+    documents: Sequence[int],
+    working: Working,
+    *,
+    recomputes: bool,
+) -> int:
+    """Return what the processor's heap keeps of freed blocks and cannot use again.
+
+    Blocks above 32 MiB go back to the system at once. The factors are measured on Linux (glibc),
+    see tests/benchmarks/memory_forecast.py; making every block go back costs a fifth more time.
+    """
+    size = count_layer_bytes(anatomy, layer, documents, working)
+    if sum(documents) * anatomy.inner * working.number_bytes > _LARGEST_HEAP_BLOCK:
+        size -= sum(documents) * _count_mlp(anatomy, layer, working.number_bytes)
+    return round(size * (_GAPS_RECOMPUTED if recomputes else _GAPS_KEPT))
 
 
 def count_tile_rows(vocabulary: int, supervised_tokens: int, *, is_cpu: bool) -> int:
