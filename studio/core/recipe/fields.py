@@ -52,9 +52,10 @@ class FieldSpec:
     ``path`` is the dotted key; ``[]`` stands for the number of a list entry
     (``data.train[].source``). ``section`` is the part before the first dot, empty at the top.
     ``default`` is a plain value (lists, mappings and texts, no models), None where there is none.
-    ``word`` is what may stand in place of an automatic count. ``low`` and ``high`` are bounds; ``excludes_low`` and ``excludes_high`` say that the bound
-    itself is not allowed. ``items`` are the settings of one entry where entries are sections, and
-    ``alternative`` those of the mapping that may stand in place of the list.
+    ``word`` is what may stand in place of a count. ``low`` and ``high`` are bounds;
+    ``excludes_low`` and ``excludes_high`` say that the bound itself is not allowed. ``items`` are
+    the settings of one entry where entries are sections, and ``alternative`` those of the mapping
+    that may stand in place of the list.
     """
 
     path: str

@@ -12,11 +12,11 @@ from typing import Any, Literal
 from studio.core.recipe.schema import AdapterSettings
 from studio.core.weights.header import TensorEntry, read_headers, read_json
 from studio.core.weights.matching import (
-    is_everything,
     Candidate,
     choose_modules,
     count_layers,
     get_part,
+    is_everything,
     split_layer,
 )
 

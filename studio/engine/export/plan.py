@@ -11,7 +11,9 @@ from transformers import AutoConfig, AutoModelForCausalLM
 
 from studio.core.errors import AdapterUnusable, ModelUnusable
 from studio.engine.export.changes import Change, LowRank, Replacement, RowReplacement
+from studio.engine.export.expert_changes import StackedLowRank, build_single, build_stacked
 from studio.engine.export.shards import PlannedTensor, StoredTensor, read_shards, read_tensor
+from studio.engine.lora.experts import ExpertStack
 from studio.engine.lora.stored import StoredAdapter, StoredModule
 from studio.engine.lora.targets import Kind, find_adaptable
 
@@ -43,7 +45,7 @@ def make_plan(base: Path, stored: StoredAdapter) -> MergePlan:
     tied = _find_tied(model)
     tensors = {tensor.name: tensor for shard in shards.values() for tensor in shard}
     _check_base_weights(stored, tensors)
-    changes = _build_changes(model, stored, tied, base)
+    changes = _build_changes(model, stored, tied, base, tensors)
     # A group of tied tables stays tied where the same thing happens to all of it.
     untied = [group for group in tied if len({id(changes.get(name)) for name in group}) > 1]
     changed: dict[str, Change] = {}
@@ -69,7 +71,11 @@ def make_plan(base: Path, stored: StoredAdapter) -> MergePlan:
 
 
 def _build_changes(
-    model: nn.Module, stored: StoredAdapter, tied: list[set[str]], base: Path
+    model: nn.Module,
+    stored: StoredAdapter,
+    tied: list[set[str]],
+    base: Path,
+    tensors: dict[str, StoredTensor],
 ) -> dict[str, Change]:
     """Returns what happens to each parameter of the model that the adapter changes."""
     adaptable = find_adaptable(model)
@@ -78,7 +84,13 @@ def _build_changes(
     for name, module in stored.modules.items():
         if name not in adaptable:
             raise _name_other_model(name, stored, base)
-        changes[f"{name}.weight"] = _build_low_rank(name, module, adaptable[name][1])
+        layer, kind = adaptable[name]
+        if isinstance(layer, ExpertStack):
+            _check_stack(name, module, layer, base)
+            single = build_single(name, module, layer, tensors)
+            changes |= single or {name: build_stacked(module, layer)}
+        else:
+            changes[f"{name}.weight"] = _build_low_rank(name, module, kind)
     for name, values in stored.weights.items():
         if stored.is_trained(name):
             if name not in parameters:
@@ -98,6 +110,17 @@ def _build_changes(
         change = RowReplacement(indices, values, row_count)
         changes |= dict.fromkeys(_find_group(parameter, tied), change)
     return changes
+
+
+def _check_stack(name: str, module: StoredModule, stack: ExpertStack, base: Path) -> None:
+    experts, out_features, in_features = stack.sizes
+    count = experts * module.rank
+    if module.lora_a.shape != (count, in_features) or module.lora_b.shape != (out_features, count):
+        raise AdapterUnusable(
+            f"The adapter does not fit {base}: {name} holds {experts} experts of other sizes "
+            "there.",
+            _REMEDY,
+        )
 
 
 def _find_group(parameter: str, tied: list[set[str]]) -> set[str]:
@@ -125,9 +148,11 @@ def _check_fit(parameter: str, change: Change, source: StoredTensor, base: Path)
             "and 32-bit weights.",
             "Choose the folder of the original model, before it was quantised.",
         )
+    count = torch.Size(source.shape).numel()
     rows = source.shape[0] if source.shape else 1
-    found = (rows, torch.Size(source.shape).numel() // max(1, rows))
-    if change.shape != found:
+    if isinstance(change, StackedLowRank):
+        rows *= source.shape[1]
+    if change.shape != (rows, count // max(1, rows)):
         raise AdapterUnusable(
             f"The adapter does not fit {base}: {parameter.removesuffix('.weight')} is "
             f"{source.shape} there, the adapter was made for {change.shape}.",

@@ -11,6 +11,7 @@ from torch import nn
 from studio.engine.lora.adapted import AdaptedModule
 from studio.engine.lora.conv1d import AdaptedConv1D
 from studio.engine.lora.embedding import AdaptedEmbedding
+from studio.engine.lora.experts import AdaptedStack, group_stacks
 from studio.engine.lora.extra import TrainedModule
 from studio.engine.lora.linear import AdaptedLinear
 from studio.engine.lora.targets import Kind
@@ -21,6 +22,7 @@ _KINDS: dict[Kind, Callable[..., AdaptedModule]] = {
     "linear": AdaptedLinear,
     "conv1d": AdaptedConv1D,
     "embedding": AdaptedEmbedding,
+    "experts": AdaptedStack,
 }
 
 
@@ -48,6 +50,7 @@ class Adapter:
     ) -> None:
         self.model = model
         self.modules = modules
+        self.experts = group_stacks(modules)
         self.extras = extras or {}
         self.tokens = tokens or {}
         self.keeps_ties = keeps_ties
@@ -58,7 +61,12 @@ class Adapter:
     @property
     def wrapped(self) -> dict[str, WrappedModule]:
         """Everything that stands in the place of a module of the model, by name."""
-        return {**self.modules, **self.extras, **self.tokens}
+        layers = {
+            name: module
+            for name, module in self.modules.items()
+            if not isinstance(module, AdaptedStack)
+        }
+        return {**layers, **self.experts, **self.extras, **self.tokens}
 
     @property
     def trainable_parameters(self) -> int:
@@ -71,7 +79,7 @@ class Adapter:
 
     def named_parameters(self) -> Iterator[tuple[str, nn.Parameter]]:
         """Yields each trainable matrix with its name, for example ``….q_proj.lora_A``."""
-        for name, module in self.wrapped.items():
+        for name, module in {**self.modules, **self.extras, **self.tokens}.items():
             for own_name, parameter in module.iter_trainable():
                 yield f"{name}.{own_name}", parameter
 

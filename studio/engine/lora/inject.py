@@ -27,7 +27,8 @@ def inject(
     The start values depend on ``seed`` and the model's shape only, not on the device. With
     ``resume_from`` the saved adapter decides rank, alpha and modules. Modules that are trained in
     full carry no adapter. The rank ``full`` trains the targets themselves, with ``all-linear`` in
-    all layers every weight of the model, and no adapter. ``token_ids`` are tokens whose own vectors are trained.
+    all layers every weight of the model, and no adapter. ``token_ids`` are tokens whose own
+    vectors are trained.
 
     Raises:
         RecipeInvalid: A pattern matches nothing, a layer or a token does not exist, or a table

@@ -15,6 +15,7 @@ from studio.core.errors import AdapterUnusable
 from studio.core.files import get_file_error
 from studio.core.weights.matching import split_layer
 from studio.engine.lora.adapter import Adapter
+from studio.engine.lora.experts import AdaptedStack
 
 CONFIG_NAME = "adapter_config.json"
 _MAX_CONFIG_BYTES = 10_000_000
@@ -30,13 +31,12 @@ _NEUTRAL_KEYS = {
     "layers_to_transform", "loftq_config", "lora_alpha", "lora_dropout", "lora_ga_config",
     "megatron_config", "megatron_core", "modules_to_save", "peft_type", "peft_version",
     "qalora_group_size", "r", "rank_pattern", "alpha_pattern", "revision",
-    "runtime_config", "target_modules", "task_type",
+    "runtime_config", "target_modules", "target_parameters", "task_type",
     "trainable_token_indices", "use_dora", "use_rslora",
 }  # fmt: skip
 _WORDS = {
     "layer_replication": "repeated layers",
     "lora_bias": "a bias in the adapter",
-    "target_parameters": "adapted parameters that are not layers (experts)",
     "alora_invocation_tokens": "activation by certain tokens (aLoRA)",
     "use_qalora": "QA-LoRA",
 }
@@ -58,12 +58,17 @@ class PeftConfig:
     revision: str | None
     saved_modules: tuple[str, ...] = ()
     keeps_ties: bool = False
+    parameters: tuple[str, ...] = ()
     token_indices: Mapping[str, tuple[int, ...]] = field(default_factory=dict)
 
     @property
     def variant(self) -> str:
         """The recipe's word for the form of the update."""
         return "dora" if self.use_dora else "rslora" if self.use_rslora else "plain"
+
+    def find_stacks(self, owner: str, names: Iterable[str]) -> list[str]:
+        """Returns which of the parameters ``names`` of module ``owner`` were adapted, in order."""
+        return [name for name in names if _is_end(f"{owner}.{name}", self.parameters)]
 
     def find_saved_module(self, name: str) -> str | None:
         """Returns the module trained in full that ``name`` is or lies in, by its full name."""
@@ -121,6 +126,7 @@ def read_peft_config(folder: Path) -> PeftConfig:
         base_model=_get_text(content.get("base_model_name_or_path")),
         revision=_get_text(content.get("revision")),
         keeps_ties=bool(content.get("ensure_weight_tying")),
+        parameters=_get_names(content, "target_parameters", path),
         saved_modules=_get_names(content, "modules_to_save", path),
         token_indices=_get_tokens(content.get("trainable_token_indices"), path),
     )
@@ -161,6 +167,10 @@ def build_peft_config(
     }
     if adapter.keeps_ties:  # as above
         content["ensure_weight_tying"] = True
+    stacks = [name for name, module in modules.items() if isinstance(module, AdaptedStack)]
+    if stacks:
+        content["target_parameters"] = stacks
+        content["lora_dropout"] = 0.0  # peft refuses to load stacks beside dropout
     leaders = {name: table for name, table in adapter.tokens.items() if table.is_leader}
     if leaders:  # earlier versions of peft do not know the key
         content["trainable_token_indices"] = {
@@ -199,7 +209,8 @@ def _check_supported(content: dict[str, Any], path: Path) -> None:
 
 def _name_targets(adapter: Adapter) -> tuple[list[str] | str, list[int] | None]:
     """Returns the shortest target_modules and layers_to_transform that mean exactly our modules."""
-    ours = set(adapter.modules)
+    stacks = {name for name, module in adapter.modules.items() if isinstance(module, AdaptedStack)}
+    ours = set(adapter.modules) - stacks
     known = _list_names(adapter)
     ends = sorted({name.rpartition(".")[2] for name in ours})
     same_end = {name for name in known if name.rpartition(".")[2] in ends}

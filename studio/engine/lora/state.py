@@ -15,6 +15,7 @@ from studio.core.files import replace_folder, write_atomically, write_json_atomi
 from studio.core.weights.matching import name_nearest
 from studio.engine.lora.adapted import AdaptedModule
 from studio.engine.lora.adapter import Adapter, build_adapted, check_bare
+from studio.engine.lora.experts import AdaptedStack, get_stack_file_name
 from studio.engine.lora.extra import TrainedModule, build_extras
 from studio.engine.lora.keys import build_key, build_tokens_key, build_weight_key
 from studio.engine.lora.peft_config import CONFIG_NAME, build_peft_config
@@ -32,7 +33,7 @@ def get_adapter_tensors(adapter: Adapter) -> dict[str, torch.Tensor]:
     tensors = {}
     for name, module in adapter.modules.items():
         for part, matrix in module.get_file_parts().items():
-            tensors[build_key(name, part, is_lookup=module.is_lookup)] = matrix
+            tensors[_build_key(adapter, name, part)] = matrix
     tensors |= _iter_whole(adapter)
     return {key: tensor.detach().cpu().contiguous() for key, tensor in tensors.items()}
 
@@ -46,7 +47,7 @@ def set_adapter_tensors(adapter: Adapter, tensors: dict[str, torch.Tensor]) -> N
     for name, module in adapter.modules.items():
         found = {}
         for part, matrix in module.get_file_parts().items():
-            key = build_key(name, part, is_lookup=module.is_lookup)
+            key = _build_key(adapter, name, part)
             found[part] = _take(tensors, key, matrix, f"{part} of {name}")
         module.load_file_parts(found)
     for key, parameter in _iter_whole(adapter):
@@ -133,6 +134,13 @@ def load_adapter(model: nn.Module, folder: Path, *, dropout: float = 0.0) -> Ada
     )
     adapter.attach()
     return adapter
+
+
+def _build_key(adapter: Adapter, name: str, part: str) -> str:
+    module = adapter.modules[name]
+    if isinstance(module, AdaptedStack):
+        return build_key(get_stack_file_name(name, adapter.modules), part)
+    return build_key(name, part, is_lookup=module.is_lookup)
 
 
 def _iter_whole(adapter: Adapter) -> Iterator[tuple[str, torch.Tensor]]:

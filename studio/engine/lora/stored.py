@@ -11,6 +11,7 @@ from safetensors import SafetensorError, safe_open
 from studio.core.errors import AdapterUnusable, ModelUnusable
 from studio.core.files import get_file_error
 from studio.core.weights.header import read_header
+from studio.engine.lora.experts import STACK_NAMES
 from studio.engine.lora.keys import TensorKey, parse_key
 from studio.engine.lora.peft_config import PeftConfig, read_peft_config
 from studio.engine.lora.variants import get_variant
@@ -104,9 +105,10 @@ def read_adapter(folder: Path) -> StoredAdapter:
         else:
             parts.setdefault(key.module, {})[key.part] = tensor.float()
             lookups |= {key.module} if key.is_lookup else set()
-    modules = {
-        name: _pair(parts[name], name in lookups, name, config, path) for name in sorted(parts)
-    }
+    modules = {}
+    for name in sorted(parts):
+        own_name, is_stack = _find_own_name(name, config)
+        modules[own_name] = _pair(parts[name], name in lookups, own_name, config, path, is_stack)
     stored = StoredAdapter(folder, config, modules, tokens, weights)
     _check_complete(stored, path)
     if not (modules or tokens or any(stored.is_trained(name) for name in weights)):
@@ -201,8 +203,28 @@ def _name_unknown(path: Path, key: str) -> AdapterUnusable:
     )
 
 
+def _find_own_name(name: str, config: PeftConfig) -> tuple[str, bool]:
+    """Returns the name of a module or of a stacked parameter, and whether it is the latter.
+
+    PEFT wraps a module once for each of its parameters, the last one outermost.
+    """
+    owner = name
+    while owner.endswith(".base_layer"):
+        owner = owner.removesuffix(".base_layer")
+    depth = (len(name) - len(owner)) // len(".base_layer")
+    stacks = config.find_stacks(owner, STACK_NAMES)
+    if depth >= len(stacks):
+        return name, False
+    return f"{owner}.{stacks[len(stacks) - 1 - depth]}", True
+
+
 def _pair(
-    parts: dict[str, torch.Tensor], is_lookup: bool, name: str, config: PeftConfig, path: Path
+    parts: dict[str, torch.Tensor],
+    is_lookup: bool,
+    name: str,
+    config: PeftConfig,
+    path: Path,
+    is_stack: bool,
 ) -> StoredModule:
     lora_a, lora_b, magnitude = (parts.get(part) for part in ("A", "B", "magnitude"))
     if lora_a is None or lora_b is None:
@@ -225,6 +247,8 @@ def _pair(
             _REMEDY,
         )
     rank = lora_a.shape[0]
+    if is_stack and rank % config.get_rank(name) == 0:
+        rank = config.get_rank(name)
     if rank != config.get_rank(name):
         raise AdapterUnusable(
             f"{path}: {name} has rank {rank}, but the settings say {config.get_rank(name)}.",

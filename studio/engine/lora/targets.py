@@ -10,8 +10,9 @@ from transformers.pytorch_utils import Conv1D
 
 from studio.core.recipe.schema import AdapterSettings
 from studio.core.weights.matching import Candidate, choose_modules
+from studio.engine.lora.experts import find_stacks
 
-Kind = Literal["linear", "conv1d", "embedding"]
+Kind = Literal["linear", "conv1d", "embedding", "experts"]
 
 
 @dataclass(frozen=True)
@@ -29,8 +30,9 @@ def find_targets(model: nn.Module, settings: AdapterSettings) -> list[TargetModu
     """Returns the modules that ``settings`` ask to adapt, in the order of the model.
 
     ``all-linear`` leaves out the output head and every head that a task adds on top of the base
-    model; a pattern may name them, and embeddings as well. A pattern is matched against the full
-    name (``model.layers.*.mlp.*``) or against its end (``q_proj``, ``self_attn.q_proj``).
+    model; a pattern may name them, embeddings and stacked experts (``*.experts.*``) as well. A
+    pattern is matched against the full name (``model.layers.*.mlp.*``) or against its end
+    (``q_proj``, ``self_attn.q_proj``).
 
     Raises:
         RecipeInvalid: A pattern or an exception matches nothing, or a layer does not exist.
@@ -38,7 +40,7 @@ def find_targets(model: nn.Module, settings: AdapterSettings) -> list[TargetModu
     adaptable = find_adaptable(model)
     heads = _find_heads(model)
     candidates = [
-        Candidate(name, is_linear=kind != "embedding", is_head=name in heads)
+        Candidate(name, is_linear=kind in ("linear", "conv1d"), is_head=name in heads)
         for name, (_, kind) in adaptable.items()
     ]
     return [
@@ -49,11 +51,14 @@ def find_targets(model: nn.Module, settings: AdapterSettings) -> list[TargetModu
 
 def find_adaptable(model: nn.Module) -> dict[str, tuple[nn.Module, Kind]]:
     """Returns every module of ``model`` that can carry an adapter, by name, heads included."""
-    return {
-        name: (module, kind)
-        for name, module in model.named_modules()
-        if name and (kind := get_kind(module)) is not None
-    }
+    found: dict[str, tuple[nn.Module, Kind]] = {}
+    for name, module in model.named_modules():
+        kind = get_kind(module)
+        if name and kind is not None:
+            found[name] = (module, kind)
+        for own_name, stack in find_stacks(module).items():
+            found[f"{name}.{own_name}"] = (stack, "experts")
+    return found
 
 
 def get_kind(module: nn.Module) -> Kind | None:

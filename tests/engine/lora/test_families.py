@@ -16,7 +16,7 @@ from studio.engine.lora.inject import inject
 from studio.engine.lora.state import load_adapter, save_adapter
 from tests.engine.lora.tiny_models import build_batch, compute_loss
 
-_SHAPE: dict[str, Any] = {
+SHAPE: dict[str, Any] = {
     "vocab_size": 64,
     "hidden_size": 32,
     "intermediate_size": 48,
@@ -86,7 +86,7 @@ def _load(folder: Path) -> nn.Module:
 def test_a_family_trains_saves_reloads_and_merges_to_the_same_logits(
     family: str, tmp_path: Path
 ) -> None:
-    config = transformers.AutoConfig.for_model(family, **(_SHAPE | FAMILIES[family]))
+    config = transformers.AutoConfig.for_model(family, **(SHAPE | FAMILIES[family]))
     torch.manual_seed(0)
     model = transformers.AutoModelForCausalLM.from_config(
         config, attn_implementation="eager", trust_remote_code=False

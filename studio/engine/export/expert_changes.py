@@ -1,0 +1,89 @@
+"""The updates of stacked experts, for files that hold the stack and files with single experts."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Mapping
+
+import torch
+
+from studio.engine.export.changes import Change, LowRank
+from studio.engine.lora.experts import ExpertStack
+from studio.engine.lora.stored import StoredModule
+
+# What a stacked projection consists of, as the files of model families name it.
+_PARTS = {
+    "gate_up_proj": (("gate_proj", "up_proj"), ("w1", "w3")),
+    "up_proj": (("up_proj",), ("w1",)),
+    "down_proj": (("down_proj",), ("w2",)),
+}
+
+
+class StackedLowRank:
+    """Adds another low-rank product to each of several blocks of rows of equal height."""
+
+    needs_measuring = False
+
+    def __init__(self, blocks: list[LowRank]) -> None:
+        self._blocks = blocks
+        self._height = blocks[0].shape[0]
+        self.shape = (self._height * len(blocks), blocks[0].shape[1])
+
+    def measure(self, rows: slice, weight: torch.Tensor) -> None:
+        """Needs nothing."""
+
+    def apply(self, rows: slice, weight: torch.Tensor) -> torch.Tensor:
+        """Returns the updated ``rows``, which may reach over several blocks."""
+        row = rows.start
+        while row < rows.stop:
+            number, first = divmod(row, self._height)
+            last = min(self._height, first + rows.stop - row)
+            part = weight[row - rows.start : row - rows.start + last - first]
+            self._blocks[number].apply(slice(first, last), part)
+            row += last - first
+        return weight
+
+
+def build_stacked(module: StoredModule, stack: ExpertStack) -> StackedLowRank:
+    """Returns what happens to the whole stacked parameter."""
+    blocks = []
+    for lora_a, lora_b in _split(module, stack.sizes[0]):
+        left, right = (lora_a.t(), lora_b.t()) if stack.is_transposed else (lora_b, lora_a)
+        blocks.append(LowRank(left, right, module.scaling))
+    return StackedLowRank(blocks)
+
+
+def build_single(
+    name: str, module: StoredModule, stack: ExpertStack, tensors: Iterable[str]
+) -> Mapping[str, Change]:
+    """Returns what happens to each tensor of single experts, by its name in the file.
+
+    ``name`` is the stacked parameter in the model. Empty where the file has no such tensors, or
+    where the stack mixes the rows of its parts.
+    """
+    if stack.is_transposed or not getattr(stack.owner, "is_concatenated", True):
+        return {}
+    prefix = re.match(r".*?\.\d+\.", name)
+    known = [tensor for tensor in tensors if prefix and tensor.startswith(prefix[0])]
+    for parts in _PARTS[stack.name]:
+        pattern = re.compile(rf"\.experts\.(\d+)\.({'|'.join(parts)})\.weight$")
+        places = {
+            (int(match[1]), match[2]): tensor
+            for tensor in known
+            if (match := pattern.search(tensor))
+        }
+        if len(places) == stack.sizes[0] * len(parts):
+            changes: dict[str, Change] = {}
+            for expert, (lora_a, lora_b) in enumerate(_split(module, stack.sizes[0])):
+                for part, rows in zip(parts, lora_b.chunk(len(parts)), strict=True):
+                    changes[places[expert, part]] = LowRank(rows, lora_a, module.scaling)
+            return changes
+    return {}
+
+
+def _split(module: StoredModule, experts: int) -> list[tuple[torch.Tensor, torch.Tensor]]:
+    rank = module.rank
+    return [
+        (module.lora_a[expert * rank : (expert + 1) * rank], module.lora_b[:, expert::experts])
+        for expert in range(experts)
+    ]
