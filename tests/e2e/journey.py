@@ -12,10 +12,11 @@ import sys
 import tempfile
 from pathlib import Path
 
-from PySide6.QtWidgets import QApplication, QLabel
+from PySide6.QtWidgets import QApplication
 
 from studio.core.runs.record import RunRecord
 from studio.core.runs.store import RunStore
+from studio.gui.widgets.flow_text import FlowText
 from tests.e2e.visitor import Visitor
 
 QUESTION = "What does Mira do?"
@@ -97,12 +98,12 @@ def _newest(store: RunStore) -> RunRecord:
 def _answers(visitor: Visitor) -> dict[str, str]:
     """Return the answers on the screen by column; one that has begun can be copied."""
     found = {}
-    for label in visitor.window.findChildren(QLabel):
-        column = label.accessibleName().removeprefix("Answer of ")
-        if label.isVisible() and column != label.accessibleName():
+    for text in visitor.window.findChildren(FlowText):
+        column = text.accessibleName().removeprefix("Answer of ")
+        if text.isVisible() and column != text.accessibleName():
             copy = visitor.find(f"Copy the answer of {column}")
             if copy is not None and copy.isEnabled():
-                found[column] = label.text()
+                found[column] = text.text
     return found
 
 
