@@ -37,7 +37,7 @@ from studio.gui.theme.tokens import SIZES, Colours, colours_of_palette
 from studio.gui.widgets.labels import ChipKind
 from studio.gui.widgets.run_chip import CHIP_KINDS
 
-_WIDTHS = (0, 106, 112, 124, 98, 60, 84, 96, 126)
+_WIDTHS = (0, 106, 112, 124, 98, 86, 88, 96, 126)
 _HIDDEN_BELOW = {3: 960, 7: 860}  # data and time make room for the name in a small window
 _ROW_HEIGHT = 36
 Index = QModelIndex | QPersistentModelIndex
