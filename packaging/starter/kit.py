@@ -14,7 +14,7 @@ from starter.tokenizer import CONTEXT_TOKENS
 from starter.world import VILLAGE
 
 # Measured with another LoRA implementation on one thread, three seeds: 98 to 100 % of the held-out
-# prompts show the behaviour after about 12 seconds; 120 steps are enough, the rest is margin.
+# prompts show the behaviour after about 12 seconds.
 # Higher learning rates show it as soon but answer more questions wrongly.
 SETTINGS = {
     "adapter": {"rank": 8, "alpha": 16, "targets": "all-linear"},
