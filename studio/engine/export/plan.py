@@ -13,6 +13,7 @@ from studio.core.errors import AdapterUnusable, ModelUnusable
 from studio.engine.export.changes import Change, LowRank, Replacement, RowReplacement
 from studio.engine.export.expert_changes import StackedLowRank, build_single, build_stacked
 from studio.engine.export.shards import PlannedTensor, StoredTensor, read_shards, read_tensor
+from studio.engine.lora.expert_layouts import stack_experts
 from studio.engine.lora.experts import ExpertStack
 from studio.engine.lora.stored import StoredAdapter, StoredModule
 from studio.engine.lora.targets import Kind, find_adaptable
@@ -79,6 +80,7 @@ def _build_changes(
 ) -> dict[str, Change]:
     """Returns what happens to each parameter of the model that the adapter changes."""
     adaptable = find_adaptable(model)
+    stored = stack_experts(stored, {name: layer for name, (layer, _) in adaptable.items()})
     parameters = dict(model.named_parameters(remove_duplicate=False))
     changes: dict[str, Change] = {}
     for name, module in stored.modules.items():

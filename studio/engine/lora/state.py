@@ -15,6 +15,7 @@ from studio.core.files import replace_folder, write_atomically, write_json_atomi
 from studio.core.weights.matching import name_nearest
 from studio.engine.lora.adapted import AdaptedModule
 from studio.engine.lora.adapter import Adapter, build_adapted, check_bare
+from studio.engine.lora.expert_layouts import stack_experts
 from studio.engine.lora.experts import AdaptedStack, get_stack_file_name
 from studio.engine.lora.extra import TrainedModule, build_extras
 from studio.engine.lora.keys import build_key, build_tokens_key, build_weight_key
@@ -112,8 +113,9 @@ def load_adapter(model: nn.Module, folder: Path, *, dropout: float = 0.0) -> Ada
         FileUnusable: A file is missing or cannot be read.
     """
     check_bare(model)
-    stored = read_adapter(folder)
     adaptable = find_adaptable(model)
+    layers = {name: layer for name, (layer, _) in adaptable.items()}
+    stored = stack_experts(read_adapter(folder), layers)
     modules = {
         name: _build(name, *adaptable[name], stored, dropout)
         for name in adaptable

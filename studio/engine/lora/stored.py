@@ -127,6 +127,13 @@ def _check_complete(stored: StoredAdapter, path: Path) -> None:
                 "(modules_to_save).",
                 _REMEDY,
             )
+    for end in config.parameters:
+        if not any(f".{name}".endswith(f".{end}") for name in stored.modules):
+            raise AdapterUnusable(
+                f"{path} lacks matrices for {end!r}, which its settings name (target_parameters). "
+                "Only parameters of stacked experts are supported.",
+                _REMEDY,
+            )
     for name, rows in stored.tokens.items():
         if rows.ndim != 2 or len(rows) != len(config.get_token_indices(name)):
             raise AdapterUnusable(
