@@ -295,7 +295,11 @@ class RequestFailed(Event):
 
 
 class RowPreviewed(Event):
-    """One row as the model sees it; ``texts``, ``ids``, ``supervised`` have equal lengths."""
+    """One row as the model sees it; ``texts``, ``ids``, ``supervised`` have equal lengths.
+
+    ``special`` marks control tokens. ``cut_texts`` are tokens that were cut away; they stood
+    before the token ``cut_at``. ``problems`` are codes of DataProblemFound.
+    """
 
     row: int
     source: str
@@ -303,16 +307,49 @@ class RowPreviewed(Event):
     texts: tuple[str, ...]
     supervised: tuple[bool, ...]
     truncated_tokens: int = 0
+    special: tuple[bool, ...] = ()
+    cut_at: int = 0
+    cut_texts: tuple[str, ...] = ()
+    is_left_out: bool = False
+    problems: tuple[str, ...] = ()
 
 
 class DataProblemFound(Event):
-    """A kind of problem in the data and how many rows have it."""
+    """A kind of problem in the data and how many rows have it; ``places`` are the first few."""
 
     code: str
     message: str
     remedy: str = ""
     rows: int = 0
     is_fatal: bool = False
+    places: tuple[str, ...] = ()
+
+
+class DataSourceRead(Event):
+    """A source was read: its format, which column plays which part, how many rows it has.
+
+    ``skipped_rows`` could not be read and were left out as the user agreed.
+    """
+
+    source: str
+    format: str
+    columns: dict[str, str] = {}
+    rows: int = 0
+    skipped_rows: int = 0
+
+
+class LengthsMeasured(Event):
+    """How long the rows are before cutting; a histogram for the page.
+
+    Bin ``i`` holds ``rows[i]`` rows of ``edges[i]`` to ``edges[i + 1] - 1`` tokens, the last edge
+    included. The shares are of all rows and of all tokens.
+    """
+
+    edges: tuple[int, ...]
+    rows: tuple[int, ...]
+    max_tokens: int
+    cut_rows_fraction: float
+    cut_tokens_fraction: float
 
 
 class ExportProgressed(Event):
@@ -323,9 +360,19 @@ class ExportProgressed(Event):
 
 
 class ExportFinished(Event):
-    """The exported files are complete, and were compared with what was trained."""
+    """The exported files are complete, and were compared with what was trained.
+
+    ``certificate`` is the path of the proof. ``mean_divergence`` is in nats per token,
+    ``equal_fraction`` the share of tokens chosen alike, ``engine`` the program that loaded the
+    files. ``reasons`` say why the check failed.
+    """
 
     folder: str
     files: tuple[str, ...]
     is_verified: bool
     largest_difference: float | None = None
+    certificate: str | None = None
+    mean_divergence: float | None = None
+    equal_fraction: float | None = None
+    engine: str = ""
+    reasons: tuple[str, ...] = ()

@@ -17,8 +17,9 @@ class DataSource(Section):
     source: str = knob(
         ...,
         "File",
-        "A table with one example per row (JSONL, JSON, CSV, Parquet, Arrow), a text, or a folder of "
-        "such files; packed files are read as well. Relative paths start at the recipe's folder.",
+        "A table with one example per row (JSONL, JSON, CSV, Parquet, Arrow), a text, or a folder "
+        "of such files; packed files are read as well. Relative paths start at the recipe's "
+        "folder.",
         level="essential",
         editor="file",
         min_length=1,
@@ -125,6 +126,22 @@ class DataSettings(Section):
             "responses": "All answers of the assistant (recommended).",
             "last_response": "Only the last answer of each conversation.",
             "everything": "The whole text, questions included.",
+        },
+    )
+    supervise_roles: tuple[Literal["system", "user", "tool"], ...] = knob(
+        (),
+        "Learn from other roles too",
+        "What others say is learnt besides the answers; for a model that has to play a user, for "
+        "example. Mostly left empty.",
+    )
+    think: Literal["auto", "keep", "drop"] = knob(
+        "auto",
+        "Thoughts",
+        "What happens to thoughts before an answer (<think> … </think>, reasoning_content).",
+        choices={
+            "auto": "As the model's template writes them; many leave out earlier thoughts.",
+            "keep": "Learn only from answers whose thoughts the template keeps.",
+            "drop": "Remove all thoughts and learn from the answers alone.",
         },
     )
     max_tokens: AutoCount = knob(

@@ -264,6 +264,23 @@ def _content_zone(messages: Sequence[Message], position: int, text: str, render:
     return first, max(first, len(text) - shared)
 
 
+def content_span(messages: Sequence[Message], position: int, text: str, render: Render) -> Span:
+    """Return where the content of any turn stands, by exchanging it and looking what changes.
+
+    Raises:
+        TemplateRefused: The template does not write the turn.
+    """
+    mark = _mark_for(text)
+    other = render(
+        [*messages[:position], {**messages[position], "content": mark}, *messages[position + 1 :]]
+    )
+    if mark not in other:
+        raise TemplateRefused(f"the template leaves out turn {position + 1}")
+    first = _shared_start(text, other)
+    shared = _shared_start(text[::-1], other[::-1])
+    return first, max(first, len(text) - shared)
+
+
 def _start_by_difference(
     before: Sequence[Message], prompts: Sequence[str], text: str, render: Render, zone: Span
 ) -> int:

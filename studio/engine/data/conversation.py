@@ -15,11 +15,13 @@ class Turn:
 
     ``content`` is None only for an assistant turn that consists of tool calls.
     ``extra`` holds what templates may read besides (``tool_calls``, ``reasoning_content`` …).
+    ``is_trained`` is False for an answer that the data marks as context (``weight`` 0).
     """
 
     role: Role
     content: str | None
     extra: Mapping[str, Any] = field(default_factory=dict)
+    is_trained: bool = True
 
     def as_message(self) -> dict[str, Any]:
         """Return the dictionary that chat templates expect."""

@@ -20,6 +20,7 @@ from studio.engine.data.rows import RowEncoder
 from studio.engine.data.split import choose_validation
 from studio.engine.data.stored import TableExamples, TableRows
 from studio.engine.data.table import RowTable
+from studio.engine.data.whole import WholeCheck
 
 AUTO_PERCENTILE = 99
 AUTO_TEXT_TOKENS = 2048
@@ -188,6 +189,9 @@ def _assemble(
     fraction = getattr(settings.validation, "fraction", 0)
     if fraction > 0 and not len(validation_store):
         log.add("no_validation_rows")
+    whole = WholeCheck(train.tables, log)
+    whole.check(model_context)
+    whole.check_validation(validation.tables)
     problems = log.problems()
     check_problems(problems)
     _check_not_empty(train_store, problems, sum(int(side.chosen.sum()) for side in taught))
@@ -215,6 +219,8 @@ def _log_sources(
     lacks_template = encoder.template.name == "plain" and settings.template == "auto"
     if lacks_template and any(not one.rows["is_text"].all() for one in train.tables):
         log.add("no_chat_template")
+    if encoder.pads_with_end:
+        log.add("pad_is_end")
     for table in train.tables + validation.tables:
         log.add_counted("broken_rows", table.about.skipped, table.about.faults)
 

@@ -34,6 +34,9 @@ class PreviewRow:
     truncated_tokens: int
     is_left_out: bool
     problems: tuple[str, ...]
+    special: tuple[bool, ...] = ()
+    cut_at: int = 0
+    cut_texts: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -85,6 +88,8 @@ def preview(
         settings.max_tokens, np.array(lengths, dtype=np.int64), model_context
     )
     log = ProblemLog()
+    if encoder.pads_with_end:
+        log.add("pad_is_end")
     for skipped in all_skipped:
         log.add_counted("broken_rows", skipped.count, skipped.faults)
     for one, _, _ in sampled:
@@ -111,6 +116,14 @@ def _preview_row(one: EncodedRow, source: str, max_tokens: int, tokenizer: Any) 
     else:
         ids = one.encoded.ids.tolist() if one.encoded else []
         supervised, truncated = [False] * len(ids), 0
+    cut_at = 0
+    cut_texts: tuple[str, ...] = ()
+    if pieces and one.encoded is not None and pieces[0].truncated_tokens:
+        cut_at, behind = pieces[0].cut
+        cut_texts = tuple(token_texts(tokenizer, one.encoded.ids[cut_at:behind].tolist()))
+    marks = set(tokenizer.all_special_ids) | {
+        number for number, token in tokenizer.added_tokens_decoder.items() if token.special
+    }
     return PreviewRow(
         source=source,
         row=one.row.number,
@@ -120,6 +133,9 @@ def _preview_row(one: EncodedRow, source: str, max_tokens: int, tokenizer: Any) 
         truncated_tokens=truncated,
         is_left_out=not pieces,
         problems=(*one.problems, *codes),
+        special=tuple(number in marks for number in ids),
+        cut_at=cut_at,
+        cut_texts=cut_texts,
     )
 
 

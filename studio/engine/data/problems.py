@@ -96,6 +96,75 @@ KINDS: dict[str, ProblemKind] = {
         "Correct these rows in the file, or leave them out.",
         leaves_out=True,
     ),
+    "typed_marks": ProblemKind(
+        "Rows in which somebody typed a control mark of the model, such as the one that ends a "
+        "turn: {count}. They are left out, because the model would take the text for a real end "
+        "of turn and learn to obey what follows.",
+        "Remove the marks from these rows, or put a blank into them.",
+        leaves_out=True,
+    ),
+    "marks_in_text": ProblemKind(
+        "Texts that hold control marks of the model: {count}. The model reads them as control "
+        "marks.",
+        "Nothing to do if you put them there on purpose; otherwise remove them.",
+    ),
+    "email_address": ProblemKind(
+        "Rows that hold e-mail addresses: {count}. A model can repeat them to strangers.",
+        "Replace addresses of real people, for example by name@example.com.",
+    ),
+    "secret_key": ProblemKind(
+        "Rows that hold what looks like a password or an access key: {count}. A model can repeat "
+        "it to strangers.",
+        "Remove the keys from the data, and exchange them where they are in use.",
+    ),
+    "wrong_encoding": ProblemKind(
+        "Rows with signs of a wrong encoding, such as Ã© instead of é: {count}.",
+        "Export the data again as UTF-8, or repair the rows.",
+    ),
+    "duplicate_rows": ProblemKind(
+        "Rows that stand in the data more than once: {count} copies. Copies count as often as "
+        "they stand there.",
+        "Remove the copies unless their weight is wanted.",
+    ),
+    "near_duplicates": ProblemKind(
+        "Rows that differ from another one only in case or blanks: {count}.",
+        "Remove all but one of them.",
+    ),
+    "contradicting_answers": ProblemKind(
+        "Rows whose question has different answers in other rows: {count}. The model learns to "
+        "answer it now this way and now that way.",
+        "Keep the best answer, or make the questions differ where different answers are wanted.",
+    ),
+    "longer_than_model": ProblemKind(
+        "Rows longer than the model can read: {count}.",
+        "Shorten or divide them, or choose a model that reads longer texts.",
+    ),
+    "many_tokens": ProblemKind(
+        "Rows in a writing that the tokenizer hardly knows, so that every character takes more "
+        "than one token: {count}. Training on them is slow and weak.",
+        "Choose a base model that was made for this language.",
+    ),
+    "one_answer_dominates": ProblemKind(
+        "Rows that all have the same answer, nine of ten or more: {count}. The model may learn to "
+        "give it always.",
+        "Add rows with the other answers, or raise their weight.",
+    ),
+    "pad_is_end": ProblemKind(
+        "The tokenizer uses its end mark as filler too. Here that is harmless: what is learnt is "
+        "decided by position, never by token.",
+        "Nothing to do. Other programs may lose the end of answers with this model.",
+    ),
+    "validation_known": ProblemKind(
+        "Rows of the validation files that stand in the training data as well: {count}. They make "
+        "the validation look better than it is.",
+        "Remove them from one of the files.",
+    ),
+    "thoughts_left_out": ProblemKind(
+        "Rows with thoughts that the chat template leaves out: {count}. Their answers are learnt "
+        "without thoughts.",
+        "Set data.think to keep to learn only answers whose thoughts are there, or to drop to "
+        "learn all without thoughts.",
+    ),
     "no_validation_rows": ProblemKind(
         "No row could be held back for validation: all rows say the same, or there is only one.",
         "Add rows, or give a validation file of its own.",

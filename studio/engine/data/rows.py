@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from itertools import islice
 from pathlib import Path
 from typing import Any
 
 from studio.core.recipe.schema_data import DataSettings
-from studio.engine.data.answers import TemplateRefused
+from studio.engine.data.answers import Span, TemplateRefused
+from studio.engine.data.contents import ContentChecks
 from studio.engine.data.conversation import (
     Conversation,
     Record,
@@ -19,8 +19,10 @@ from studio.engine.data.conversation import (
 from studio.engine.data.digest import RowDigest, digest_row
 from studio.engine.data.problems import leaves_row_out
 from studio.engine.data.sources.row import Row
-from studio.engine.data.template import Template, build_template
+from studio.engine.data.template import Rendered, Template, build_template
+from studio.engine.data.thoughts import drop_thoughts, find_lost, has_thoughts
 from studio.engine.data.tokenize import (
+    BATCH_CHARACTERS,
     BATCH_ROWS,
     Encoded,
     Encoder,
@@ -89,20 +91,23 @@ class RowEncoder:
         stops = tuple(tokenizer.convert_ids_to_tokens(number) for number in stop_ids)
         self.template: Template = build_template(settings.template, tokenizer, base_folder, stops)
         self.encoder = Encoder(tokenizer, settings.supervise)
+        self._settings = settings
         self._keeps_open_end = settings.supervise == "everything"
         self._eos = tokenizer.eos_token or ""
         self._eos_id: int | None = tokenizer.eos_token_id
         self._vocabulary = len(tokenizer)
+        self.pads_with_end = self._eos_id is not None and tokenizer.pad_token_id == self._eos_id
         added = tokenizer.added_tokens_decoder.items()
         self.ending_ids = frozenset(number for number, token in added if token.special) | {
             *stop_ids,
             *([] if tokenizer.eos_token_id is None else [tokenizer.eos_token_id]),
         }
+        marks = {token.content for _, token in added if token.special} | {*stops, self._eos}
+        self._checks = ContentChecks(marks, {self._eos, tokenizer.bos_token or ""})
 
     def iter_encoded(self, records: Iterable[tuple[Row, Record]]) -> Iterator[list[EncodedRow]]:
         """Yield the rows in tokens, in batches and in order."""
-        remaining = iter(records)
-        while batch := list(islice(remaining, BATCH_ROWS)):
+        for batch in _iter_batches(records):
             with self.template.watched():
                 written = [self._write(record) for _, record in batch]
             texts = [text for text, _, _ in written if text is not None]
@@ -117,6 +122,8 @@ class RowEncoder:
             return None, (), ""
         if isinstance(record, RunningText):
             return self._write_text(record)
+        if self._settings.think == "drop" and has_thoughts(record):
+            record = drop_thoughts(record)
         if not record.answer_positions():
             return None, ("no_supervised_tokens",), ""
         problems: tuple[str, ...] = ()
@@ -127,19 +134,47 @@ class RowEncoder:
         answer = record.turns[last]
         if not (answer.content or "").strip() and not answer.extra.get("tool_calls"):
             return None, ("empty_answer",), ""
+        contents = [turn.content for turn in record.turns if turn.content]
+        problems += self._checks.check(contents, is_text=False)
         try:
             rendered = self.template.render(record)
+            trained, lost = self._choose(record, rendered)
         except TemplateRefused as error:
-            return None, ("template_refused",), str(error)
-        text = TextToEncode(rendered.text, rendered.answers, rendered.head_characters)
-        return text, (*problems, *rendered.problems), ""
+            return None, (*problems, "template_refused"), str(error)
+        text = TextToEncode(rendered.text, rendered.answers, rendered.head_characters, trained)
+        return text, (*problems, *rendered.problems, *lost), ""
+
+    def _choose(
+        self, record: Conversation, rendered: Rendered
+    ) -> tuple[tuple[Span, ...] | None, tuple[str, ...]]:
+        """Return what is learnt where that is not simply all answers, and codes of problems."""
+        settings = self._settings
+        if settings.supervise == "everything":
+            return None, ()
+        taught = [turn.is_trained for turn in record.turns if turn.role == "assistant"]
+        lost = [False] * len(taught)
+        if has_thoughts(record):
+            lost = find_lost(record, rendered.text, rendered.answers)
+        problems = ("thoughts_left_out",) if any(lost) else ()
+        if settings.think == "keep":
+            taught = [one and not is_lost for one, is_lost in zip(taught, lost, strict=True)]
+        others: tuple[Span, ...] = ()
+        if settings.supervise_roles:
+            others = self.template.turn_spans(record, rendered.text, settings.supervise_roles)
+        if all(taught) and not others:
+            return None, problems
+        chosen = [span for span, one in zip(rendered.answers, taught, strict=True) if one]
+        if settings.supervise == "last_response":
+            chosen = chosen[-1:] if taught[-1] else []
+        return tuple(sorted((*chosen, *others))), problems
 
     def _write_text(self, record: RunningText) -> tuple[TextToEncode | None, tuple[str, ...], str]:
         text = record.text
         if not text.strip() and not record.ends:
             return None, ("no_supervised_tokens",), ""
+        found = self._checks.check([text], is_text=True)
         is_ended = not record.ends or (self._eos and text.endswith(self._eos))
-        return TextToEncode(text if is_ended else text + self._eos, ()), (), ""
+        return TextToEncode(text if is_ended else text + self._eos, ()), found, ""
 
     def _finish(
         self,
@@ -177,6 +212,33 @@ class RowEncoder:
         return ("end_masked",) if is_cut_off else ()
 
     def _ends_supervised(self, encoded: Encoded) -> bool:
-        last = encoded.answers[-1][1] - 1
-        is_trained = any(first <= last < behind for first, behind in encoded.trained)
-        return is_trained and int(encoded.ids[last]) in self.ending_ids
+        """Return whether the last learnt answer has an end mark that is learnt too."""
+        for start, end in reversed(encoded.answers):
+            if any(first <= start < behind for first, behind in encoded.trained):
+                is_trained = any(first < end <= behind for first, behind in encoded.trained)
+                return is_trained and int(encoded.ids[end - 1]) in self.ending_ids
+        return bool(encoded.trained)  # only what others say is learnt
+
+
+def _iter_batches(
+    records: Iterable[tuple[Row, Record]],
+) -> Iterator[list[tuple[Row, Record]]]:
+    """Yield batches of bounded size, in rows and in what they hold."""
+    batch: list[tuple[Row, Record]] = []
+    size = 0
+    for row, record in records:
+        batch.append((row, record))
+        size += _size(record)
+        if len(batch) == BATCH_ROWS or size >= BATCH_CHARACTERS:
+            yield batch
+            batch, size = [], 0
+    if batch:
+        yield batch
+
+
+def _size(record: Record) -> int:
+    if isinstance(record, RunningText):
+        return len(record.text)
+    if isinstance(record, TokenRow):
+        return len(record.ids)
+    return sum(len(turn.content or "") for turn in record.turns)

@@ -11,7 +11,7 @@ from typing import Any, Protocol
 import jinja2
 
 from studio.core.errors import FileUnusable
-from studio.engine.data.answers import AnswerFinder, Message, Span, TemplateRefused
+from studio.engine.data.answers import AnswerFinder, Message, Span, TemplateRefused, content_span
 from studio.engine.data.clock import RenderClock
 from studio.engine.data.conversation import Conversation, Turn
 from studio.engine.data.sandbox import compile_template, plain_values
@@ -60,6 +60,12 @@ class Template(Protocol):
 
     def prompt(self, conversation: Conversation, *, thinks: bool = False) -> str:
         """Return the text after which the model writes the next answer."""
+        ...
+
+    def turn_spans(
+        self, conversation: Conversation, text: str, roles: Collection[str]
+    ) -> tuple[Span, ...]:
+        """Return where the contents of turns of these roles stand in the rendered text."""
         ...
 
     def watched(self) -> AbstractContextManager[object]:
@@ -140,6 +146,32 @@ class JinjaTemplate:
                 return text
         merged = merge_system(conversation)
         return self._write(merged, _messages(merged), True, options)
+
+    def turn_spans(
+        self, conversation: Conversation, text: str, roles: Collection[str]
+    ) -> tuple[Span, ...]:
+        """Return where the contents of turns of these roles stand in the rendered text.
+
+        Raises:
+            TemplateRefused: The template leaves such a turn out, or moves it elsewhere.
+        """
+        messages = _messages(conversation)
+
+        def render(
+            messages: Sequence[Message],
+            *,
+            prompts: bool = False,
+            options: Mapping[str, Any] = {},
+        ) -> str:
+            written = self._write(conversation, messages, prompts, options)
+            # The end mark that was added to the text is not the template's.
+            return written + text[len(written) :] if text.startswith(written) else written
+
+        return tuple(
+            content_span(messages, position, text, render)
+            for position, turn in enumerate(conversation.turns)
+            if turn.role in roles and (turn.content or "").strip()
+        )
 
     def _render_as_is(self, conversation: Conversation) -> Rendered:
         messages = _messages(conversation)
@@ -240,6 +272,20 @@ class PlainTemplate:
     def prompt(self, conversation: Conversation, *, thinks: bool = False) -> str:  # noqa: ARG002 - no switch here
         """Return the text after which the model writes the next answer."""
         return _open_line(self.render(conversation).text)
+
+    def turn_spans(
+        self, conversation: Conversation, text: str, roles: Collection[str]
+    ) -> tuple[Span, ...]:
+        """Return where the contents of turns of these roles stand in the rendered text."""
+        spans: list[Span] = []
+        floor = 0
+        for turn in conversation.turns:
+            content = _plain_content(turn)
+            start = text.index(content, floor)
+            floor = start + len(content)
+            if turn.role in roles:
+                spans.append((start, floor))
+        return tuple(spans)
 
     def watched(self) -> AbstractContextManager[object]:
         """Return a context that does nothing: this template is ours."""

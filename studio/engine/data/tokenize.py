@@ -14,17 +14,23 @@ from studio.engine.data.conversation import TokenRow
 from studio.engine.data.example import Flags, Ids
 
 Supervise = Literal["responses", "last_response", "everything"]
-BATCH_ROWS = 512
-"""Rows tokenised by one call; large enough to hide the cost of the call."""
+BATCH_ROWS = 2048
+"""Rows tokenised by one call; smaller batches cost up to a third more."""
+BATCH_CHARACTERS = 1 << 22
+"""Characters tokenised by one call, so that long rows do not fill the memory."""
 
 
 @dataclass(frozen=True)
 class TextToEncode:
-    """Text with the character spans of its answers; running text has none."""
+    """Text with the character spans of its answers; running text has none.
+
+    ``trained`` are the spans to learn; None leaves it to the encoder.
+    """
 
     text: str
     answers: tuple[Span, ...]
     head_characters: int = 0
+    trained: tuple[Span, ...] | None = None
 
 
 @dataclass(frozen=True)
@@ -103,7 +109,9 @@ class Encoder:
         problems = ("double_bos",) if bos_tokens and ids[1:2] == [self._bos_id] else ()
         return Encoded(
             ids=np.array(ids, dtype=np.int32),
-            trained=self._chosen(answers, bos_tokens, len(ids)),
+            trained=self._chosen(answers, bos_tokens, len(ids))
+            if one.trained is None
+            else _tokens_of(one.trained, encoding, one.text, added),
             answers=answers,
             head_tokens=added + _tokens_before(encoding, one.head_characters),
             bos_tokens=bos_tokens,
@@ -114,6 +122,11 @@ class Encoder:
         if self._supervise == "everything" or not answers:
             return ((bos_tokens, length),)
         return answers if self._supervise == "responses" else answers[-1:]
+
+
+def _tokens_of(spans: Sequence[Span], encoding: Any, text: str, added: int) -> tuple[Span, ...]:
+    found = (token_span(encoding, text, span) for span in spans)
+    return tuple((first + added, behind + added) for first, behind in found if behind > first)
 
 
 def encode_token_row(record: TokenRow) -> Encoded:

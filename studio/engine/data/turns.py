@@ -140,15 +140,27 @@ def _read_message(entry: dict[str, Any], position: int) -> Turn:
         raise RowInvalid(f"turn {position} has no role")
     role = _role(OPENAI_ROLES, entry["role"], position)
     extra = {key: entry[key] for key in _KEPT_KEYS if entry.get(key) is not None}
+    is_trained = _is_trained(entry, position)
     calls = entry.get("tool_calls")
     if calls:
         extra["tool_calls"] = _read_calls(calls, position)
     value = _join_blocks(entry.get("content"), position)
     if value is None:
         if role == "assistant" and calls:
-            return Turn(role, None, extra)
+            return Turn(role, None, extra, is_trained)
         raise RowInvalid(f"turn {position} ({role}) has no content")
-    return Turn(role, check_text(value, f"turn {position}"), extra)
+    return Turn(role, check_text(value, f"turn {position}"), extra, is_trained)
+
+
+def _is_trained(entry: dict[str, Any], position: int) -> bool:
+    """Return what ``weight`` (OpenAI: 0 or 1) or ``train`` (true or false) says; True without."""
+    for key in ("weight", "train"):
+        value = entry.get(key)
+        if value is not None:
+            if value not in (0, 1):
+                raise RowInvalid(f"turn {position}: {key} is {value!r}; 0 or 1 is expected")
+            return bool(value)
+    return True
 
 
 def _join_blocks(content: object, position: int) -> object:

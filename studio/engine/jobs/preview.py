@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 from pathlib import Path
 
+import numpy as np
+
 from studio.core.events.types import (
     DataProblemFound,
     Event,
@@ -17,6 +19,7 @@ from studio.core.jobs.orders import PreviewOrder
 from studio.core.recipe.load import load_recipe
 from studio.core.runs.layout import RunLayout
 from studio.engine.data.preview import preview
+from studio.engine.jobs.data_facts import lengths_event, source_events
 from studio.engine.jobs.requests import RequestFeed
 from studio.engine.models.capabilities import get_context_tokens, read_stop_ids
 from studio.engine.models.files import load_config, load_tokenizer
@@ -27,7 +30,8 @@ def run(order: PreviewOrder, layout: RunLayout, control: RequestFeed) -> Iterato
     """Shows rows of the run's recipe; the weights of the model are not loaded.
 
     Yields:
-        PhaseEntered, RowPreviewed, SettingResolved for the length, DataProblemFound, RunFinished.
+        PhaseEntered, RowPreviewed, DataSourceRead, LengthsMeasured, SettingResolved for the
+        length, DataProblemFound, RunFinished.
 
     Raises:
         StudioError: The model's tokenizer or a data file cannot be read.
@@ -54,7 +58,14 @@ def run(order: PreviewOrder, layout: RunLayout, control: RequestFeed) -> Iterato
             texts=row.texts,
             supervised=row.supervised,
             truncated_tokens=row.truncated_tokens,
+            special=row.special,
+            cut_at=row.cut_at,
+            cut_texts=row.cut_texts,
+            is_left_out=row.is_left_out,
+            problems=row.problems,
         )
+    yield from source_events(shown.findings)
+    yield lengths_event(np.array(shown.lengths, dtype=np.int64), shown.max_tokens)
     yield SettingResolved(
         key="data.max_tokens", value=str(shown.max_tokens), why="fits 99 % of the rows looked at"
     )
@@ -65,5 +76,6 @@ def run(order: PreviewOrder, layout: RunLayout, control: RequestFeed) -> Iterato
             remedy=problem.remedy,
             rows=problem.count,
             is_fatal=problem.refuses,
+            places=problem.places,
         )
     yield RunFinished(step=0)

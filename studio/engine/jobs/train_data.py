@@ -14,6 +14,7 @@ from studio.core.events.types import DataPrepared, Event, NoticeRaised, PhaseEnt
 from studio.core.recipe.schema_data import DataSettings
 from studio.engine.data.prepare import PreparedData, iter_prepare
 from studio.engine.data.problems import leaves_row_out
+from studio.engine.jobs.data_facts import lengths_event, source_events
 from studio.engine.jobs.requests import RequestFeed
 from studio.engine.models.capabilities import get_context_tokens, read_stop_ids
 from studio.engine.models.reference import ModelReference
@@ -33,7 +34,8 @@ def load_data(
     """Returns the tokenised data of the recipe; asks for Stop between pieces of the work.
 
     Yields:
-        PhaseEntered, DataPrepared, NoticeRaised for each kind of problem.
+        PhaseEntered, DataPrepared, DataSourceRead, LengthsMeasured, NoticeRaised for each kind of
+        problem.
 
     Raises:
         StudioError: A file cannot be read, or a row must not be trained.
@@ -59,6 +61,8 @@ def load_data(
         truncated_rows=counts.get("truncated_prompt", 0),
         skipped_rows=sum(count for code, count in counts.items() if leaves_row_out(code)),
     )
+    yield from source_events(data.findings)
+    yield lengths_event(data.lengths, data.max_tokens)
     yield from _notice_problems(data)
     return data
 

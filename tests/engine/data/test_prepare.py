@@ -134,15 +134,15 @@ def test_validation_files_and_weights_of_several_sources(
 def test_progress_is_reported_while_rows_are_read(
     chat_tokenizer: Any, write_rows: Write, settings_for: SettingsFor, tmp_path: Path
 ) -> None:
-    path = write_rows([chat(f"q{i}", "a") for i in range(1100)])
+    path = write_rows([chat(f"q{i}", "a") for i in range(4200)])
     counts = list(iter_prepare(settings_for(path), chat_tokenizer, None, base_folder=tmp_path))
-    assert counts == [512, 1024, 1100]
+    assert counts == [2048, 4096, 4200]
 
 
 def test_long_rows_lose_their_beginning_and_never_the_answer(
     chat_tokenizer: Any, write_rows: Write, settings_for: SettingsFor, tmp_path: Path
 ) -> None:
-    rows = [chat("word " * 60, "the answer", system="Be kind."), chat("q", "long " * 60)]
+    rows = [chat("word " * 60, "the answer", system="Be kind."), chat("which?", "long " * 60)]
     settings = settings_for(write_rows([*rows, chat("q", "a")]), max_tokens=48)
     prepared = prepare(settings, chat_tokenizer, None, base_folder=tmp_path)
     assert _codes(prepared) == {"truncated_prompt": 1, "answer_too_long": 1}
@@ -222,7 +222,7 @@ def test_rows_that_all_say_the_same_leave_nothing_for_validation(
     settings = settings_for(write_rows([chat("q", "a")] * 9), validation={"fraction": 0.2})
     prepared = prepare(settings, chat_tokenizer, None, base_folder=tmp_path)
     assert (len(prepared.train), len(prepared.validation)) == (9, 0)
-    assert _codes(prepared) == {"no_validation_rows": 1}
+    assert _codes(prepared) == {"no_validation_rows": 1, "duplicate_rows": 8}
 
 
 def test_a_double_bos_refuses(

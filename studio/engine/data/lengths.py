@@ -1,0 +1,40 @@
+"""How long the rows are, as a histogram, and what a limit cuts away."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+BINS = 40
+
+
+@dataclass(frozen=True)
+class LengthHistogram:
+    """Rows by length; bin ``i`` holds lengths from ``edges[i]`` to ``edges[i + 1] - 1``.
+
+    The shares say what of all rows and of all tokens lies beyond the limit.
+    """
+
+    edges: tuple[int, ...]
+    rows: tuple[int, ...]
+    cut_rows_fraction: float
+    cut_tokens_fraction: float
+
+
+def measure_lengths(lengths: NDArray[np.int64], max_tokens: int) -> LengthHistogram:
+    """Return the histogram of lengths, shape ``(rows,)``, with at most 40 bins of equal width."""
+    if not len(lengths):
+        return LengthHistogram((), (), 0.0, 0.0)
+    longest = int(lengths.max())
+    width = -(-(longest + 1) // BINS)
+    edges = np.arange(0, longest + 1 + width, width)
+    counts = np.bincount(lengths // width, minlength=len(edges) - 1)
+    beyond = np.maximum(lengths - max_tokens, 0)
+    return LengthHistogram(
+        tuple(edges.tolist()),
+        tuple(counts.tolist()),
+        float((beyond > 0).mean()),
+        float(beyond.sum() / lengths.sum()),
+    )
