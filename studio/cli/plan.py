@@ -169,6 +169,8 @@ def _describe_advice(forecast: Forecast) -> Sequence[str]:
         size = format_bytes(forecast.advised_bytes)
         lines.append(f"{words} ({size}):")
         lines += [_describe(item) for item in needed]
+    elif forecast.ledger.bytes_by_part["overhead"] >= forecast.budget_bytes:
+        lines.append("That is less than the program itself needs, whatever the recipe says.")
     else:
         lines.append("No set of changes makes it fit: choose a smaller base model.")
     others = [item for item in forecast.advice if not item.is_needed]

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Literal
 
 from studio.core.memory.anatomy import Anatomy
 from studio.core.memory.rows import RowLengths
@@ -47,7 +46,7 @@ def apply_change(recipe: Recipe, changes: Sequence[Change]) -> Recipe:
 
 def iter_options(recipe: Recipe, anatomy: Anatomy, rows: RowLengths) -> Iterator[Option]:
     """Yield what can still be changed, ordered by what it costs in time and in learning."""
-    train, base, adapter = recipe.train, recipe.base, recipe.adapter
+    train, base = recipe.train, recipe.base
     if base.dtype == "float32":
         yield Option(
             "dtype",
@@ -90,12 +89,10 @@ def iter_options(recipe: Recipe, anatomy: Anatomy, rows: RowLengths) -> Iterator
             levels if base.quantisation == "none" else levels[1:],
             penalty=0.1,
         )
-    yield from _iter_learning_options(recipe, anatomy, rows, adapter.rank)
+    yield from _iter_learning_options(recipe, anatomy, rows)
 
 
-def _iter_learning_options(
-    recipe: Recipe, anatomy: Anatomy, rows: RowLengths, rank: int | Literal["full"]
-) -> Iterator[Option]:
+def _iter_learning_options(recipe: Recipe, anatomy: Anatomy, rows: RowLengths) -> Iterator[Option]:
     """Yield the options that change what is learnt."""
     lengths = _get_shorter(recipe, rows)
     if lengths:
@@ -105,15 +102,7 @@ def _iter_learning_options(
             "The longest examples decide how much memory is needed; they lose their beginning.",
             tuple((("data.max_tokens", tokens),) for tokens in lengths),
         )
-    ranks = [] if rank == "full" else [smaller for smaller in (32, 16, 8, 4) if smaller < rank]
-    if ranks and rank != "full":
-        factor = recipe.adapter.alpha / rank
-        yield Option(
-            "rank",
-            "Lower rank",
-            "A smaller adapter learns less, but needs less memory.",
-            tuple((("adapter.rank", r), ("adapter.alpha", max(1.0, factor * r))) for r in ranks),
-        )
+    yield from _iter_ranks(recipe)
     count = anatomy.layers.layer_count
     if recipe.adapter.layers == "all" and count >= 4:
         firsts = (count // 2, count - max(1, count // 4))
@@ -122,6 +111,28 @@ def _iter_learning_options(
             "Adapt the upper layers only",
             "Layers below the first adapted one keep nothing and need no backward pass.",
             tuple((("adapter.layers", _write_range(first, count - 1)),) for first in firsts),
+        )
+
+
+def _iter_ranks(recipe: Recipe) -> Iterator[Option]:
+    rank, alpha = recipe.adapter.rank, recipe.adapter.alpha
+    if rank == "full":
+        yield Option(
+            "rank",
+            "Train an adapter instead",
+            "An adapter learns nearly as much as all weights do, in a small part of the memory.",
+            tuple((("adapter.rank", r), ("adapter.alpha", 2.0 * r)) for r in (64, 16, 4)),
+        )
+        return
+    ranks = [smaller for smaller in (32, 16, 8, 4) if smaller < rank]
+    if ranks:
+        yield Option(
+            "rank",
+            "Lower rank",
+            "A smaller adapter learns less, but needs less memory.",
+            tuple(
+                (("adapter.rank", r), ("adapter.alpha", max(1.0, alpha / rank * r))) for r in ranks
+            ),
         )
 
 

@@ -136,7 +136,7 @@ def build_ledger(
         RecipeInvalid: The adapter's targets or layers do not exist in this model.
     """
     chosen = choose_modules(anatomy.layers.candidates, recipe.adapter)
-    settled = settle(recipe, anatomy, device, rows, count_trainable(anatomy, chosen))
+    settled = settle(recipe, anatomy, device, rows, count_trainable(anatomy, recipe.adapter))
     return build_settled_ledger(recipe, anatomy, device, settled, chosen, correction)
 
 
@@ -150,7 +150,7 @@ def build_settled_ledger(
 ) -> Ledger:
     """Return the memory for settings that are definite already."""
     adapted = AdaptedLayers.of(anatomy, chosen)
-    trainable = count_trainable(anatomy, chosen)
+    trainable = count_trainable(anatomy, recipe.adapter)
     working = Working(settled.number_bytes, is_cpu=device.is_cpu)
     kept, loss, backward = _count_step(anatomy, adapted, settled, working)
     factor = correction.working_factor if correction else 1.0
@@ -159,7 +159,7 @@ def build_settled_ledger(
         "base": count_base_bytes(anatomy, recipe.base.quantisation, settled.number_bytes),
         "adapter": 4 * trainable,
         "gradients": 4 * trainable,
-        "optimizer": count_state_bytes(anatomy, chosen, recipe.train.optimizer),
+        "optimizer": count_state_bytes(anatomy, chosen, trainable, recipe.train.optimizer),
         "activations": kept,
         "loss": loss,
         "backward": max(0, backward - loss),

@@ -6,7 +6,9 @@ import math
 from collections.abc import Mapping, Sequence
 
 from studio.core.memory.anatomy import Anatomy
-from studio.core.weights.matching import ChosenModule
+from studio.core.recipe.schema import AdapterSettings
+from studio.core.weights.layers import count_adapter_parameters
+from studio.core.weights.matching import ChosenModule, is_match
 
 NF4_BYTES = 0.5 + 1 / 64 + 4 / (64 * 256)
 """Bytes per weight: 4 bits, one 8-bit scale per 64, one 32-bit scale per 256 of those.
@@ -20,18 +22,26 @@ _STATE_BYTES: Mapping[str, float] = {
 }
 
 
-def count_trainable(anatomy: Anatomy, chosen: Sequence[ChosenModule]) -> int:
-    """Return the adapter's parameters: rank x (inputs + outputs) of each adapted module.
+def count_trainable(anatomy: Anatomy, settings: AdapterSettings) -> int:
+    """Return how many numbers are trained: the adapter, modules in full and single tokens.
 
-    A module of rank 0 is trained in full.
+    Raises:
+        RecipeInvalid: A pattern matches nothing, or a layer does not exist.
     """
-    by_name = anatomy.layers.by_name
-    return sum(
-        item.rank * (by_name[item.name].in_features + by_name[item.name].out_features)
-        if item.rank
-        else by_name[item.name].parameters
-        for item in chosen
+    trained = count_adapter_parameters(anatomy.layers, settings).trainable_parameters
+    trained += len(settings.trained_tokens) * anatomy.width
+    return trained + sum(
+        module.parameters
+        for module in anatomy.layers.modules
+        if settings.extra_modules and _is_inside(module.name, settings.extra_modules)
     )
+
+
+def _is_inside(name: str, patterns: Sequence[str]) -> bool:
+    """Return whether a pattern means the module ``name`` or one that it is a part of."""
+    parts = name.split(".")
+    wholes = [".".join(parts[: count + 1]) for count in range(len(parts))]
+    return any(is_match(pattern, whole) for pattern in patterns for whole in wholes)
 
 
 def count_base_bytes(anatomy: Anatomy, quantisation: str, number_bytes: int) -> int:
@@ -51,12 +61,14 @@ def count_buffer_bytes(anatomy: Anatomy, quantisation: str, number_bytes: int) -
     return number_bytes * anatomy.quantisable_sizes[2]
 
 
-def count_state_bytes(anatomy: Anatomy, chosen: Sequence[ChosenModule], optimizer: str) -> int:
-    """Return what the optimizer remembers, in bytes."""
+def count_state_bytes(
+    anatomy: Anatomy, chosen: Sequence[ChosenModule], trainable: int, optimizer: str
+) -> int:
+    """Return what the optimizer remembers of ``trainable`` numbers, in bytes."""
     if optimizer == "adafactor":  # one number per row and column of each matrix
         by_name = anatomy.layers.by_name
         return sum(
             4 * (2 * item.rank + by_name[item.name].in_features + by_name[item.name].out_features)
             for item in chosen
         )
-    return math.ceil(_STATE_BYTES.get(optimizer, 8.0) * count_trainable(anatomy, chosen))
+    return math.ceil(_STATE_BYTES.get(optimizer, 8.0) * trainable)

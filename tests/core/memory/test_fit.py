@@ -25,7 +25,7 @@ def questions(draw: st.DrawFn) -> Question:
     recipe = build_recipe(
         base__dtype=draw(st.sampled_from(["auto", "float32", "bfloat16"])),
         base__quantisation=draw(st.sampled_from(["none", "int8", "nf4"])),
-        adapter__rank=draw(st.sampled_from([1, 8, 64, 256])),
+        adapter__rank=draw(st.sampled_from([1, 8, 64, 256, "full"])),
         adapter__targets=draw(st.sampled_from(["all-linear", "attention", "mlp"])),
         train__checkpointing=draw(st.sampled_from(["none", "auto", "all"])),
         train__micro_batch_tokens=draw(st.sampled_from(["auto", 64, 2048, 32768])),

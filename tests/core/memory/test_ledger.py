@@ -123,6 +123,26 @@ def test_the_adapter_is_rank_times_inputs_and_outputs() -> None:
     assert ledger.trainable_parameters == 16 * 32 * layer == 41_943_040
 
 
+def test_training_all_weights_holds_them_again_in_full_precision() -> None:
+    """Weights, gradients and two averages in 32 bits beside the 16-bit base: 18 bytes each."""
+    ledger = forecast("Llama-3.2-1B", build_card(80), adapter__rank="full")
+    sizes, parameters = ledger.bytes_by_part, PUBLISHED["Llama-3.2-1B"][1]
+    assert ledger.trainable_parameters == parameters
+    held = ("base", "adapter", "gradients", "optimizer")
+    assert sum(sizes[key] for key in held) == 18 * parameters
+
+
+def test_modules_in_full_tokens_and_lengths_count_beside_the_adapter() -> None:
+    plain = forecast("Llama-3.1-8B", build_card(80)).trainable_parameters
+    head = forecast("Llama-3.1-8B", build_card(80), adapter__extra_modules=("lm_head",))
+    assert head.trainable_parameters == plain + 128256 * 4096
+    tokens = forecast("Llama-3.1-8B", build_card(80), adapter__trained_tokens=("<a>", "<b>"))
+    assert tokens.trainable_parameters == plain + 2 * 4096
+    dora = forecast("Llama-3.1-8B", build_card(80), adapter__variant="dora")
+    outputs = 4096 + 2 * 1024 + 4096 + 2 * 14336 + 4096
+    assert dora.trainable_parameters == plain + 32 * outputs
+
+
 def test_intermediate_results_grow_with_the_tokens_and_hardly_matter_when_recomputed() -> None:
     def measure(tokens: int, mode: str) -> int:
         ledger = forecast(
