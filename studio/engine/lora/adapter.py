@@ -10,6 +10,7 @@ from torch import nn
 
 from studio.engine.lora.adapted import AdaptedModule
 from studio.engine.lora.conv1d import AdaptedConv1D
+from studio.engine.lora.convolution import AdaptedConv2d
 from studio.engine.lora.embedding import AdaptedEmbedding
 from studio.engine.lora.experts import AdaptedStack, group_stacks
 from studio.engine.lora.extra import TrainedModule
@@ -21,6 +22,7 @@ from studio.engine.lora.wrapped import WrappedModule
 _KINDS: dict[Kind, Callable[..., AdaptedModule]] = {
     "linear": AdaptedLinear,
     "conv1d": AdaptedConv1D,
+    "conv2d": AdaptedConv2d,
     "embedding": AdaptedEmbedding,
     "experts": AdaptedStack,
 }

@@ -37,6 +37,11 @@ _NEUTRAL_KEYS = {
 _WORDS = {
     "layer_replication": "repeated layers",
     "lora_bias": "a bias in the adapter",
+    "arrow_config": "a choice between adapters for each token (Arrow)",
+    "kasa_config": "knowledge-aware singular values (KaSA)",
+    "monteclora_config": "adapters drawn at random (MonteCLoRA)",
+    "use_bdlora": "adapters in blocks (BD-LoRA)",
+    "velora_config": "compressed activations (VeLoRA)",
     "alora_invocation_tokens": "activation by certain tokens (aLoRA)",
     "use_qalora": "QA-LoRA",
 }

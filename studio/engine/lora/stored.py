@@ -120,6 +120,12 @@ def _check_complete(stored: StoredAdapter, path: Path) -> None:
     """Whatever the settings name must lie in the file, and the other way round."""
     config = stored.config
     found = {config.find_saved_module(name.rpartition(".")[0]) or "" for name in stored.weights}
+    if config.keeps_ties and any(module.is_lookup for module in stored.modules.values()):
+        raise AdapterUnusable(
+            f"{path} adapts a token table together with the head that shares its weights "
+            "(ensure_weight_tying), which is supported for modules trained in full only.",
+            "Choose another adapter, or merge it with the tool that made it.",
+        )
     for end in config.saved_modules:
         if not any(f".{name}".endswith(f".{end}") for name in found):
             raise AdapterUnusable(

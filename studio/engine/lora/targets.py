@@ -12,7 +12,7 @@ from studio.core.recipe.schema import AdapterSettings
 from studio.core.weights.matching import Candidate, choose_modules
 from studio.engine.lora.experts import find_stacks
 
-Kind = Literal["linear", "conv1d", "embedding", "experts"]
+Kind = Literal["linear", "conv1d", "conv2d", "embedding", "experts"]
 
 
 @dataclass(frozen=True)
@@ -67,6 +67,8 @@ def get_kind(module: nn.Module) -> Kind | None:
         return "linear"
     if isinstance(module, Conv1D):
         return "conv1d"
+    if isinstance(module, nn.Conv2d):
+        return "conv2d"
     if isinstance(module, nn.Embedding):
         return "embedding"
     return None
