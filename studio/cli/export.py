@@ -4,18 +4,26 @@ from __future__ import annotations
 
 import argparse
 from pathlib import Path
+from typing import get_args
+
+from pydantic import ValidationError
 
 from studio.cli.console import Console
 from studio.cli.jobs import run_job, short_lived
-from studio.core.errors import AdapterUnusable, FileUnusable, JobDied, NotAvailableYet
+from studio.core.errors import AdapterUnusable, FileUnusable, JobDied
 from studio.core.events.types import Event, ExportFinished, ExportProgressed
-from studio.core.jobs.orders import ExportOrder
-from studio.core.paths import Home
+from studio.core.jobs.orders import ExportOrder, QuantKind, TrainOrder, order_type
+from studio.core.paths import Home, slug
 from studio.core.runs.layout import RunLayout
 from studio.core.runs.store import RunStore
 from studio.core.units import format_bytes
 
-TARGETS = ("adapter", "merged", "gguf", "ollama")
+TARGETS = {
+    "adapter": "adapter",
+    "merged": "merged",
+    "gguf": "gguf",
+    "gguf-lora": "gguf_lora",
+}
 
 
 def add_parser(
@@ -27,40 +35,93 @@ def add_parser(
     parser.add_argument("--to", required=True, choices=TARGETS, dest="target", help="kind of file")
     parser.add_argument("--out", required=True, type=Path, metavar="DIR", help="new folder")
     parser.add_argument("--base", help="folder of the base model, if the adapter does not name it")
-    parser.add_argument("--quant", help="number format of a GGUF file (not available yet)")
+    parser.add_argument(
+        "--quant",
+        type=str.lower,
+        choices=get_args(QuantKind),
+        default="q8_0",
+        help="number format of a GGUF file; smaller ones are less exact (default: %(default)s)",
+    )
     parser.set_defaults(run=run)
 
 
 def run(arguments: argparse.Namespace, console: Console, home: Home) -> int:
     """Export in a child job and print the files; 1 if the check of the result failed."""
-    if arguments.target in ("gguf", "ollama") or arguments.quant:
-        raise NotAvailableYet(
-            f"Exporting to {arguments.target} is not available yet.",
-            "Use --to merged: llama.cpp's converter reads the merged folder.",
-        )
     adapter, base = find_adapter(arguments.what, home)
+    target = TARGETS[arguments.target]
+    if arguments.base and Path(arguments.base).expanduser().is_dir():
+        base = str(Path(arguments.base).expanduser().resolve())
+    elif arguments.base:
+        base = arguments.base
     finished = export(
-        adapter, arguments.base or base, arguments.target, arguments.out, console, home
+        adapter,
+        base,
+        target,
+        arguments.out,
+        console,
+        home,
+        quant=arguments.quant,
+        **describe_run(arguments.what, home),
     )
     for name in finished.files:
         console.print(str(Path(finished.folder) / name))
     difference = finished.largest_difference
     words = "" if difference is None else f" (largest difference of the logits: {difference:.1e})"
     console.print(f"{'Verified' if finished.is_verified else 'NOT verified'}{words}")
+    for reason in finished.reasons:
+        console.print(f"  {reason}")
     console.finish(
         {
             "files": [str(Path(finished.folder) / name) for name in finished.files],
-            "certificate": {"largest_difference": difference},
+            "certificate": {
+                "path": finished.certificate,
+                "engine": finished.engine,
+                "largest_difference": difference,
+                "mean_divergence": finished.mean_divergence,
+                "equal_fraction": finished.equal_fraction,
+                "reasons": list(finished.reasons),
+            },
             "verified": finished.is_verified,
         }
     )
     return 0 if finished.is_verified else 1
 
 
+def describe_run(what: str, home: Home) -> dict[str, object]:
+    """Return what the run behind an export adds to the order; nothing for a foreign adapter."""
+    store = RunStore(home)
+    try:
+        record = store.find(what)
+    except FileUnusable:
+        return {"name": slug(Path(what).resolve().name)}
+    recipe = store.load_recipe(record)
+    return {
+        "name": slug(record.name),
+        "template": recipe.data.template,
+        "prompts": recipe.train.sample_prompts,
+        "base_folder": _find_base_folder(RunLayout(Path(record.folder))),
+    }
+
+
+def _find_base_folder(layout: RunLayout) -> str | None:
+    """Return where relative paths of the run's recipe start, if it was started here."""
+    try:
+        order = order_type.validate_json(layout.job.read_bytes())
+    except (OSError, ValidationError):
+        return None
+    return order.base_folder if isinstance(order, TrainOrder) else None
+
+
 def export(
-    adapter: Path, base: str | None, target: str, out: Path, console: Console, home: Home
+    adapter: Path,
+    base: str | None,
+    target: str,
+    out: Path,
+    console: Console,
+    home: Home,
+    **details: object,
 ) -> ExportFinished:
-    """Run the export job; returns what it wrote.
+    """Run the export job; returns what it wrote. ``details`` are further fields of the order.
 
     Raises:
         StudioError: The export failed; nothing is left under ``out``.
@@ -80,6 +141,7 @@ def export(
             "base": base,
             "target": target,
             "out": str(out.expanduser().resolve()),
+            **details,
         }
     )
     with short_lived(home) as layout:

@@ -127,7 +127,7 @@ def test_generate_reads_prompts_from_a_file(trained: Trained, tmp_path: Path) ->
     assert [set(answer) for answer in outcome.result["answers"]] == [{"base"}, {"base"}]
 
 
-@pytest.mark.parametrize("target", ["adapter", "merged"])
+@pytest.mark.parametrize("target", ["adapter", "merged", "gguf", "gguf-lora"])
 def test_export_writes_and_verifies(trained: Trained, tmp_path: Path, target: str) -> None:
     command_line, _, result = trained
     out = tmp_path / "out"
@@ -135,16 +135,16 @@ def test_export_writes_and_verifies(trained: Trained, tmp_path: Path, target: st
     assert outcome.code == 0, outcome.err
     assert outcome.result["verified"] is True
     assert outcome.result["files"]
+    assert Path(outcome.result["certificate"]["path"]).is_file()
+    assert outcome.result["certificate"]["reasons"] == []
     assert all(Path(name).is_file() for name in outcome.result["files"])
 
 
 @pytest.mark.parametrize(
     "arguments",
     [
-        ("evaluate", "--base", "x"),
         ("blend",),
         ("download", "x"),
-        ("export", "x", "--to", "gguf", "--out", "y"),
     ],
 )
 def test_planned_commands_say_that_they_are_not_available_yet(

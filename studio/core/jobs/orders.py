@@ -52,18 +52,80 @@ class ChatOrder(Order):
     dtype: str = "auto"
 
 
+ExportTarget = Literal["adapter", "merged", "gguf", "gguf_lora", "ollama"]
+QuantKind = Literal[
+    "f32", "f16", "bf16", "q8_0", "q6_k", "q5_k_m", "q5_1", "q5_0", "q4_k_m", "q4_1", "q4_0"
+]
+
+
 class ExportOrder(Order):
-    """Write an adapter or a merged model for other tools and verify it."""
+    """Write an adapter or a model for other tools and verify it.
+
+    ``quant`` is the number format of a GGUF file (also inside ``ollama``). ``template`` is the
+    recipe's chat template; ``base_folder`` is where relative paths start. ``prompts`` are asked
+    before and after, besides some of our own. ``name`` becomes part of file names.
+    """
 
     kind: Literal["export"] = "export"
     adapter: str
     base: str | None = None
-    target: Literal["adapter", "merged"]
+    target: ExportTarget
+    out: str
+    quant: QuantKind = "q8_0"
+    template: str = "auto"
+    base_folder: str | None = None
+    prompts: tuple[str, ...] = ()
+    name: str = "model"
+
+
+class EvaluateOrder(Order):
+    """Measure a base and adapters on the rows of one file.
+
+    ``metrics`` are names, some with an argument as in ``regex=^[0-9]+$``; none means the usual
+    ones. Answers are greedy.
+    """
+
+    kind: Literal["evaluate"] = "evaluate"
+    base: str
+    adapters: dict[str, str] = {}
+    data: str
+    format: str = "auto"
+    columns: dict[str, str] = {}
+    split: str = "train"
+    limit: int | None = Field(None, ge=1)
+    metrics: tuple[str, ...] = ()
+    max_new_tokens: int = Field(128, ge=1)
+    device: str = "auto"
+    dtype: str = "auto"
+
+
+class BlendPart(BaseModel):
+    """One adapter of a mix and how strongly it counts."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+    adapter: str
+    weight: float = 1.0
+
+
+class BlendOrder(Order):
+    """Mix adapters of one base into a new one.
+
+    ``rank`` None means the sum of the ranks. ``density`` is the share of each update that ties and
+    dare keep; ``seed`` decides what dare drops.
+    """
+
+    kind: Literal["blend"] = "blend"
+    parts: tuple[BlendPart, ...] = Field(min_length=1)
+    method: Literal["linear", "svd", "ties", "dare"] = "linear"
+    rank: int | None = Field(None, ge=1)
+    density: float = Field(0.5, gt=0, le=1)
+    seed: int = 0
     out: str
 
 
 AnyOrder = Annotated[
-    TrainOrder | PreviewOrder | MeasureOrder | ChatOrder | ExportOrder, Field(discriminator="kind")
+    TrainOrder | PreviewOrder | MeasureOrder | ChatOrder | ExportOrder | EvaluateOrder | BlendOrder,
+    Field(discriminator="kind"),
 ]
 order_type: TypeAdapter[AnyOrder] = TypeAdapter(AnyOrder)
 

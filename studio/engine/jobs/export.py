@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import shutil
+from collections.abc import Generator, Iterator
 from pathlib import Path
 
 from studio.core.errors import AdapterUnusable
 from studio.core.events.types import (
     Event,
     ExportFinished,
+    ExportProgressed,
     NoticeRaised,
     PhaseEntered,
     RunFinished,
@@ -17,15 +19,20 @@ from studio.core.events.types import (
 from studio.core.jobs.orders import ExportOrder
 from studio.core.runs.layout import RunLayout
 from studio.engine.export.adapter import export_adapter
+from studio.engine.export.certificate import CERTIFICATE_NAME, Certificate, write_certificate
+from studio.engine.export.certify import Exported, certify, get_base_folder
+from studio.engine.export.gguf.lora import export_lora_gguf
+from studio.engine.export.gguf.model import export_gguf, plan_gguf
 from studio.engine.export.merged import export_merged
-from studio.engine.infer.probes import compare_adapters, compare_merged
 from studio.engine.jobs.requests import RequestFeed, StopWished
 from studio.engine.lora.stored import read_adapter
 from studio.engine.models.reference import find_model
 
+Steps = Generator[ExportProgressed, None, tuple[str, ...]]
+
 
 def run(order: ExportOrder, layout: RunLayout, control: RequestFeed) -> Iterator[Event]:
-    """Writes the adapter or the merged model and verifies it by loading it again.
+    """Writes the files that the order asks for and verifies them by loading them again.
 
     Yields:
         PhaseEntered, ExportProgressed, NoticeRaised if the check failed, ExportFinished,
@@ -42,39 +49,69 @@ def run(order: ExportOrder, layout: RunLayout, control: RequestFeed) -> Iterator
 
 
 def _export(order: ExportOrder, control: RequestFeed) -> Iterator[Event]:
-    adapter, out = Path(order.adapter), Path(order.out)
+    out = Path(order.out)
     yield PhaseEntered(phase="loading_model")
-    base = find_model(_name_base(order), Path.cwd(), _find_revision(order)).folder
+    base = find_model(_name_base(order), get_base_folder(order), _find_revision(order)).folder
     yield PhaseEntered(phase="saving", detail=f"Writing to {out}")
-    is_merged = order.target == "merged"
-    steps = export_merged(base, adapter, out) if is_merged else export_adapter(adapter, out)
-    files: tuple[str, ...] = ()
+    steps = _start(order, base, out)
     while True:
         control.check_stop()
         try:
             progressed = next(steps)
         except StopIteration as end:
-            files = end.value
+            files: tuple[str, ...] = end.value
             break
         yield progressed
     yield PhaseEntered(phase="finishing", detail="Loading the files again and comparing")
-    compare = compare_merged if is_merged else compare_adapters
-    result = compare(base, adapter, out)
-    if not result.is_same:
-        yield NoticeRaised(
-            severity="warning",
-            code="export_differs",
-            message="The files were written, but loaded again they answer differently than what "
-            f"was trained (largest difference {result.largest_difference:.3g}).",
-            remedy="Do not use them; export again, and check the drive.",
-        )
+    try:
+        certificate = certify(Exported(order, base, out, files), control.check_stop)
+    except StopWished:
+        shutil.rmtree(out)
+        raise
+    path = write_certificate(certificate, out)
+    if not certificate.is_verified:
+        yield _warn(certificate)
     yield ExportFinished(
         folder=str(out),
-        files=files,
-        is_verified=result.is_same,
-        largest_difference=result.largest_difference,
+        files=(*files, CERTIFICATE_NAME),
+        is_verified=certificate.is_verified,
+        largest_difference=certificate.largest_difference,
+        certificate=str(path),
+        mean_divergence=certificate.mean_divergence,
+        equal_fraction=certificate.equal_fraction,
+        engine=certificate.engine,
+        reasons=certificate.reasons,
     )
     yield RunFinished(step=0)
+
+
+def _start(order: ExportOrder, base: Path, out: Path) -> Steps:
+    """Returns the export of the kind that the order asks for, not yet begun."""
+    adapter = Path(order.adapter)
+    if order.target == "adapter":
+        return export_adapter(adapter, out)
+    if order.target == "merged":
+        return export_merged(base, adapter, out)
+    if order.target == "gguf_lora":
+        return export_lora_gguf(base, adapter, out, name=order.name)
+    plan = plan_gguf(
+        base,
+        adapter,
+        order.quant,
+        template=order.template,
+        base_folder=get_base_folder(order),
+    )
+    return export_gguf(plan, out, name=order.name)
+
+
+def _warn(certificate: Certificate) -> NoticeRaised:
+    reasons = "; ".join(certificate.reasons)
+    return NoticeRaised(
+        severity="warning",
+        code="export_differs",
+        message=f"The files were written, but they are not what was trained: {reasons}.",
+        remedy="Do not use them; export again, choose another number format, or check the drive.",
+    )
 
 
 def _name_base(order: ExportOrder) -> str:

@@ -13,7 +13,7 @@ from torch import nn
 
 from studio.core.errors import DiskFull, FileUnusable, ModelUnusable, RecipeInvalid
 from studio.engine.export import target
-from studio.engine.export.gguf.model import export_gguf
+from studio.engine.export.gguf.model import export_gguf, plan_gguf
 from studio.engine.export.gguf.numbers import Format
 from studio.engine.models.load import load_model
 from tests.engine.export.llama_referee import compute_logits, measure_error, open_model
@@ -26,7 +26,7 @@ _LOOKS_UP_GELU = ("gemma", "gpt2")
 
 def write_file(base: Path, folder: Path, quant: str, adapter: Path | None = None) -> Path:
     """Returns the path of the GGUF file after the whole export."""
-    steps = export_gguf(base, adapter, folder, quant)
+    steps = export_gguf(plan_gguf(base, adapter, quant), folder)
     while True:
         try:
             next(steps)
@@ -139,7 +139,7 @@ def test_a_large_tensor_is_written_in_blocks(
 def test_a_cancelled_export_leaves_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     build_family(tmp_path / "base", "llama")
     monkeypatch.setattr("studio.engine.export.gguf.model.BLOCK_BYTES", 1000)
-    steps = export_gguf(tmp_path / "base", None, tmp_path / "out", "f16")
+    steps = export_gguf(plan_gguf(tmp_path / "base", None, "f16"), tmp_path / "out")
     assert 0 < next(steps).done_bytes < next(steps).total_bytes
     steps.close()
     assert [path.name for path in tmp_path.iterdir()] == ["base"]

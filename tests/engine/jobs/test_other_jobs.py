@@ -37,7 +37,7 @@ from studio.core.jobs.orders import (
     Turn,
 )
 from studio.core.runs.layout import RunLayout
-from studio.engine.infer import probes
+from studio.engine.export import answers
 from studio.engine.jobs import chat, export, preview
 from studio.engine.lora.state import load_adapter
 from studio.engine.models.files import load_tokenizer
@@ -194,7 +194,7 @@ def test_an_export_is_loaded_again_and_compared(
 def test_files_that_answer_differently_are_not_called_verified(
     tmp_path: Path, adapter: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    load = probes.load_model
+    load = answers.load_model
 
     def load_damaged(folder: Path, dtype: torch.dtype, device: torch.device):
         if folder == tmp_path / "out":
@@ -204,7 +204,7 @@ def test_files_that_answer_differently_are_not_called_verified(
             save_file(weights, folder / "model.safetensors", {"format": "pt"})
         return load(folder, dtype, device)
 
-    monkeypatch.setattr(probes, "load_model", load_damaged)
+    monkeypatch.setattr(answers, "load_model", load_damaged)
     order = ExportOrder(adapter=str(adapter), target="merged", out=str(tmp_path / "out"))
     events = _export(order, ScriptedControl(RunLayout(tmp_path)))
     (finished,) = of_type(events, ExportFinished)

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import json
 from collections.abc import Generator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from math import prod
 from pathlib import Path
 from typing import Any
 
 import gguf
 
-from studio.core.errors import RecipeInvalid
+from studio.core.errors import FileUnusable, RecipeInvalid
 from studio.core.events.types import ExportProgressed
 from studio.core.files import replace_folder
 from studio.engine.export.gguf.families import Family, Value, describe_model, get_family
@@ -43,8 +43,18 @@ class GgufPlan:
         return sum(tensor.byte_count for tensor in self.tensors)
 
 
-def plan_gguf(base: Path, adapter: Path | None, quant: str) -> GgufPlan:
+def plan_gguf(
+    base: Path,
+    adapter: Path | None,
+    quant: str,
+    *,
+    template: str = "auto",
+    base_folder: Path | None = None,
+) -> GgufPlan:
     """Returns what the file for ``base`` plus ``adapter`` will hold.
+
+    ``template`` is the recipe's choice of a chat template: ``auto``, ``plain`` or a file, whose
+    relative path starts at ``base_folder``.
 
     Raises:
         RecipeInvalid: ``quant`` is no known kind of file.
@@ -65,25 +75,29 @@ def plan_gguf(base: Path, adapter: Path | None, quant: str) -> GgufPlan:
     rows = next(one.shape[0] for one in tensors if one.name == "token_embd.weight")
     speaker = adapter if adapter is not None and (adapter / "tokenizer.json").is_file() else base
     vocabulary = read_vocabulary(speaker, rows, read_generation_ends(base))
+    if template == "plain":
+        vocabulary = replace(vocabulary, chat_template=None)
+    elif template != "auto":
+        vocabulary = replace(vocabulary, chat_template=_read_template(template, base_folder))
     return GgufPlan(family, recipe, config, tuple(tensors), vocabulary)
 
 
 def export_gguf(
-    base: Path, adapter: Path | None, target: Path, quant: str, *, name: str = "model"
+    plan: GgufPlan, target: Path, *, name: str = "model"
 ) -> Generator[ExportProgressed, None, tuple[str, ...]]:
-    """Writes base plus adapter as one GGUF file into the folder ``target``; returns its name.
+    """Writes the file of ``plan`` into the folder ``target``; returns its name.
 
-    The update is added in fp32 and rounded once, into the file's own number format. ``quant`` is
-    a key of ``RECIPES``. Closing the generator early, like any failure, leaves nothing behind.
+    The update is added in fp32 and rounded once, into the file's own number format. Closing the
+    generator early, like any failure, leaves nothing behind.
 
     Yields:
         ExportProgressed every 32 MiB and at the end.
 
     Raises:
-        StudioError: As ``plan_gguf``; or the target is taken, or the disk is full.
+        ModelUnusable: A value does not fit the number format.
+        FileUnusable: ``target`` is taken or cannot be written to, or the disk is full.
     """
-    plan = plan_gguf(base, adapter, quant)
-    file_name = f"{name}-{quant.upper()}.gguf"
+    file_name = get_file_name(plan, name)
     check_target(target, plan.total_bytes)
     with replace_folder(target) as folder:
         yield from write_gguf(plan, folder / file_name, name)
@@ -109,6 +123,12 @@ def write_gguf(plan: GgufPlan, path: Path, name: str) -> Generator[ExportProgres
     yield ExportProgressed(done_bytes=total_bytes, total_bytes=total_bytes)
 
 
+def get_file_name(plan: GgufPlan, name: str) -> str:
+    """Returns the name of the file, with its number format as other tools look for it."""
+    quant = next(key for key, recipe in RECIPES.items() if recipe == plan.recipe)
+    return f"{name}-{quant.upper()}.gguf"
+
+
 def plan_plainly(base: Path) -> MergePlan:
     """Returns the plan that copies the base as it is."""
     shards = {
@@ -125,6 +145,17 @@ def read_generation_ends(base: Path) -> list[int]:
         return []
     ends = json.loads(path.read_text(encoding="utf-8")).get("eos_token_id")
     return [end for end in (ends if isinstance(ends, list) else [ends]) if isinstance(end, int)]
+
+
+def _read_template(path: str, base_folder: Path | None) -> str:
+    file = Path(path).expanduser()
+    file = file if file.is_absolute() or base_folder is None else base_folder / file
+    try:
+        return file.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise FileUnusable(
+            f"The chat template {file} cannot be read: {error}.", "Put the file back."
+        ) from error
 
 
 def _describe_file(plan: GgufPlan, name: str) -> dict[str, Value]:

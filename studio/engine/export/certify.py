@@ -1,0 +1,152 @@
+"""Asks the same prompts before and after an export of any kind, and writes the certificate."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from studio.core.jobs.orders import ExportOrder
+from studio.engine.export.answers import Answerer, ModelAnswerer, load_for_check
+from studio.engine.export.certificate import (
+    DEFAULT_PROMPTS,
+    Certificate,
+    Trial,
+    ask,
+    compare,
+    find_reasons,
+    hash_files,
+    mark_prompts,
+)
+from studio.engine.export.check_gguf import build_answerer, find_tensor_faults, find_word_faults
+from studio.engine.export.gguf.model import GgufPlan, plan_gguf
+from studio.engine.export.gguf.read import GgufContent, load_lora_into
+from studio.engine.infer.speech import Speech, build_speech
+from studio.engine.lora.state import load_adapter
+from studio.engine.models.files import load_config, load_tokenizer
+from studio.engine.models.reference import hash_model
+
+_FORMATS = {torch.float32: "f32", torch.bfloat16: "bf16", torch.float16: "f16"}
+_MAX_PROMPTS = 8
+
+
+@dataclass(frozen=True)
+class Exported:
+    """What was written: its order, where the base was found, the folder and its file names."""
+
+    order: ExportOrder
+    base: Path
+    folder: Path
+    files: tuple[str, ...]
+
+    @property
+    def adapter(self) -> Path:
+        """The adapter's folder."""
+        return Path(self.order.adapter)
+
+
+def certify(exported: Exported, between: Callable[[], None]) -> Certificate:
+    """Returns how the exported files answer, compared with base and adapter.
+
+    ``between`` is called between the steps, for example to look whether the user wants to stop.
+
+    Raises:
+        StudioError: Base, adapter or the exported files cannot be loaded.
+    """
+    speech = _build_speech(exported)
+    model = load_for_check(exported.base)
+    load_adapter(model, exported.adapter)
+    between()
+    prompts = tuple(dict.fromkeys([*exported.order.prompts, *DEFAULT_PROMPTS]))[:_MAX_PROMPTS]
+    trials = ask(ModelAnswerer(model), speech, prompts)
+    del model  # two large models need not be in memory at once
+    between()
+    if exported.order.target in ("gguf", "ollama"):
+        return _certify_gguf(exported, speech, trials, between)
+    answerer, number_format = _load_again(exported)
+    verdicts = compare(answerer, trials)
+    reasons = find_reasons(verdicts, number_format, trials)
+    return _sign(exported, number_format, answerer, verdicts, reasons)
+
+
+def _certify_gguf(
+    exported: Exported, speech: Speech, trials: Sequence[Trial], between: Callable[[], None]
+) -> Certificate:
+    order = exported.order
+    path = exported.folder / next(name for name in exported.files if name.endswith(".gguf"))
+    content = GgufContent(path)
+    plan = replan(exported)
+    reasons = list(find_tensor_faults(plan, content))[:3]
+    between()
+    answerer = build_answerer(path, exported.base, trials)
+    verdicts = compare(answerer, trials)
+    reasons += find_reasons(verdicts, order.quant, trials)
+    template = plan.vocabulary.chat_template
+    is_equal, faults = find_word_faults(content, answerer, speech.tokenizer, trials, template)
+    return _sign(
+        exported, order.quant, answerer, mark_prompts(verdicts, is_equal), reasons + faults
+    )
+
+
+def replan(exported: Exported) -> GgufPlan:
+    """Returns the plan that the GGUF file of an export was written from."""
+    order = exported.order
+    return plan_gguf(
+        exported.base,
+        exported.adapter,
+        order.quant,
+        template=order.template,
+        base_folder=get_base_folder(order),
+    )
+
+
+def get_base_folder(order: ExportOrder) -> Path:
+    """Returns where relative paths of an order start."""
+    return Path(order.base_folder) if order.base_folder else Path.cwd()
+
+
+def _load_again(exported: Exported) -> tuple[Answerer, str]:
+    """Returns the written files as a model, and the number format that they were rounded to."""
+    if exported.order.target == "merged":
+        model = load_for_check(exported.folder)
+        stored: Any = load_config(exported.folder).dtype
+        return ModelAnswerer(model), _FORMATS.get(stored, "f32")
+    model = load_for_check(exported.base)
+    if exported.order.target == "adapter":
+        load_adapter(model, exported.folder)
+    else:
+        load_lora_into(model, GgufContent(exported.folder / exported.files[0]), exported.base)
+    return ModelAnswerer(model), "f32" if model.dtype == torch.float32 else "bf16"
+
+
+def _build_speech(exported: Exported) -> Speech:
+    has_own = (exported.adapter / "tokenizer.json").is_file()
+    tokenizer = load_tokenizer(exported.adapter if has_own else exported.base)
+    return build_speech(
+        exported.base,
+        tokenizer,
+        load_config(exported.base),
+        template=exported.order.template,
+        base_folder=get_base_folder(exported.order),
+    )
+
+
+def _sign(
+    exported: Exported,
+    number_format: str,
+    answerer: Answerer,
+    verdicts: Sequence[Any],
+    reasons: Sequence[str],
+) -> Certificate:
+    return Certificate(
+        target=exported.order.target,
+        format=number_format,
+        engine=answerer.engine,
+        verdicts=tuple(verdicts),
+        reasons=tuple(reasons),
+        inputs={"base": hash_model(exported.base), "adapter": hash_model(exported.adapter)},
+        files=hash_files(exported.folder, exported.files),
+    )
