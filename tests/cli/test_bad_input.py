@@ -95,7 +95,7 @@ def test_pickle_weights_are_refused(lora_studio: CommandLine, tmp_path: Path) ->
     (model / "pytorch_model.bin").write_bytes(b"not even a pickle")
     recipe = tmp_path / "recipe.yaml"
     write_starter_recipe(recipe, base={"model": str(model)})
-    _assert_told(lora_studio("train", recipe), 1, "old format", "safetensors")
+    _assert_told(lora_studio("train", recipe), 1, "pickle", "safetensors")
 
 
 def test_a_home_that_cannot_be_written(tmp_path: Path) -> None:
