@@ -9,8 +9,6 @@ from studio.core.errors import NotAvailableYet
 from studio.core.paths import Home
 
 PLANNED = {
-    "evaluate": "measure base and adapters side by side",
-    "blend": "mix several adapters into one",
     "download": "fetch a model or data set from the hub",
 }
 

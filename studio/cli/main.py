@@ -9,8 +9,10 @@ from pathlib import Path
 
 from studio import __version__
 from studio.cli import (
+    blend,
     demo,
     doctor,
+    evaluate,
     export,
     generate,
     later,
@@ -24,7 +26,7 @@ from studio.cli.console import Console
 from studio.core.errors import RecipeInvalid, StudioError
 from studio.core.paths import Home, default_home
 
-COMMANDS = (demo, train, runs, layers, plan, preview, generate, export, doctor, later)
+COMMANDS = (demo, train, runs, layers, plan, preview, generate, evaluate, blend, export, doctor, later)
 
 
 def build_parser() -> argparse.ArgumentParser:

@@ -143,7 +143,6 @@ def test_export_writes_and_verifies(trained: Trained, tmp_path: Path, target: st
 @pytest.mark.parametrize(
     "arguments",
     [
-        ("blend",),
         ("download", "x"),
     ],
 )

@@ -342,6 +342,13 @@ class EvaluationFinished(Event):
     scores: tuple[ColumnScore, ...]
 
 
+class BlendProgressed(Event):
+    """Part of the layers is mixed."""
+
+    done_modules: int
+    total_modules: int
+
+
 class BlendFinished(Event):
     """Several adapters were mixed into the one in ``folder``.
 

@@ -1,0 +1,1 @@
+"""Measuring base and adapters on the same rows, with the uncertainty of every number."""

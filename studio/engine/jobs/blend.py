@@ -1,0 +1,78 @@
+"""The blend job: several adapters become one, which is read again before it is called done."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from pathlib import Path
+
+from studio.core.events.types import (
+    BlendFinished,
+    BlendProgressed,
+    Event,
+    NoticeRaised,
+    PhaseEntered,
+    RunFinished,
+    RunStopped,
+)
+from studio.core.jobs.orders import BlendOrder
+from studio.core.runs.layout import RunLayout
+from studio.engine.jobs.requests import RequestFeed, StopWished
+from studio.engine.lora.blend import BlendedModule, Mix, iter_blended
+from studio.engine.lora.blended import write_blended
+from studio.engine.lora.stored import StoredAdapter, read_adapter
+
+
+def run(order: BlendOrder, layout: RunLayout, control: RequestFeed) -> Iterator[Event]:
+    """Mixes the adapters, layer by layer, and writes the result.
+
+    Yields:
+        PhaseEntered, NoticeRaised, BlendProgressed for each layer, BlendFinished, RunFinished;
+        RunStopped alone after a stop, with nothing written.
+
+    Raises:
+        StudioError: An adapter cannot be used or mixed, or the target cannot be written.
+    """
+    del layout  # the order says everything
+    try:
+        yield from _blend(order, control)
+    except StopWished:
+        yield RunStopped(step=0)
+
+
+def _blend(order: BlendOrder, control: RequestFeed) -> Iterator[Event]:
+    yield PhaseEntered(phase="loading_model")
+    adapters = [read_adapter(Path(part.adapter)) for part in order.parts]
+    weights = [part.weight for part in order.parts]
+    yield from _notice_bases(adapters)
+    mix = Mix(order.method, order.rank, order.density, order.seed)
+    total = len({name for stored in adapters for name in stored.modules})
+    modules: dict[str, BlendedModule] = {}
+    for name, module in iter_blended(adapters, weights, mix):
+        control.check_stop()
+        modules[name] = module
+        yield BlendProgressed(done_modules=len(modules), total_modules=total)
+    out = Path(order.out)
+    yield PhaseEntered(phase="saving", detail=f"Writing to {out}")
+    write_blended(modules, adapters[0], out)
+    read_adapter(out)
+    lost = math.hypot(*(module.lost for module in modules.values()))
+    size = math.hypot(*(module.size for module in modules.values()))
+    yield BlendFinished(
+        folder=str(out),
+        rank=max(module.lora_a.shape[0] for module in modules.values()),
+        modules=len(modules),
+        error_fraction=lost / size if size else 0.0,
+    )
+    yield RunFinished(step=0)
+
+
+def _notice_bases(adapters: list[StoredAdapter]) -> Iterator[Event]:
+    names = sorted({one.config.base_model for one in adapters if one.config.base_model})
+    if len(names) > 1:
+        yield NoticeRaised(
+            severity="warning",
+            code="bases_differ",
+            message=f"The adapters name different base models: {', '.join(names)}.",
+            remedy="Their layers fit each other; try the result before you rely on it.",
+        )

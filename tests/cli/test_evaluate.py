@@ -1,0 +1,92 @@
+"""``lora-studio evaluate`` and ``blend`` as a person or a program starts them."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from studio.core.starter import load_starter
+from tests.cli.conftest import CommandLine
+
+Trained = tuple[CommandLine, Path, dict[str, Any]]
+
+
+@pytest.fixture
+def chats(tmp_path: Path) -> Path:
+    """A few rows of the starter's data."""
+    kit = load_starter()
+    lines = (kit.folder / kit.get_data_set().train_file).read_text(encoding="utf-8").splitlines()
+    path = tmp_path / "rows.jsonl"
+    path.write_text("\n".join(lines[:6]) + "\n", encoding="utf-8")
+    return path
+
+
+def test_evaluate_measures_base_and_adapter_on_the_same_rows(
+    trained: Trained, chats: Path, tmp_path: Path
+) -> None:
+    command_line, _, result = trained
+    arguments = (
+        *("evaluate", "--base", load_starter().model_folder, "--adapter", result["id"]),
+        *("--data", chats, "--limit", "5", "--max-tokens", "16"),
+    )
+    rows = tmp_path / "rows-out.jsonl"
+    outcome = command_line(*arguments, "--rows", rows, "--json")
+    assert outcome.code == 0, outcome.err
+    results = outcome.result["results"]
+    assert set(results) == {"base", "adapter"}
+    assert results["adapter"]["loss"]["value"] < results["base"]["loss"]["value"]
+    assert results["adapter"]["loss"]["difference"] < 0
+    assert results["base"]["exact_match"]["rows"] == 5
+    written = [json.loads(line) for line in rows.read_text(encoding="utf-8").splitlines()]
+    assert [row["row"] for row in written] == [1, 2, 3, 4, 5]
+    assert set(written[0]["answers"]) == {"base", "adapter"}
+
+
+def test_evaluate_prints_a_table_for_people(lora_studio: CommandLine, chats: Path) -> None:
+    outcome = lora_studio(
+        *("evaluate", "--base", load_starter().model_folder, "--data", chats),
+        *("--metrics", "loss", "regex=matey", "--max-tokens", "4", "--limit", "2"),
+    )
+    assert outcome.code == 0, outcome.err
+    lines = outcome.out.splitlines()
+    assert lines[0].split() == ["base"]
+    assert [line.split()[0] for line in lines[1:]] == ["loss", "regex=matey"]
+
+
+def test_evaluate_refuses_what_it_does_not_know_in_words(
+    lora_studio: CommandLine, chats: Path
+) -> None:
+    base = load_starter().model_folder
+    unknown = lora_studio("evaluate", "--base", base, "--data", chats, "--metrics", "glue")
+    assert unknown.code == 1
+    assert "glue" in unknown.error_line
+    columns = lora_studio("evaluate", "--base", base, "--data", chats, "--columns", "prompt")
+    assert columns.code == 2
+    assert "PART=NAME" in columns.error_line
+
+
+def test_blend_writes_an_adapter_that_answers(trained: Trained, tmp_path: Path) -> None:
+    command_line, _, result = trained
+    adapter = Path(result["run_dir"]) / "adapter"
+    out = tmp_path / "mix"
+    outcome = command_line(
+        *("blend", "--adapter", f"{adapter}=0.7", "--adapter", f"{result['id']}=0.3"),
+        *("--method", "svd", "--rank", "4", "--out", out, "--json"),
+    )
+    assert outcome.code == 0, outcome.err
+    assert outcome.result["adapter_dir"] == str(out)
+    assert outcome.result["rank"] == 4
+    assert 0 < outcome.result["error_fraction"] < 1
+    answers = command_line(
+        *("generate", "--base", load_starter().model_folder, "--adapter", out, "--greedy"),
+        *("--prompt", "What does Mira do?", "--max-tokens", "8", "--json"),
+    )
+    assert set(answers.result["answers"][0]) == {"base", "mix"}
+    again = command_line("blend", "--adapter", adapter, "--out", out)
+    assert again.code == 1
+    assert "not empty" in again.error_line
+    wrong = command_line("blend", "--adapter", f"{adapter}=much", "--out", tmp_path / "other")
+    assert wrong.code == 2
