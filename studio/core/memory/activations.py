@@ -16,9 +16,9 @@ _OUTPUTS = frozenset(
     {"o_proj", "out_proj", "dense", "c_proj", "wo", "down_proj", "dense_4h_to_h", "fc2", "w2",
      "fc_out"}
 )  # fmt: skip
-_LOGIT_COPIES = 3
-"""Tiles of logits alive at once: the logits, their exponentials and one in between."""
-_CAPPED_LOGIT_COPIES = 4
+_LOGIT_COPIES = 1
+"""Tiles of 32-bit logits alive at once; the loss works in place."""
+_CAPPED_LOGIT_COPIES = 3
 _LARGEST_HEAP_BLOCK = 32 << 20
 _GAPS_KEPT, _GAPS_RECOMPUTED = 3.5, 4.2
 """Lost heap in layers' worth of intermediate results, without and with recomputing."""
@@ -197,5 +197,7 @@ def count_loss_bytes(anatomy: Anatomy, supervised_tokens: int, working: Working)
     """Return what the loss needs at its highest point: one tile of logits and its companions."""
     rows = count_tile_rows(anatomy.vocabulary, supervised_tokens, is_cpu=working.is_cpu)
     copies = _CAPPED_LOGIT_COPIES if anatomy.caps_logits else _LOGIT_COPIES
+    copies += working.is_cpu  # what the product itself takes there, as measured
     hidden = 2 * supervised_tokens * anatomy.width * working.number_bytes
-    return rows * anatomy.vocabulary * copies * 4 + hidden
+    narrow = working.number_bytes if working.number_bytes < 4 else 0  # before it is widened
+    return rows * anatomy.vocabulary * (copies * 4 + narrow) + hidden
