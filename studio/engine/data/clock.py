@@ -14,6 +14,7 @@ from studio.core.errors import DatasetInvalid
 LIMIT_SECONDS = 5.0
 """Time for writing one conversation; real templates need less than a thousandth of a second."""
 _TICK_SECONDS = 0.25
+_GRACE_STEPS = 50
 
 Result = TypeVar("Result")
 
@@ -30,8 +31,8 @@ class RenderClock:
     such operations.
     """
 
-    def __init__(self, limit_seconds: float = LIMIT_SECONDS) -> None:
-        self._limit = limit_seconds
+    def __init__(self, limit_seconds: float | None = None) -> None:
+        self._limit = LIMIT_SECONDS if limit_seconds is None else limit_seconds
         self._lock = threading.Lock()
         self._ends: float | None = None
         self._has_fired = False
@@ -85,14 +86,17 @@ class RenderClock:
         with self._lock:
             self._ends = None
             has_fired = self._has_fired
-        while has_fired:  # the interruption is on its way; it must not arrive anywhere else
-            time.sleep(0.001)
+        if has_fired:  # the interruption is on its way; it must not arrive anywhere else
+            for _ in range(_GRACE_STEPS):
+                time.sleep(0.001)
+            raise _TimeIsUp
 
     def _watch(self, stop: threading.Event, thread: int) -> None:
         while not stop.wait(min(_TICK_SECONDS, self._limit / 2)):
             with self._lock:
                 ends = self._ends
-                if ends is not None and time.monotonic() > ends and not self._has_fired:
+                if ends is not None and time.monotonic() > ends:
+                    # Again at every tick: what arrives inside a destructor is lost.
                     self._has_fired = True
                     ctypes.pythonapi.PyThreadState_SetAsyncExc(
                         ctypes.c_ulong(thread), ctypes.py_object(_TimeIsUp)

@@ -1,0 +1,154 @@
+"""CPU seconds of preparing chat rows against a bare encode_batch and against datasets.map.
+
+Run: ``python -m tests.benchmarks.data_speed [--rows 100000] [--tokenizer DIR] [--template FILE]``
+Every figure is process CPU seconds in one process with one thread; the contenders take turns.
+``--memory MB`` instead writes a JSONL of that size and reports the highest memory of preparing it.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import math
+import os
+import random
+import resource
+import shutil
+import statistics
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
+
+from transformers import PreTrainedTokenizerFast
+
+from studio.core.recipe.schema_data import DataSettings
+from studio.engine.data.prepare import prepare
+
+CHATML = (
+    "{% for m in messages %}{{ '<|im_start|>' + m['role'] + '\\n' + m['content'] + '<|im_end|>'"
+    " + '\\n' }}{% endfor %}"
+    "{% if add_generation_prompt %}{{ '<|im_start|>assistant\\n' }}{% endif %}"
+)
+
+
+def write_rows(path: Path, words: list[str], rows: int, most_bytes: int = 1 << 62) -> int:
+    """Write chats with lognormal lengths (25 words asked, 45 answered) and return their number."""
+    chance = random.Random(1)
+
+    def text(median: int) -> str:
+        count = max(2, int(chance.lognormvariate(math.log(median), 0.6)))
+        start = chance.randrange(len(words) - count)
+        return " ".join(words[start : start + count])
+
+    written = done = 0
+    with path.open("w", encoding="utf-8") as stream:
+        while done < rows and written < most_bytes:
+            turns = []
+            if chance.random() < 0.3:
+                turns.append({"role": "system", "content": "You are a helpful assistant."})
+            for _ in range(1 if chance.random() < 0.7 else 2):
+                turns.append({"role": "user", "content": text(25)})
+                turns.append({"role": "assistant", "content": text(45)})
+            written += stream.write(json.dumps({"messages": turns}) + "\n")
+            done += 1
+    return done
+
+
+def main() -> None:
+    """Print one table."""
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--rows", type=int, default=100_000)
+    parser.add_argument("--rounds", type=int, default=1)
+    parser.add_argument("--memory", type=int, default=0)
+    parser.add_argument("--tokenizer", type=Path, required=True)
+    parser.add_argument("--words", type=Path, required=True)
+    parser.add_argument("--template", type=Path)
+    arguments = parser.parse_args()
+    tokenizer = PreTrainedTokenizerFast.from_pretrained(arguments.tokenizer)
+    tokenizer.chat_template = (
+        arguments.template.read_text(encoding="utf-8") if arguments.template else CHATML
+    )
+    words = arguments.words.read_text(encoding="utf-8").split()
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        if arguments.memory:
+            measure_memory(folder, tokenizer, words, arguments.memory << 20)
+        else:
+            measure_speed(folder, tokenizer, words, arguments.rows, arguments.rounds)
+
+
+def measure_speed(folder: Path, tokenizer: Any, words: list[str], rows: int, rounds: int) -> None:
+    """Print CPU seconds per way."""
+    path = folder / "rows.jsonl"
+    write_rows(path, words, rows)
+    chats = [json.loads(line)["messages"] for line in path.read_text("utf-8").splitlines()]
+    texts = [tokenizer.apply_chat_template(chat, tokenize=False) for chat in chats]
+    del chats
+    settings = DataSettings.model_validate({"train": [{"source": str(path)}]})
+    cache = folder / "cache"
+
+    def ours() -> None:
+        shutil.rmtree(cache, ignore_errors=True)
+        prepare(settings, tokenizer, None, base_folder=folder, cache_folder=cache)
+
+    def again() -> None:
+        prepare(settings, tokenizer, None, base_folder=folder, cache_folder=cache)
+
+    def bare() -> None:
+        tokenizer.backend_tokenizer.encode_batch(texts, add_special_tokens=False)
+
+    ways: dict[str, Callable[[], None]] = {
+        "bare encode_batch over the rendered text (floor)": bare,
+        "ours, first start (parse, render, mask, tokenise, check, save)": ours,
+        "ours, second start (from the cache)": again,
+        "datasets.map with apply_chat_template per row (no mask)": lambda: map_rows(
+            path, tokenizer
+        ),
+    }
+    found: dict[str, list[float]] = {way: [] for way in ways}
+    for _ in range(rounds):
+        for way, run in ways.items():
+            started = time.process_time()
+            run()
+            found[way].append(time.process_time() - started)
+    floor = statistics.median(found["bare encode_batch over the rendered text (floor)"])
+    print(f"| {rows:,} rows | CPU s | x floor |\n|---|---|---|")
+    for way, seconds in found.items():
+        middle = statistics.median(seconds)
+        print(f"| {way} | {middle:.2f} | {middle / floor:.2f} |")
+
+
+def map_rows(path: Path, tokenizer: Any) -> None:
+    """Tokenise as trainers do: one row at a time, without a mask."""
+    import datasets
+
+    datasets.disable_progress_bars()
+    datasets.disable_caching()
+    loaded = datasets.load_dataset(
+        "json", data_files=str(path), split="train", cache_dir=str(path.parent / "hf")
+    )
+    loaded.map(
+        lambda row: dict(tokenizer.apply_chat_template(row["messages"], return_dict=True)),
+        remove_columns=loaded.column_names,
+    )
+    shutil.rmtree(path.parent / "hf", ignore_errors=True)
+
+
+def measure_memory(folder: Path, tokenizer: Any, words: list[str], size: int) -> None:
+    """Print the highest memory before and after preparing a file of ``size`` bytes."""
+    path = folder / "rows.jsonl"
+    rows = write_rows(path, words, 1 << 40, size)
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss >> 10
+    settings = DataSettings.model_validate({"train": [{"source": str(path)}]})
+    prepare(settings, tokenizer, 4096, base_folder=folder, cache_folder=folder / "cache")
+    after = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss >> 10
+    print(f"{rows:,} rows, {size >> 20:,} MB: {before} MB before, {after} MB highest")
+
+
+if __name__ == "__main__":
+    sys.exit(main())
