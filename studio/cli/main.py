@@ -26,7 +26,20 @@ from studio.cli.console import Console
 from studio.core.errors import RecipeInvalid, StudioError
 from studio.core.paths import Home, default_home
 
-COMMANDS = (demo, train, runs, layers, plan, preview, generate, evaluate, blend, export, doctor, later)
+COMMANDS = (
+    demo,
+    train,
+    runs,
+    layers,
+    plan,
+    preview,
+    generate,
+    evaluate,
+    blend,
+    export,
+    doctor,
+    later,
+)
 
 
 def build_parser() -> argparse.ArgumentParser:
