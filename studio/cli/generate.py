@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import argparse
 import json
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
+
+from pydantic import ValidationError
 
 from studio.cli.chat import answer
 from studio.cli.console import Console
 from studio.cli.export import find_adapter
 from studio.core.errors import FileUnusable, RecipeInvalid
-from studio.core.jobs.orders import Ask, ChatOrder, Turn
+from studio.core.jobs.orders import Ask, ChatOrder, ColumnWish, Turn
 from studio.core.paths import Home
 
 
@@ -35,6 +37,25 @@ def add_parser(
     parser.add_argument("--greedy", action="store_true", help="always take the likeliest token")
     parser.add_argument("--raw", action="store_true", help="continue the text, no chat template")
     parser.add_argument("--seed", type=int, default=0, help="seed of the sampled answers")
+    parser.add_argument("--temperature", type=float, metavar="T", help="0.7 if left out")
+    parser.add_argument("--top-p", type=float, metavar="P", help="0.95 if left out")
+    parser.add_argument("--top-k", type=int, default=0, metavar="K", help="0 means no limit")
+    parser.add_argument(
+        "--min-p", type=float, default=0.0, metavar="P", help="least chance beside the likeliest"
+    )
+    parser.add_argument(
+        "--repetition-penalty", type=float, default=1.0, metavar="X", help="1 means none"
+    )
+    parser.add_argument(
+        "--stop", action="append", default=[], metavar="TEXT", help="ends an answer; several"
+    )
+    parser.add_argument(
+        "--strength",
+        type=float,
+        default=1.0,
+        metavar="X",
+        help="how strongly the adapters act, from 0 (the base) to 1.5",
+    )
     parser.set_defaults(run=run)
 
 
@@ -52,15 +73,7 @@ def run(arguments: argparse.Namespace, console: Console, home: Home) -> int:
     folders = [find_adapter(text, home)[0] for text in arguments.adapter]
     order = ChatOrder(base=_local(arguments.base), adapters=name_columns(folders))
     asks = [
-        Ask(
-            request=number,
-            turns=turns,
-            is_raw=arguments.raw,
-            max_new_tokens=arguments.max_tokens,
-            temperature=0.0 if arguments.greedy else 0.7,
-            top_p=1.0 if arguments.greedy else 0.95,
-            seed=arguments.seed,
-        )
+        _build_ask(arguments, number, turns, order.adapters)
         for number, turns in enumerate(conversations)
     ]
     answers = answer(order, asks, console, home)
@@ -70,6 +83,38 @@ def run(arguments: argparse.Namespace, console: Console, home: Home) -> int:
             console.print(f"{name}: {text}")
     console.finish({"answers": answers})
     return 0
+
+
+def _build_ask(
+    arguments: argparse.Namespace,
+    number: int,
+    turns: tuple[Turn, ...],
+    adapters: Iterable[str],
+) -> Ask:
+    temperature = 0.7 if arguments.temperature is None else arguments.temperature
+    top_p = 0.95 if arguments.top_p is None else arguments.top_p
+    try:
+        return Ask(
+            request=number,
+            turns=turns,
+            is_raw=arguments.raw,
+            max_new_tokens=arguments.max_tokens,
+            temperature=0.0 if arguments.greedy else temperature,
+            top_p=1.0 if arguments.greedy else top_p,
+            seed=arguments.seed,
+            top_k=arguments.top_k,
+            min_p=arguments.min_p,
+            repetition_penalty=arguments.repetition_penalty,
+            stop_texts=tuple(arguments.stop),
+            per_column={name: ColumnWish(strength=arguments.strength) for name in adapters},
+        )
+    except ValidationError as error:
+        first = error.errors()[0]
+        name = "--" + str(first["loc"][-1]).replace("_", "-")
+        raise RecipeInvalid(
+            f"{name} cannot be {first['input']}: {first['msg'].lower()}.",
+            "lora-studio generate --help says what is possible.",
+        ) from error
 
 
 def name_columns(folders: Sequence[Path]) -> dict[str, str]:

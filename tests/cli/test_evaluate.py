@@ -68,6 +68,26 @@ def test_evaluate_refuses_what_it_does_not_know_in_words(
     assert "PART=NAME" in columns.error_line
 
 
+def test_generate_takes_strength_and_stop_texts_and_refuses_wrong_values(
+    trained: Trained,
+) -> None:
+    command_line, _, result = trained
+    adapter = Path(result["run_dir"]) / "adapter"
+    arguments = (
+        *("generate", "--base", load_starter().model_folder, "--adapter", adapter, "--json"),
+        *("--prompt", "What does Mira do?", "--max-tokens", "12", "--greedy"),
+    )
+    plain = command_line(*arguments).result["answers"][0]
+    off = command_line(*arguments, "--strength", "0").result["answers"][0]
+    assert off == {"base": plain["base"], "adapter": plain["base"]}
+    stop = plain["adapter"][4:8]
+    cut = command_line(*arguments, "--stop", stop).result["answers"][0]
+    assert cut["adapter"] == plain["adapter"][: plain["adapter"].index(stop)]
+    wrong = command_line(*arguments, "--strength", "2")
+    assert wrong.code == 2
+    assert "--strength" in wrong.error_line
+
+
 def test_blend_writes_an_adapter_that_answers(trained: Trained, tmp_path: Path) -> None:
     command_line, _, result = trained
     adapter = Path(result["run_dir"]) / "adapter"
