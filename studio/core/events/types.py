@@ -236,7 +236,7 @@ class DryRunMeasured(Event):
     tokens: int
     seconds: float
     dtype: str
-    checkpointing: Literal["none", "all"]
+    checkpointing: Literal["none", "mlp", "all"]
     micro_batch_tokens: int
 
 

@@ -26,13 +26,17 @@ _GAPS_KEPT, _GAPS_RECOMPUTED = 3.5, 4.2
 
 @dataclass
 class AdaptedLayer:
-    """Which inputs the adapted modules of one layer keep, and the sum of their ranks."""
+    """Which inputs the adapted modules of one layer keep, and the sum of their ranks.
+
+    ``mlp_ranks`` is the part of ``ranks`` that lies in the MLP.
+    """
 
     keeps_attention_input: bool = False
     keeps_attention_output: bool = False
     keeps_mlp_input: bool = False
     keeps_mlp_output: bool = False
     ranks: int = 0
+    mlp_ranks: int = 0
 
 
 @dataclass(frozen=True)
@@ -57,6 +61,7 @@ class AdaptedLayers:
             part = "attention" if get_part(item.name) == "attention" else "mlp"
             setattr(layer, f"keeps_{part}_{'output' if is_output else 'input'}", True)
             layer.ranks += item.rank
+            layer.mlp_ranks += item.rank if part == "mlp" else 0
         return cls(layers, 0 if has_outside else min(layers, default=0))
 
 
@@ -74,25 +79,38 @@ class Working:
 
 
 def count_layer_bytes(
-    anatomy: Anatomy, layer: AdaptedLayer, documents: Sequence[int], working: Working
+    anatomy: Anatomy,
+    layer: AdaptedLayer,
+    documents: Sequence[int],
+    working: Working,
+    *,
+    keeps_mlp: bool = True,
 ) -> int:
-    """Return the bytes one layer keeps for packed documents of these lengths (in tokens)."""
+    """Return the bytes one layer keeps for packed documents of these lengths (in tokens).
+
+    Without ``keeps_mlp`` its MLP keeps only its input and is computed again.
+    """
     size, tokens = working.number_bytes, sum(documents)
     norm = 4 if anatomy.upcasts_norms else size
     statistics = 4 if anatomy.upcasts_norms else 8
     kept = anatomy.norm_inputs * anatomy.width * norm + anatomy.norms * statistics
     if anatomy.head_norm_width:
         kept += anatomy.head_norm_width * norm + 4 * (anatomy.heads + anatomy.key_heads)
-    inputs = layer.keeps_attention_input + layer.keeps_mlp_input
+    inputs = layer.keeps_attention_input + (layer.keeps_mlp_input or not keeps_mlp)
     kept += (min(1, inputs) if anatomy.norms == 1 else inputs) * anatomy.width * size
-    kept += layer.ranks * size
+    kept += (layer.ranks if keeps_mlp else layer.ranks - layer.mlp_ranks) * size
     kept += _count_attention(anatomy, layer, len(documents), working)
-    kept += _count_mlp(anatomy, layer, size)
+    kept += count_mlp_bytes(anatomy, layer, size) if keeps_mlp else 0
     return kept * tokens + _count_pairs(anatomy, documents, working)
 
 
 def count_kept_bytes(
-    anatomy: Anatomy, adapted: AdaptedLayers, documents: Sequence[int], working: Working
+    anatomy: Anatomy,
+    adapted: AdaptedLayers,
+    documents: Sequence[int],
+    working: Working,
+    *,
+    keeps_mlp: bool = True,
 ) -> int:
     """Return the bytes that all layers together keep; layers below the first adapted keep none."""
     count = anatomy.layers.layer_count - adapted.first
@@ -103,7 +121,7 @@ def count_kept_bytes(
     for kind in kinds:
         key = (*vars(kind).values(),)
         if key not in sizes:
-            sizes[key] = count_layer_bytes(anatomy, kind, documents, working)
+            sizes[key] = count_layer_bytes(anatomy, kind, documents, working, keeps_mlp=keeps_mlp)
         total += sizes[key]
     if kinds and not (kinds[0].keeps_attention_input or kinds[0].keeps_attention_output):
         # What the attention of the first layer reads needs no gradient.
@@ -128,7 +146,8 @@ def _count_attention(
     return kept
 
 
-def _count_mlp(anatomy: Anatomy, layer: AdaptedLayer, size: int) -> int:
+def count_mlp_bytes(anatomy: Anatomy, layer: AdaptedLayer, size: int) -> int:
+    """Return the bytes per token that the MLP of one layer keeps, numbers being ``size`` bytes."""
     inner = anatomy.inner
     if anatomy.experts_per_token:
         return anatomy.experts_per_token * ((3 * inner + anatomy.width) * size + 32)
@@ -183,7 +202,7 @@ def count_heap_gaps(
     """
     size = count_layer_bytes(anatomy, layer, documents, working)
     if sum(documents) * anatomy.inner * working.number_bytes > _LARGEST_HEAP_BLOCK:
-        size -= sum(documents) * _count_mlp(anatomy, layer, working.number_bytes)
+        size -= sum(documents) * count_mlp_bytes(anatomy, layer, working.number_bytes)
     return round(size * (_GAPS_RECOMPUTED if recomputes else _GAPS_KEPT))
 
 

@@ -25,6 +25,7 @@ _ONE_NORM_INPUT = frozenset({"phi", "gpt_neox", "falcon", "cohere", "cohere2", "
 _JOINED_ROTARY = frozenset({"phi", "phi3", "gpt_neox", "stablelm", "gptj", "codegen", "glm4"})
 _LEARNT_POSITIONS = frozenset({"gpt2", "opt", "gpt_neo", "gpt_bigcode", "bloom", "mpt"})
 _FUSED = ("qkv", "query_key_value", "c_attn", "wqkv")
+_MLPS = frozenset({"mlp", "feed_forward", "ffn", "block_sparse_moe", "moe", "feedforward"})
 _ROUTERS = (".gate", ".router")
 
 
@@ -73,6 +74,14 @@ class Anatomy:
     def model_type(self) -> str:
         """The family, as the configuration calls it."""
         return self.layers.model_type
+
+    @cached_property
+    def has_mlps(self) -> bool:
+        """Whether the part of a layer for single tokens is a module that can be recomputed."""
+        return any(
+            m.layer is not None and not _MLPS.isdisjoint(m.name.split("."))
+            for m in self.layers.modules
+        )
 
     @cached_property
     def quantisable(self) -> tuple[ModelModule, ...]:

@@ -15,6 +15,7 @@ from studio.core.memory.activations import (
     count_kept_bytes,
     count_layer_bytes,
     count_loss_bytes,
+    count_mlp_bytes,
     count_rest_bytes,
 )
 from studio.core.memory.anatomy import Anatomy
@@ -184,7 +185,7 @@ def count_gap_bytes(anatomy: Anatomy, adapted: AdaptedLayers, settled: Settled) 
         next(iter(adapted.layers.values()), AdaptedLayer()),
         settled.documents,
         Working(settled.number_bytes, is_cpu=True),
-        recomputes=settled.checkpointing == "all",
+        recomputes=settled.checkpointing != "none",
     )
 
 
@@ -215,8 +216,12 @@ def _count_step(
     backward = count_backward_bytes(anatomy, documents, working)
     if settled.checkpointing == "none":
         return count_kept_bytes(anatomy, adapted, documents, working) + rest, loss, backward
+    typical = next(iter(adapted.layers.values()), AdaptedLayer())
+    if settled.checkpointing == "mlp":
+        kept = count_kept_bytes(anatomy, adapted, documents, working, keeps_mlp=False)
+        again = tokens * count_mlp_bytes(anatomy, typical, working.number_bytes)
+        return kept + rest, loss, backward + again
     layers = anatomy.layers.layer_count - adapted.first
     inputs = layers * tokens * anatomy.width * working.number_bytes
-    typical = next(iter(adapted.layers.values()), AdaptedLayer())
     largest = count_layer_bytes(anatomy, typical, documents, working)
     return inputs + rest, loss, backward + largest

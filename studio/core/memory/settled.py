@@ -27,7 +27,7 @@ class Settled:
     """
 
     number_bytes: int
-    checkpointing: Literal["none", "all"]
+    checkpointing: Literal["none", "mlp", "all"]
     micro_batch_tokens: int
     max_tokens: int
     documents: tuple[int, ...]
@@ -54,14 +54,18 @@ def settle(
     room = max(0, math.floor(free * _SHARE_OF_FREE_MEMORY))
     per_token = count_rough_bytes(anatomy, number_bytes)
     mode = recipe.train.checkpointing
-    checkpointing: Literal["none", "all"]
-    if mode == "auto":
-        checkpointing = "none" if per_token * cut.longest <= room else "all"
-    else:
+    checkpointing: Literal["none", "mlp", "all"]
+    if mode != "auto":
         checkpointing = mode
+    elif per_token * cut.longest <= room:
+        checkpointing = "none"
+    elif anatomy.has_mlps and count_rough_bytes(anatomy, number_bytes, "mlp") * cut.longest <= room:
+        checkpointing = "mlp"
+    else:
+        checkpointing = "all"
     at_once = recipe.train.micro_batch_tokens
     if at_once == "auto":
-        each = max(1, per_token // 8) if checkpointing == "all" else max(1, per_token)
+        each = max(1, count_rough_bytes(anatomy, number_bytes, checkpointing))
         tokens = max(cut.longest, min(_MOST_TOKENS[device.kind], room // each))
     else:
         tokens = at_once
@@ -82,7 +86,11 @@ def get_number_bytes(dtype: str, device: DeviceSpec) -> int:
     return _NUMBER_BYTES[dtype]
 
 
-def count_rough_bytes(anatomy: Anatomy, number_bytes: int) -> int:
+def count_rough_bytes(anatomy: Anatomy, number_bytes: int, checkpointing: str = "none") -> int:
     """Return the rule of thumb by which automatic settings are chosen, in bytes per token."""
-    numbers = 2 * anatomy.width + 2 * anatomy.query + 2 * anatomy.key + 2 * anatomy.inner
-    return anatomy.layers.layer_count * 2 * numbers * number_bytes
+    numbers = 2 * anatomy.width + 2 * anatomy.query + 2 * anatomy.key
+    if checkpointing != "mlp":
+        numbers += 2 * anatomy.inner
+    size = anatomy.layers.layer_count * 2 * numbers * number_bytes
+    # one input per layer and one layer at a time
+    return size // 8 if checkpointing == "all" else size

@@ -34,7 +34,9 @@ def count_token_flops(anatomy: Anatomy, ledger: Ledger) -> float:
     layers = max(1, anatomy.layers.layer_count)
     trained = (layers - ledger.adapted.first) / layers
     settled = ledger.settled
-    per_layer = 4.0 + (2.0 if settled.checkpointing == "all" else 0.0)
+    # The MLP is about two thirds of a layer.
+    again = {"none": 0.0, "mlp": 4.0 / 3.0, "all": 2.0}[settled.checkpointing]
+    per_layer = 4.0 + again
     matrices = anatomy.layer_parameters * (per_layer * trained + 2.0 * (1.0 - trained))
     tokens = max(1, settled.tokens)
     head = 4.0 * settled.supervised_tokens / tokens * anatomy.vocabulary * anatomy.width

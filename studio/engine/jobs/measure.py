@@ -72,7 +72,7 @@ def _run(order: MeasureOrder, layout: RunLayout, control: RequestFeed) -> Iterat
         settled.recipe.train,
         base.model,
         longest,
-        recomputes=settled.recipe.train.checkpointing == "all",
+        checkpointing=settled.recipe.train.checkpointing,
     )
     yield from settled.settle("train.micro_batch_tokens", choice.value, choice.why)
     yield PhaseEntered(phase="training", detail="measuring")
@@ -134,7 +134,7 @@ def _measure(
         tokens=sum(batch.tokens for batch in batches),
         seconds=seconds,
         dtype=settled.recipe.base.dtype,
-        checkpointing="all" if train.checkpointing == "all" else "none",
+        checkpointing="none" if train.checkpointing == "auto" else train.checkpointing,
         micro_batch_tokens=int(train.micro_batch_tokens),
     )
 

@@ -46,6 +46,7 @@ from studio.engine.train.resolve import (
     resolve_total_steps,
 )
 from studio.engine.train.source import PreparedSource
+from studio.engine.train.tile import tune_tile_rows
 
 
 def run(order: TrainOrder, layout: RunLayout, control: RequestFeed) -> Iterator[Event]:
@@ -136,7 +137,7 @@ def _train(
         keep=train.keep_checkpoints,
     )
     loop = TrainingLoop(
-        CausalTask(base.parts),
+        CausalTask(base.parts, _find_tile_rows(base, find_home(layout).cache)),
         base.adapter,
         optimizer,
         source,
@@ -157,7 +158,7 @@ def _plan_batches(
         train,
         base.model,
         int(data.train.lengths.max()),
-        recomputes=train.checkpointing == "all",
+        checkpointing=train.checkpointing,
     )
     yield from settled.settle("train.micro_batch_tokens", choice.value, choice.why)
     return PreparedSource(
@@ -188,6 +189,10 @@ def _plan_steps(
         sample_every_steps=int(sample.value),
         early_stopping_patience=train.early_stopping_patience,
     )
+
+
+def _find_tile_rows(base: LoadedBase, cache: Path) -> int:
+    return tune_tile_rows(base.parts.head, base.parts.rule, cache)
 
 
 def _restore(layout: RunLayout, base: LoadedBase, optimizer: torch.optim.Optimizer) -> Progress:

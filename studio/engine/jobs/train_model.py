@@ -20,7 +20,7 @@ from studio.engine.models.body import CausalBody, split_model
 from studio.engine.models.files import load_tokenizer
 from studio.engine.models.load import load_model, resolve_dtype
 from studio.engine.models.packing_probe import is_packing_exact
-from studio.engine.models.recompute import recompute_layers
+from studio.engine.models.recompute import recompute
 from studio.engine.models.reference import ModelReference, read_architecture
 from studio.engine.train.resolve import resolve_checkpointing
 
@@ -77,8 +77,7 @@ def load_base(
         model.set_attn_implementation(PACKED)
     choice = resolve_checkpointing(recipe.train, model, longest)
     yield from settled.settle("train.checkpointing", choice.value, choice.why)
-    if choice.value == "all":
-        recompute_layers(model)
+    recompute(model, str(choice.value))
     yield ModelLoaded(
         architecture=read_architecture(reference.folder),
         parameters=sum(parameter.numel() for parameter in model.parameters())

@@ -40,7 +40,7 @@ def read_stop_ids(folder: Path, config: Any) -> tuple[int, ...]:
     return tuple(value) if isinstance(value, list | tuple) else (int(value),)
 
 
-def estimate_activation_bytes(model: PreTrainedModel) -> int:
+def estimate_activation_bytes(model: PreTrainedModel, checkpointing: str = "none") -> int:
     """Returns roughly how many bytes one token keeps for the backward pass, all layers together.
 
     Twice the closed formula for one copy of each layer's inputs: model code of other people keeps
@@ -54,5 +54,9 @@ def estimate_activation_bytes(model: PreTrainedModel) -> int:
     inner = int(getattr(config, "intermediate_size", None) or getattr(config, "n_inner", 0) or 0)
     inner = inner or 4 * width
     query, key = heads * head_width, key_heads * head_width
-    numbers = 2 * (2 * width + 2 * query + 2 * key + 2 * inner)
-    return int(config.num_hidden_layers) * numbers * int(model.dtype.itemsize)
+    numbers = 2 * (2 * width + 2 * query + 2 * key)
+    if checkpointing != "mlp":
+        numbers += 4 * inner
+    size = int(config.num_hidden_layers) * numbers * int(model.dtype.itemsize)
+    # one input per layer and one layer at a time
+    return size // 8 if checkpointing == "all" else size

@@ -60,6 +60,9 @@ def recompute_layers(model: PreTrainedModel) -> None:
         model.activation_checkpointing_enable(activation_checkpointing_kwargs=_OPTIONS)
     else:  # the name in earlier versions of transformers 5
         model.gradient_checkpointing_enable(gradient_checkpointing_kwargs=_OPTIONS)
+    # transformers lets the embeddings' output require a gradient, which only its other way of
+    # recomputing needs: layers below the lowest adapted one would be recomputed and sent back to.
+    model.disable_input_require_grads()
 
 
 def _recomputing(module: nn.Module, forward: Callable[..., Any]) -> Callable[..., Any]:

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeGuard
 
 import torch
 import torch.nn.functional as F  # noqa: N812 - the name torch's own documentation uses
@@ -41,7 +42,7 @@ def sum_cross_entropy(
     """
     if targets.numel() == 0:
         return hidden.sum() * 0.0
-    if type(head) is nn.Linear and not any(p.requires_grad for p in head.parameters()):
+    if is_plain_frozen(head):
         rows = tile_rows or get_tile_rows(head.weight.shape[0], hidden.device)
         result: Tensor = _FrozenHeadLoss.apply(  # type: ignore[no-untyped-call]  # torch's own
             hidden, targets, head.weight, head.bias, rule, rows
@@ -49,6 +50,11 @@ def sum_cross_entropy(
         return result
     rows = tile_rows or get_tile_rows(_get_vocabulary(head), hidden.device)
     return _sum_over_tiles(hidden, targets, lambda tile: rule.apply(head(tile).float()), rows)
+
+
+def is_plain_frozen(head: nn.Module) -> TypeGuard[nn.Linear]:
+    """Returns whether ``head`` is a linear layer whose own numbers are all frozen."""
+    return type(head) is nn.Linear and not any(p.requires_grad for p in head.parameters())
 
 
 def get_tile_rows(vocabulary: int, device: torch.device) -> int:
@@ -80,6 +86,11 @@ def _sum_over_tiles(
     return torch.stack(parts).sum()
 
 
+def _without_autocast(kind: str) -> AbstractContextManager[Any]:
+    known = torch.amp.is_autocast_available(kind)
+    return torch.autocast(kind, enabled=False) if known else nullcontext()
+
+
 class _FrozenHeadLoss(torch.autograd.Function):
     """Sum of cross-entropy under a frozen linear head; the gradient is made in the forward pass."""
 
@@ -98,7 +109,7 @@ class _FrozenHeadLoss(torch.autograd.Function):
         gradient = torch.empty_like(hidden) if needs_gradient else None
         total = torch.zeros((), dtype=torch.float64 if hidden.dtype == torch.float64 else None)
         total = total.to(hidden.device)
-        with torch.autocast(hidden.device.type, enabled=False):
+        with _without_autocast(hidden.device.type):
             for at in _iter_tiles(len(targets), tile_rows):
                 part, slope = _compute_tile(
                     hidden[at].to(weight.dtype), targets[at], weight, bias, rule, needs_gradient

@@ -10,6 +10,7 @@ from transformers import PreTrainedModel
 from studio.core.recipe.schema_train import TrainSettings
 from studio.core.units import format_bytes
 from studio.engine.models.capabilities import estimate_activation_bytes
+from studio.engine.models.recompute import can_recompute_mlps
 from studio.engine.train.meter import get_free_bytes
 
 _MOST_TOKENS = {"cpu": 4096, "cuda": 16384}
@@ -29,7 +30,7 @@ class Resolved:
 def resolve_checkpointing(
     settings: TrainSettings, model: PreTrainedModel, longest: int
 ) -> Resolved:
-    """Returns ``none`` or ``all``: whether activations are recomputed in the backward pass."""
+    """Returns ``none``, ``mlp`` or ``all``: what is recomputed in the backward pass."""
     if settings.checkpointing != "auto":
         return Resolved(settings.checkpointing, "chosen in the recipe")
     needed = estimate_activation_bytes(model) * longest
@@ -38,6 +39,13 @@ def resolve_checkpointing(
         return Resolved(
             "none", f"the longest example needs about {format_bytes(needed)}, there is room"
         )
+    inner = estimate_activation_bytes(model, "mlp") * longest
+    if inner <= free and can_recompute_mlps(model):
+        return Resolved(
+            "mlp",
+            f"the longest example would need about {format_bytes(needed)} of {format_bytes(free)}, "
+            f"so about {format_bytes(inner)}",
+        )
     return Resolved(
         "all",
         f"the longest example would need about {format_bytes(needed)} of {format_bytes(free)}",
@@ -45,14 +53,12 @@ def resolve_checkpointing(
 
 
 def resolve_micro_batch_tokens(
-    settings: TrainSettings, model: PreTrainedModel, longest: int, *, recomputes: bool
+    settings: TrainSettings, model: PreTrainedModel, longest: int, *, checkpointing: str
 ) -> Resolved:
     """Returns how many packed tokens are computed at once; at least the longest example."""
     if settings.micro_batch_tokens != "auto":
         return Resolved(settings.micro_batch_tokens, "chosen in the recipe")
-    per_token = estimate_activation_bytes(model)
-    if recomputes:
-        per_token = max(1, per_token // 8)  # one input per layer and one layer at a time
+    per_token = estimate_activation_bytes(model, checkpointing)
     room = int(get_free_bytes(model.device) * _SHARE_OF_FREE_MEMORY) // max(1, per_token)
     most = _MOST_TOKENS.get(model.device.type, _MOST_TOKENS["cpu"])
     tokens = max(longest, min(most, room))

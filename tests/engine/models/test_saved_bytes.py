@@ -27,7 +27,7 @@ from studio.engine.data.example import Example
 from studio.engine.lora.inject import inject
 from studio.engine.models.attention import PACKED
 from studio.engine.models.body import split_model
-from studio.engine.models.recompute import recompute_layers
+from studio.engine.models.recompute import recompute
 from studio.engine.tasks.causal_lm import CausalTask
 
 SIZES: dict[str, Any] = {
@@ -84,14 +84,13 @@ def build(kind: str, dtype: torch.dtype, **changes: Any) -> tuple[nn.Module, Ana
 
 
 def measure_saved(
-    model: Any, settings: AdapterSettings, lengths: list[int], *, recomputes: bool = False
+    model: Any, settings: AdapterSettings, lengths: list[int], mode: str = "none"
 ) -> int:
     """Returns the bytes of all different storages that autograd saves in one forward pass."""
     parts = split_model(model)
     inject(model, settings, seed=0)
     model.set_attn_implementation(PACKED)
-    if recomputes:
-        recompute_layers(model)
+    recompute(model, mode)
     numbers = np.random.default_rng(0)
     documents = [
         Example(numbers.integers(3, 64, n).astype(np.int32), np.ones(n, np.bool_), 0, 0, "")
@@ -114,11 +113,16 @@ def measure_saved(
 
 
 def forecast(
-    anatomy: Anatomy, settings: AdapterSettings, lengths: list[int], number_bytes: int
+    anatomy: Anatomy,
+    settings: AdapterSettings,
+    lengths: list[int],
+    number_bytes: int,
+    *,
+    keeps_mlp: bool = True,
 ) -> int:
     working = Working(number_bytes, is_cpu=True)
     adapted = AdaptedLayers.of(anatomy, choose_modules(anatomy.layers.candidates, settings))
-    kept = count_kept_bytes(anatomy, adapted, lengths, working)
+    kept = count_kept_bytes(anatomy, adapted, lengths, working, keeps_mlp=keeps_mlp)
     # The norm of the first layer reads what needs no gradient; the norm after the last layer
     # makes up for it.
     return kept + count_rest_bytes(anatomy, sum(lengths), sum(lengths) - len(lengths), working)
@@ -159,3 +163,23 @@ def test_fewer_adapted_modules_keep_what_the_formula_says(changes: dict[str, Any
     settings = AdapterSettings(rank=8, **changes)
     expected = measure_saved(model, settings, [500])
     assert forecast(anatomy, settings, [500], 4) == pytest.approx(expected, rel=0.03)
+
+
+@pytest.mark.parametrize("kind", ["llama", "qwen3", "gemma2", "phi3", "gpt2", "mixtral"])
+def test_recomputed_mlps_keep_only_their_inputs(kind: str) -> None:
+    model, anatomy = build(kind, torch.float32)
+    settings = AdapterSettings(rank=8)
+    expected = measure_saved(model, settings, [500], "mlp")
+    found = forecast(anatomy, settings, [500], 4, keeps_mlp=False)
+    assert found == pytest.approx(expected, rel=0.05)
+
+
+@pytest.mark.filterwarnings("ignore:.*is_gradient_checkpointing:FutureWarning")
+@pytest.mark.parametrize("kind", ["llama", "qwen3", "gemma2", "phi3", "gpt2", "mixtral"])
+def test_recomputed_layers_keep_one_input_each(kind: str) -> None:
+    sizes = [0, 0]
+    for index, layers in enumerate((3, 7)):
+        name = "n_layer" if kind == "gpt2" else "num_hidden_layers"
+        model, _ = build(kind, torch.float32, **{name: layers})
+        sizes[index] = measure_saved(model, AdapterSettings(rank=8), [500], "all")
+    assert (sizes[1] - sizes[0]) / 4 == pytest.approx(500 * 96 * 4, rel=0.01)

@@ -58,11 +58,12 @@ def test_memory_decides_on_recomputing_and_on_tokens_at_once(
     for free_tokens, checkpointing, tokens in (
         (1 << 20, "none", 4096),
         (600, "none", 300),
+        (110, "mlp", 64),
         (50, "all", 64),
     ):
         monkeypatch.setattr(resolve, "get_free_bytes", lambda _, n=free_tokens: n * per_token)
         assert resolve.resolve_checkpointing(AUTO, model, 64).value == checkpointing
-        found = resolve.resolve_micro_batch_tokens(AUTO, model, 64, recomputes=False)
+        found = resolve.resolve_micro_batch_tokens(AUTO, model, 64, checkpointing="none")
         assert found.value == tokens
 
 

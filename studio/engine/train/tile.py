@@ -1,0 +1,107 @@
+"""Finds how many rows of logits to compute at once: measured once per device and kept."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import platform
+import time
+from pathlib import Path
+
+import torch
+from torch import nn
+
+from studio.core.errors import FileUnusable
+from studio.core.files import write_atomically
+from studio.engine.train.loss import LogitRule, get_tile_rows, is_plain_frozen, sum_cross_entropy
+
+_SHARES = (0.25, 0.5, 1.0, 1.5)
+"""Tried sizes, in shares of the usual one; the largest stays within what the forecast counts."""
+_BUDGET_SECONDS = 0.5
+_SMALL_VOCABULARY = 1 << 15
+"""Below it the head is a small part of the work, and the usual size good enough."""
+
+
+def tune_tile_rows(head: nn.Module, rule: LogitRule, cache_folder: Path | None = None) -> int:
+    """Returns the rows of logits per tile that are fastest with ``head`` on its device.
+
+    What was measured is kept in ``cache_folder`` by device, vocabulary, width and number format,
+    so that it is measured once and a resumed run computes in the same tiles. Small vocabularies
+    and heads that are trained take the usual size.
+    """
+    weight = next(head.parameters(), None)
+    if weight is None or not is_plain_frozen(head) or weight.device.type == "meta":
+        return get_tile_rows(max(1, getattr(head, "out_features", 1)), torch.device("cpu"))
+    vocabulary, width = weight.shape
+    usual = get_tile_rows(vocabulary, weight.device)
+    if vocabulary < _SMALL_VOCABULARY:
+        return usual
+    words = (_name_device(weight.device), vocabulary, width, str(weight.dtype))
+    path = None
+    if cache_folder is not None:
+        digest = hashlib.blake2b(repr(words).encode(), digest_size=12).hexdigest()
+        path = cache_folder / "tiles" / f"{digest}.json"
+        kept = _read(path)
+        if kept is not None:
+            return kept
+    rows = _measure(head, rule, usual)
+    if path is not None:
+        _write(path, rows)
+    return rows
+
+
+def _measure(head: nn.Module, rule: LogitRule, usual: int) -> int:
+    """Returns the fastest of a few sizes; on slow devices the larger ones are not tried."""
+    best_rows, best_seconds = usual, float("inf")
+    spent = 0.0
+    for share in _SHARES:
+        rows = max(16, int(usual * share))
+        seconds = min(_time_tile(head, rule, rows) for _ in range(2))
+        spent += 2 * seconds
+        if seconds / rows < 0.97 * best_seconds:  # a little faster is worth no more memory
+            best_rows, best_seconds = rows, seconds / rows
+        if spent > _BUDGET_SECONDS:
+            break
+    return best_rows
+
+
+def _time_tile(head: nn.Module, rule: LogitRule, rows: int) -> float:
+    weight = next(head.parameters())
+    hidden = torch.full((rows, weight.shape[1]), 0.01, dtype=weight.dtype, device=weight.device)
+    hidden.requires_grad_()
+    targets = torch.zeros(rows, dtype=torch.long, device=weight.device)
+    start = _read_clock(weight.device)
+    sum_cross_entropy(hidden, targets, head, rule, rows)
+    return max(1e-9, _read_clock(weight.device) - start)
+
+
+def _read_clock(device: torch.device) -> float:
+    if device.type == "cuda":
+        torch.cuda.synchronize(device)
+        return time.perf_counter()
+    return time.process_time()  # other programs on the machine do not disturb it
+
+
+def _name_device(device: torch.device) -> str:
+    if device.type == "cuda":
+        return str(torch.cuda.get_device_name(device))
+    return f"{platform.processor() or platform.machine()} {torch.get_num_threads()}"
+
+
+def _read(path: Path) -> int | None:
+    """Returns the kept size; a file that cannot be read counts as none, it can be made again."""
+    try:
+        rows = json.loads(path.read_text(encoding="utf-8"))["rows"]
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
+    return rows if isinstance(rows, int) and rows > 0 else None
+
+
+def _write(path: Path, rows: int) -> None:
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise FileUnusable(
+            f"{path.parent} cannot be made: {error.strerror}.", "Choose another --home folder."
+        ) from error
+    write_atomically(path, json.dumps({"rows": rows}) + "\n")
