@@ -23,6 +23,7 @@ TARGETS = {
     "merged": "merged",
     "gguf": "gguf",
     "gguf-lora": "gguf_lora",
+    "ollama": "ollama",
 }
 
 

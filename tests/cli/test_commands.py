@@ -127,7 +127,7 @@ def test_generate_reads_prompts_from_a_file(trained: Trained, tmp_path: Path) ->
     assert [set(answer) for answer in outcome.result["answers"]] == [{"base"}, {"base"}]
 
 
-@pytest.mark.parametrize("target", ["adapter", "merged", "gguf", "gguf-lora"])
+@pytest.mark.parametrize("target", ["adapter", "merged", "gguf", "gguf-lora", "ollama"])
 def test_export_writes_and_verifies(trained: Trained, tmp_path: Path, target: str) -> None:
     command_line, _, result = trained
     out = tmp_path / "out"

@@ -24,6 +24,7 @@ from studio.engine.export.certificate import (
 from studio.engine.export.check_gguf import build_answerer, find_tensor_faults, find_word_faults
 from studio.engine.export.gguf.model import GgufPlan, plan_gguf
 from studio.engine.export.gguf.read import GgufContent, load_lora_into
+from studio.engine.export.ollama import MODELFILE_NAME, find_modelfile_faults
 from studio.engine.infer.speech import Speech, build_speech
 from studio.engine.lora.state import load_adapter
 from studio.engine.models.files import load_config, load_tokenizer
@@ -56,7 +57,7 @@ def certify(exported: Exported, between: Callable[[], None]) -> Certificate:
     Raises:
         StudioError: Base, adapter or the exported files cannot be loaded.
     """
-    speech = _build_speech(exported)
+    speech = build_export_speech(exported.order, exported.base)
     model = load_for_check(exported.base)
     load_adapter(model, exported.adapter)
     between()
@@ -78,7 +79,7 @@ def _certify_gguf(
     order = exported.order
     path = exported.folder / next(name for name in exported.files if name.endswith(".gguf"))
     content = GgufContent(path)
-    plan = replan(exported)
+    plan = plan_order(order, exported.base)
     reasons = list(find_tensor_faults(plan, content))[:3]
     between()
     answerer = build_answerer(path, exported.base, trials)
@@ -86,17 +87,22 @@ def _certify_gguf(
     reasons += find_reasons(verdicts, order.quant, trials)
     template = plan.vocabulary.chat_template
     is_equal, faults = find_word_faults(content, answerer, speech.tokenizer, trials, template)
+    if order.target == "ollama":
+        faults += find_modelfile_faults(exported.folder / MODELFILE_NAME, speech, trials)
     return _sign(
         exported, order.quant, answerer, mark_prompts(verdicts, is_equal), reasons + faults
     )
 
 
-def replan(exported: Exported) -> GgufPlan:
-    """Returns the plan that the GGUF file of an export was written from."""
-    order = exported.order
+def plan_order(order: ExportOrder, base: Path) -> GgufPlan:
+    """Returns the plan of the GGUF file that an order asks for.
+
+    Raises:
+        StudioError: As ``plan_gguf``.
+    """
     return plan_gguf(
-        exported.base,
-        exported.adapter,
+        base,
+        Path(order.adapter),
         order.quant,
         template=order.template,
         base_folder=get_base_folder(order),
@@ -122,15 +128,20 @@ def _load_again(exported: Exported) -> tuple[Answerer, str]:
     return ModelAnswerer(model), "f32" if model.dtype == torch.float32 else "bf16"
 
 
-def _build_speech(exported: Exported) -> Speech:
-    has_own = (exported.adapter / "tokenizer.json").is_file()
-    tokenizer = load_tokenizer(exported.adapter if has_own else exported.base)
+def build_export_speech(order: ExportOrder, base: Path) -> Speech:
+    """Returns how the model was spoken to in training.
+
+    Raises:
+        StudioError: The tokenizer or the template cannot be read.
+    """
+    adapter = Path(order.adapter)
+    tokenizer = load_tokenizer(adapter if (adapter / "tokenizer.json").is_file() else base)
     return build_speech(
-        exported.base,
+        base,
         tokenizer,
-        load_config(exported.base),
-        template=exported.order.template,
-        base_folder=get_base_folder(exported.order),
+        load_config(base),
+        template=order.template,
+        base_folder=get_base_folder(order),
     )
 
 

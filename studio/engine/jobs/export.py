@@ -20,10 +20,17 @@ from studio.core.jobs.orders import ExportOrder
 from studio.core.runs.layout import RunLayout
 from studio.engine.export.adapter import export_adapter
 from studio.engine.export.certificate import CERTIFICATE_NAME, Certificate, write_certificate
-from studio.engine.export.certify import Exported, certify, get_base_folder
+from studio.engine.export.certify import (
+    Exported,
+    build_export_speech,
+    certify,
+    get_base_folder,
+    plan_order,
+)
 from studio.engine.export.gguf.lora import export_lora_gguf
-from studio.engine.export.gguf.model import export_gguf, plan_gguf
+from studio.engine.export.gguf.model import export_gguf
 from studio.engine.export.merged import export_merged
+from studio.engine.export.ollama import build_modelfile, export_ollama
 from studio.engine.jobs.requests import RequestFeed, StopWished
 from studio.engine.lora.stored import read_adapter
 from studio.engine.models.reference import find_model
@@ -53,7 +60,12 @@ def _export(order: ExportOrder, control: RequestFeed) -> Iterator[Event]:
     yield PhaseEntered(phase="loading_model")
     base = find_model(_name_base(order), get_base_folder(order), _find_revision(order)).folder
     yield PhaseEntered(phase="saving", detail=f"Writing to {out}")
-    steps = _start(order, base, out)
+    if order.target == "ollama":
+        steps, warning = _start_ollama(order, base, out)
+        if warning:
+            yield NoticeRaised(severity="warning", code="ollama_template", message=warning)
+    else:
+        steps = _start(order, base, out)
     while True:
         control.check_stop()
         try:
@@ -94,14 +106,15 @@ def _start(order: ExportOrder, base: Path, out: Path) -> Steps:
         return export_merged(base, adapter, out)
     if order.target == "gguf_lora":
         return export_lora_gguf(base, adapter, out, name=order.name)
-    plan = plan_gguf(
-        base,
-        adapter,
-        order.quant,
-        template=order.template,
-        base_folder=get_base_folder(order),
-    )
-    return export_gguf(plan, out, name=order.name)
+    return export_gguf(plan_order(order, base), out, name=order.name)
+
+
+def _start_ollama(order: ExportOrder, base: Path, out: Path) -> tuple[Steps, str]:
+    """Returns the export for Ollama, not yet begun, and what it cannot carry over."""
+    plan = plan_order(order, base)
+    speech = build_export_speech(order, base)
+    modelfile = build_modelfile(plan, speech, base, name=order.name)
+    return export_ollama(plan, modelfile, out, name=order.name), modelfile.warning
 
 
 def _warn(certificate: Certificate) -> NoticeRaised:
