@@ -2,29 +2,25 @@
 
 from __future__ import annotations
 
-from typing import ClassVar, Literal
+from typing import Literal
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import Field
+
+from studio.core.events.base import Event as Event
+from studio.core.events.data import DataProblemFound as DataProblemFound
+from studio.core.events.data import DataSourceRead as DataSourceRead
+from studio.core.events.data import LengthsMeasured as LengthsMeasured
+from studio.core.events.data import RowPreviewed as RowPreviewed
+from studio.core.events.measures import BlendFinished as BlendFinished
+from studio.core.events.measures import BlendProgressed as BlendProgressed
+from studio.core.events.measures import ColumnScore as ColumnScore
+from studio.core.events.measures import EvaluationFinished as EvaluationFinished
+from studio.core.events.measures import EvaluationProgressed as EvaluationProgressed
+from studio.core.events.measures import RowEvaluated as RowEvaluated
 
 Phase = Literal[
     "starting", "loading_data", "loading_model", "training", "validating", "saving", "finishing"
 ]
-
-
-class Event(BaseModel):
-    """A fact that is already true; the journal writer stamps ``time_seconds`` (Unix time)."""
-
-    model_config = ConfigDict(
-        frozen=True, extra="ignore", protected_namespaces=(), ser_json_inf_nan="constants"
-    )
-    kinds: ClassVar[dict[str, type[Event]]] = {}
-    time_seconds: float = 0.0
-
-    @classmethod
-    def __pydantic_init_subclass__(cls, **kwargs: object) -> None:
-        """Enter the type in the table by which the codec finds it."""
-        super().__pydantic_init_subclass__(**kwargs)
-        Event.kinds[cls.__name__] = cls
 
 
 # ------------------------------------------------------------------ life of a job
@@ -36,7 +32,7 @@ class JobStarted(Event):
     kind: str
     process_id: int
     attempt: int
-    versions: dict[str, str] = {}
+    versions: dict[str, str] = Field(default_factory=dict)
 
 
 class JobQueued(Event):
@@ -291,135 +287,7 @@ class RequestFailed(Event):
     remedy: str = ""
 
 
-# ------------------------------------------------------------------ evaluate, blend
-
-
-class ColumnScore(BaseModel):
-    """One metric of one column over all rows, with its 95 % interval from ``low`` to ``high``.
-
-    The differences are those from the first column on the same rows, None in the first itself.
-    """
-
-    model_config = ConfigDict(frozen=True, extra="ignore", ser_json_inf_nan="constants")
-    column: str
-    metric: str
-    label: str
-    is_higher_better: bool
-    rows: int
-    value: float
-    low: float
-    high: float
-    difference: float | None = None
-    difference_low: float | None = None
-    difference_high: float | None = None
-    p_value: float | None = None
-    is_significant: bool | None = None
-
-
-class EvaluationProgressed(Event):
-    """Part of the rows is measured."""
-
-    part: Literal["loss", "answers"]
-    done_rows: int
-    total_rows: int
-
-
-class RowEvaluated(Event):
-    """One row was measured in all columns; ``scores`` are by column and metric."""
-
-    row: int
-    prompt: str
-    expected: str
-    answers: dict[str, str]
-    scores: dict[str, dict[str, float]]
-
-
-class EvaluationFinished(Event):
-    """Everything is measured."""
-
-    columns: tuple[str, ...]
-    rows: int
-    scores: tuple[ColumnScore, ...]
-
-
-class BlendProgressed(Event):
-    """Part of the layers is mixed."""
-
-    done_modules: int
-    total_modules: int
-
-
-class BlendFinished(Event):
-    """Several adapters were mixed into the one in ``folder``.
-
-    ``error_fraction`` is the size of what the rank could not hold, relative to the whole update.
-    """
-
-    folder: str
-    rank: int
-    modules: int
-    error_fraction: float
-
-
 # ------------------------------------------------------------------ preview, export
-
-
-class RowPreviewed(Event):
-    """One row as the model sees it; ``texts``, ``ids``, ``supervised`` have equal lengths.
-
-    ``special`` marks control tokens. ``cut_texts`` are tokens that were cut away; they stood
-    before the token ``cut_at``. ``problems`` are codes of DataProblemFound.
-    """
-
-    row: int
-    source: str
-    ids: tuple[int, ...]
-    texts: tuple[str, ...]
-    supervised: tuple[bool, ...]
-    truncated_tokens: int = 0
-    special: tuple[bool, ...] = ()
-    cut_at: int = 0
-    cut_texts: tuple[str, ...] = ()
-    is_left_out: bool = False
-    problems: tuple[str, ...] = ()
-
-
-class DataProblemFound(Event):
-    """A kind of problem in the data and how many rows have it; ``places`` are the first few."""
-
-    code: str
-    message: str
-    remedy: str = ""
-    rows: int = 0
-    is_fatal: bool = False
-    places: tuple[str, ...] = ()
-
-
-class DataSourceRead(Event):
-    """A source was read: its format, which column plays which part, how many rows it has.
-
-    ``skipped_rows`` could not be read and were left out as the user agreed.
-    """
-
-    source: str
-    format: str
-    columns: dict[str, str] = {}
-    rows: int = 0
-    skipped_rows: int = 0
-
-
-class LengthsMeasured(Event):
-    """How long the rows are before cutting; a histogram for the page.
-
-    Bin ``i`` holds ``rows[i]`` rows of ``edges[i]`` to ``edges[i + 1] - 1`` tokens, the last edge
-    included. The shares are of all rows and of all tokens.
-    """
-
-    edges: tuple[int, ...]
-    rows: tuple[int, ...]
-    max_tokens: int
-    cut_rows_fraction: float
-    cut_tokens_fraction: float
 
 
 class ExportProgressed(Event):

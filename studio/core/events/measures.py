@@ -1,0 +1,76 @@
+"""The facts of jobs that measure and mix adapters: evaluate and blend."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from pydantic import BaseModel, ConfigDict
+
+from studio.core.events.base import Event
+
+
+class ColumnScore(BaseModel):
+    """One metric of one column over all rows, with its 95 % interval from ``low`` to ``high``.
+
+    The differences are those from the first column on the same rows, None in the first itself.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="ignore", ser_json_inf_nan="constants")
+    column: str
+    metric: str
+    label: str
+    is_higher_better: bool
+    rows: int
+    value: float
+    low: float
+    high: float
+    difference: float | None = None
+    difference_low: float | None = None
+    difference_high: float | None = None
+    p_value: float | None = None
+    is_significant: bool | None = None
+
+
+class EvaluationProgressed(Event):
+    """Part of the rows is measured."""
+
+    part: Literal["loss", "answers"]
+    done_rows: int
+    total_rows: int
+
+
+class RowEvaluated(Event):
+    """One row was measured in all columns; ``scores`` are by column and metric."""
+
+    row: int
+    prompt: str
+    expected: str
+    answers: dict[str, str]
+    scores: dict[str, dict[str, float]]
+
+
+class EvaluationFinished(Event):
+    """Everything is measured."""
+
+    columns: tuple[str, ...]
+    rows: int
+    scores: tuple[ColumnScore, ...]
+
+
+class BlendProgressed(Event):
+    """Part of the layers is mixed."""
+
+    done_modules: int
+    total_modules: int
+
+
+class BlendFinished(Event):
+    """Several adapters were mixed into the one in ``folder``.
+
+    ``error_fraction`` is the size of what the rank could not hold, relative to the whole update.
+    """
+
+    folder: str
+    rank: int
+    modules: int
+    error_fraction: float
