@@ -1,0 +1,69 @@
+"""What a tool would refuse is said before the export, with what to do about it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from studio.engine.export.lint import check_export
+from tests.engine.export.test_gguf_lora import train_adapter
+from tests.engine.export.tiny_families import build_family
+
+
+@pytest.mark.parametrize(
+    ("settings", "target", "tool", "code", "remedy"),
+    [
+        ({"rank": 32}, "adapter", "vllm", "rank_above_default", "none"),
+        ({"rank": 600}, "adapter", "vllm", "rank_too_large", "shrink_rank"),
+        ({"variant": "dora"}, "adapter", "vllm", "dora", "merge"),
+        ({}, "gguf", "vllm", "wrong_format", "merge"),
+        ({"targets": ("embed_tokens",)}, "gguf_lora", "llama.cpp", "adapter_unsupported",
+         "export_merged_gguf"),
+        ({"variant": "dora"}, "gguf_lora", "llama.cpp", "adapter_unsupported",
+         "export_merged_gguf"),
+        ({}, "merged", "llama.cpp", "wrong_format", "export_merged_gguf"),
+        ({}, "adapter", "ollama", "adapter", "export_merged_gguf"),
+        ({}, "merged", "ollama", "wrong_format", "export_merged_gguf"),
+        ({}, "gguf", "ollama", "no_modelfile", "none"),
+        ({}, "gguf_lora", "lm_studio", "adapter", "export_merged_gguf"),
+        ({}, "merged", "peft", "wrong_format", "none"),
+    ],
+)  # fmt: skip
+def test_each_planted_case_is_found(
+    settings: dict[str, Any], target: Any, tool: Any, code: str, remedy: str, tmp_path: Path
+) -> None:
+    base, adapter = tmp_path / "base", tmp_path / "adapter"
+    settings = {"targets": ("q_proj", "v_proj")} | settings
+    train_adapter(build_family(base, "llama"), base, adapter, **settings)
+    (finding,) = check_export(base, adapter, target, tool)
+    assert (finding.code, finding.remedy) == (code, remedy)
+    assert finding.message.endswith(".")
+    assert finding.advice
+
+
+@pytest.mark.parametrize(
+    ("target", "tool"),
+    [
+        ("adapter", "vllm"),
+        ("merged", "vllm"),
+        ("adapter", "peft"),
+        ("gguf", "llama.cpp"),
+        ("gguf_lora", "llama.cpp"),
+        ("ollama", "ollama"),
+        ("gguf", "lm_studio"),
+    ],
+)
+def test_nothing_is_said_where_nothing_is_wrong(target: Any, tool: Any, tmp_path: Path) -> None:
+    base, adapter = tmp_path / "base", tmp_path / "adapter"
+    train_adapter(build_family(base, "llama"), base, adapter)
+    assert check_export(base, adapter, target, tool) == []
+
+
+def test_a_model_that_llama_cpp_computes_differently_is_found(tmp_path: Path) -> None:
+    base, adapter = tmp_path / "base", tmp_path / "adapter"
+    train_adapter(build_family(base, "llama", hidden_act="relu"), base, adapter)
+    (finding,) = check_export(base, adapter, "gguf", "llama.cpp")
+    assert finding.code == "model_unsupported"
+    assert "activation relu" in finding.message
