@@ -10,7 +10,8 @@ from studio.cli.console import Console
 from studio.cli.export import find_adapter
 from studio.cli.jobs import run_job, short_lived
 from studio.core.errors import JobDied, RecipeInvalid
-from studio.core.events.types import BlendFinished, BlendProgressed, Event
+from studio.core.events.measures import BlendFinished, BlendProgressed
+from studio.core.events.types import Event
 from studio.core.jobs.orders import BlendOrder
 from studio.core.paths import Home
 

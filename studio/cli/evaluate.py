@@ -13,13 +13,13 @@ from studio.cli.export import find_adapter
 from studio.cli.generate import name_columns
 from studio.cli.jobs import run_job, short_lived
 from studio.core.errors import JobDied, RecipeInvalid
-from studio.core.events.types import (
+from studio.core.events.measures import (
     ColumnScore,
     EvaluationFinished,
     EvaluationProgressed,
-    Event,
     RowEvaluated,
 )
+from studio.core.events.types import Event
 from studio.core.files import write_atomically
 from studio.core.jobs.orders import EvaluateOrder
 from studio.core.paths import Home

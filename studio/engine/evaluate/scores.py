@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from studio.core.errors import RecipeInvalid
-from studio.core.events.types import ColumnScore
+from studio.core.events.measures import ColumnScore
 from studio.engine.evaluate.confidence import Bootstrap, Numbers
 from studio.engine.metrics import Metric, get_metric
 

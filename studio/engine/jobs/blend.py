@@ -6,15 +6,8 @@ import math
 from collections.abc import Iterator
 from pathlib import Path
 
-from studio.core.events.types import (
-    BlendFinished,
-    BlendProgressed,
-    Event,
-    NoticeRaised,
-    PhaseEntered,
-    RunFinished,
-    RunStopped,
-)
+from studio.core.events.measures import BlendFinished, BlendProgressed
+from studio.core.events.types import Event, NoticeRaised, PhaseEntered, RunFinished, RunStopped
 from studio.core.jobs.orders import BlendOrder
 from studio.core.runs.layout import RunLayout
 from studio.engine.jobs.requests import RequestFeed, StopWished

@@ -6,16 +6,8 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from studio.core.errors import DatasetInvalid
-from studio.core.events.types import (
-    EvaluationFinished,
-    EvaluationProgressed,
-    Event,
-    NoticeRaised,
-    PhaseEntered,
-    RowEvaluated,
-    RunFinished,
-    RunStopped,
-)
+from studio.core.events.measures import EvaluationFinished, EvaluationProgressed, RowEvaluated
+from studio.core.events.types import Event, NoticeRaised, PhaseEntered, RunFinished, RunStopped
 from studio.core.jobs.orders import EvaluateOrder
 from studio.core.recipe.schema_data import DataSource
 from studio.core.runs.layout import RunLayout

@@ -10,15 +10,8 @@ import torch
 import transformers
 
 from studio.core.errors import DatasetInvalid, NotAvailableYet, RecipeInvalid
-from studio.core.events.types import (
-    EvaluationFinished,
-    EvaluationProgressed,
-    Event,
-    NoticeRaised,
-    RowEvaluated,
-    RunFinished,
-    RunStopped,
-)
+from studio.core.events.measures import EvaluationFinished, EvaluationProgressed, RowEvaluated
+from studio.core.events.types import Event, NoticeRaised, RunFinished, RunStopped
 from studio.core.jobs.orders import EvaluateOrder, Stop
 from studio.core.runs.layout import RunLayout
 from studio.engine.jobs import evaluate

@@ -13,7 +13,8 @@ import torch
 from peft.utils import merge_utils
 
 from studio.core.errors import AdapterUnusable, FileUnusable, RecipeInvalid
-from studio.core.events.types import BlendFinished, NoticeRaised
+from studio.core.events.measures import BlendFinished
+from studio.core.events.types import NoticeRaised
 from studio.core.jobs.orders import BlendOrder, BlendPart, Stop
 from studio.core.recipe.schema import AdapterSettings
 from studio.core.runs.layout import RunLayout
