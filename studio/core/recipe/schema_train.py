@@ -82,7 +82,13 @@ class TrainSettings(Section):
         "adamw",
         "Optimizer",
         "The rule that turns gradients into steps.",
-        later={"adamw8bit", "lion", "adafactor"},
+        later={"adamw8bit"},
+        choices={
+            "adamw": "The usual choice.",
+            "adamw8bit": "AdamW that remembers in 8 bits: a quarter of its memory.",
+            "lion": "Half the memory of AdamW; wants a learning rate three to ten times lower.",
+            "adafactor": "Nearly no memory of its own.",
+        },
     )
     weight_decay: float = knob(
         0.0, "Weight decay", "Pulls adapter weights towards zero.", ge=0, le=1, step=0.01

@@ -1,0 +1,67 @@
+"""Every optimizer takes the steps its paper describes and goes on exactly after a stop."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import torch
+from safetensors.torch import load_file
+from torch import nn
+
+from studio.core.events.types import RunStopped, StepFinished
+from studio.core.jobs.orders import Stop
+from studio.core.recipe.schema_train import TrainSettings
+from studio.engine.train.optimizers import adafactor, lion
+from tests.engine.tiny_run import ScriptedControl, build_run, of_type, train_run
+
+SETTINGS = {"steps": 6, "batch_sequences": 4, "evaluate_every_steps": 1000}
+
+
+@pytest.mark.parametrize("weight_decay", [0.0, 0.1])
+def test_lion_takes_the_steps_of_its_paper(weight_decay: float) -> None:
+    torch.manual_seed(0)
+    parameter = nn.Parameter(torch.randn(4, 3))
+    settings = TrainSettings(learning_rate=0.01, weight_decay=weight_decay)
+    optimizer = lion.build([{"params": [parameter], "ratio": 1.0}], settings)
+    weights, momentum = parameter.detach().clone(), torch.zeros(4, 3)
+    for _ in range(5):
+        gradient = torch.randn(4, 3)
+        parameter.grad = gradient.clone()
+        optimizer.step()
+        direction = (0.9 * momentum + 0.1 * gradient).sign()
+        weights = weights - 0.01 * (direction + weight_decay * weights)
+        momentum = 0.99 * momentum + 0.01 * gradient
+        torch.testing.assert_close(parameter.detach(), weights)
+
+
+def test_adafactor_moves_a_matrix_that_starts_at_zero() -> None:
+    parameter = nn.Parameter(torch.zeros(4, 3))
+    optimizer = adafactor.build(
+        [{"params": [parameter], "ratio": 1.0}], TrainSettings(learning_rate=0.01)
+    )
+    parameter.grad = torch.ones(4, 3)
+    optimizer.step()
+    torch.testing.assert_close(parameter.detach(), torch.full((4, 3), -0.01), rtol=1e-3, atol=0)
+
+
+@pytest.mark.parametrize("name", ["lion", "adafactor"])
+def test_a_stopped_run_goes_on_with_the_same_bits(
+    name: str, tmp_path: Path, tiny_base: Path, tiny_chats: Path
+) -> None:
+    settings = SETTINGS | {"optimizer": name, "learning_rate": 1e-3}
+    whole = build_run(tmp_path / "whole", tiny_base, tiny_chats, **settings)
+    events = train_run(whole)
+    losses = [event.loss for event in of_type(events, StepFinished)]
+    assert losses[-1] < losses[0]
+    parted = build_run(tmp_path / "parted", tiny_base, tiny_chats, **settings)
+    control = ScriptedControl(parted)
+    control.at(lambda seen: len(of_type(seen, StepFinished)) == 3, Stop())
+    first = train_run(parted, control)
+    assert isinstance(first[-1], RunStopped)
+    second = train_run(parted)
+    found = [event.loss for event in of_type(first + second, StepFinished)]
+    assert found == losses
+    one, other = (load_file(run.adapter / "adapter_model.safetensors") for run in (whole, parted))
+    for name, value in one.items():
+        assert torch.equal(value, other[name])
