@@ -6,14 +6,13 @@ import argparse
 from pathlib import Path
 from typing import get_args
 
-from pydantic import ValidationError
-
 from studio.cli.console import Console
 from studio.cli.jobs import run_job, short_lived
 from studio.core.errors import AdapterUnusable, FileUnusable, JobDied
 from studio.core.events.types import Event, ExportFinished, ExportProgressed
-from studio.core.jobs.orders import ExportOrder, QuantKind, TrainOrder, order_type
+from studio.core.jobs.orders import ExportOrder, QuantKind
 from studio.core.paths import Home, slug
+from studio.core.runs.exporting import read_export_details
 from studio.core.runs.layout import RunLayout
 from studio.core.runs.store import RunStore
 from studio.core.units import format_bytes
@@ -62,7 +61,8 @@ def run(arguments: argparse.Namespace, console: Console, home: Home) -> int:
         console,
         home,
         quant=arguments.quant,
-        **describe_run(arguments.what, home),
+        name=slug(Path(arguments.what).name),
+        **read_export_details(adapter),
     )
     for name in finished.files:
         console.print(str(Path(finished.folder) / name))
@@ -86,31 +86,6 @@ def run(arguments: argparse.Namespace, console: Console, home: Home) -> int:
         }
     )
     return 0 if finished.is_verified else 1
-
-
-def describe_run(what: str, home: Home) -> dict[str, object]:
-    """Return what the run behind an export adds to the order; nothing for a foreign adapter."""
-    store = RunStore(home)
-    try:
-        record = store.find(what)
-    except FileUnusable:
-        return {"name": slug(Path(what).resolve().name)}
-    recipe = store.load_recipe(record)
-    return {
-        "name": slug(record.name),
-        "template": recipe.data.template,
-        "prompts": recipe.train.sample_prompts,
-        "base_folder": _find_base_folder(RunLayout(Path(record.folder))),
-    }
-
-
-def _find_base_folder(layout: RunLayout) -> str | None:
-    """Return where relative paths of the run's recipe start, if it was started here."""
-    try:
-        order = order_type.validate_json(layout.job.read_bytes())
-    except (OSError, ValidationError):
-        return None
-    return order.base_folder if isinstance(order, TrainOrder) else None
 
 
 def export(

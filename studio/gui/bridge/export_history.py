@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import logging
 from pathlib import Path
-from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, TypeAdapter, ValidationError
 
 from studio.core.files import write_atomically
+from studio.core.jobs.orders import ExportTarget
 
 _KEPT = 100
 _log = logging.getLogger(__name__)
@@ -19,12 +19,13 @@ class ExportRecord(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="ignore")
     name: str
-    target: Literal["adapter", "merged"]
+    target: ExportTarget
     base: str
     folder: str
     files: tuple[str, ...]
     is_verified: bool
     largest_difference: float | None = None
+    reasons: tuple[str, ...] = ()
     time_seconds: float = 0.0
 
 

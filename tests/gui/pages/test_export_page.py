@@ -115,9 +115,44 @@ def test_the_place_is_always_a_new_folder(tmp_path: Path) -> None:
     assert place.free_bytes
 
 
-def test_formats_to_come_are_shown_and_off(page: ExportPage) -> None:
-    cards = page._format.findChildren(type(page._format._cards["adapter"]))
-    assert [card.isEnabled() for card in cards] == [True, True, False, False]
+def test_a_gguf_file_is_ordered_in_the_size_that_was_chosen(
+    studio: Studio, page: ExportPage, folder: str, play: Play, qtbot: QtBot, wait: Wait
+) -> None:
+    play("export")
+    open_run(studio, page, folder, wait)
+    assert page._format._quant_row.isHidden()
+    page._format._cards["gguf"].chosen.emit()
+    assert not page._format._quant_row.isHidden()
+    quant = page._format._quant
+    quant.setCurrentIndex(quant.findData("q4_k_m"))
+    quant.activated.emit(quant.currentIndex())
+    wait(lambda: page._presenter.place is not None)
+    with qtbot.waitSignal(page._presenter.history_loaded, timeout=TIMEOUT_MS):
+        page._place._export.click()
+    order = page._presenter._order
+    assert order is not None
+    assert (order.target, order.quant, order.name) == ("gguf", "q4_k_m", "pirate-talk")
+    assert "pirate-talk-gguf-q4_k_m" in page._result._place.text()
+    assert "llama-cli -m" in page._result._code.toPlainText()
+
+
+def test_each_format_can_be_chosen(page: ExportPage) -> None:
+    assert all(card.isEnabled() for card in page._format._cards.values())
+    for key, card in page._format._cards.items():
+        card.chosen.emit()
+        assert page._presenter.target == key
+
+
+def test_ollama_is_told_in_its_own_words() -> None:
+    code = build_snippet(build_record(target="ollama", name="Pirate talk"))
+    assert "ollama create pirate-talk -f Modelfile" in code
+    assert code.startswith("cd '/out/pirate '")
+
+
+def test_the_reasons_of_a_failed_check_are_shown(page: ExportPage) -> None:
+    record = build_record(is_verified=False, reasons=("the template is another one",))
+    page._result.show_record(record)
+    assert "the template is another one" in page._result._proof.text()
 
 
 @pytest.mark.parametrize("target", ["adapter", "merged"])

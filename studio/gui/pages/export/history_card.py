@@ -9,6 +9,7 @@ from PySide6.QtCore import Qt, Signal
 from PySide6.QtWidgets import QGridLayout, QWidget
 
 from studio.gui.bridge.export_history import ExportRecord
+from studio.gui.pages.export.snippets import NAMES
 from studio.gui.theme.tokens import SIZES
 from studio.gui.widgets.buttons import Button
 from studio.gui.widgets.card import Card
@@ -45,7 +46,6 @@ class HistoryCard(Card):
                 widget.deleteLater()
         for row, record in enumerate(records[:_SHOWN]):
             moment = time.strftime("%d %b, %H:%M", time.localtime(record.time_seconds))
-            kind = "Adapter" if record.target == "adapter" else "Merged"
             name = ElidedLabel(record.name, mode=Qt.TextElideMode.ElideRight)
             chip = Chip(*(("Verified", "success") if record.is_verified else ("Differs", "error")))
             show = Button("Show", "eye", "quiet")
@@ -53,7 +53,7 @@ class HistoryCard(Card):
             show.clicked.connect(lambda _=False, record=record: self.chosen.emit(record))
             cells: tuple[QWidget, ...] = (
                 name,
-                PlainLabel(kind, "muted", wraps=False),
+                PlainLabel(NAMES[record.target], "muted", wraps=False),
                 ElidedLabel(record.folder, "muted"),
                 PlainLabel(moment, "muted", wraps=False),
                 chip,

@@ -85,6 +85,7 @@ class ExportPage(Page):
         self._source.chosen.connect(presenter.choose)
         self._source.folder_requested.connect(self._on_source_folder_requested)
         self._format.chosen.connect(presenter.choose_target)
+        self._format.quant_chosen.connect(presenter.choose_quant)
         place.folder_requested.connect(self._on_place_folder_requested)
         place.export_requested.connect(self._notice.clear)
         place.export_requested.connect(presenter.start)
@@ -109,7 +110,7 @@ class ExportPage(Page):
 
     def _on_presenter_changed(self) -> None:
         self._source.show_choices(self._choices, self._presenter.choice)
-        self._format.show_format(self._presenter.target)
+        self._format.show_format(self._presenter.target, self._presenter.quant)
         self._place.show_place(str(self._presenter.parent_folder or ""), None, None)
         self._show_idle()
 

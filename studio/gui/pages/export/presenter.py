@@ -4,16 +4,18 @@ from __future__ import annotations
 
 import shutil
 import time
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Literal
+from typing import get_args
 
 from PySide6.QtCore import QObject, Signal
 
 from studio.core.errors import StudioError
 from studio.core.events.types import Event, ExportFinished, ExportProgressed, NoticeRaised
-from studio.core.jobs.orders import ExportOrder
+from studio.core.jobs.orders import ExportOrder, ExportTarget, QuantKind
 from studio.core.paths import slug
+from studio.core.runs.exporting import read_export_details
 from studio.core.runs.record import RunRecord
 from studio.core.runs.words import describe_phase
 from studio.gui.bridge.adapter_choice import AdapterChoice
@@ -22,16 +24,24 @@ from studio.gui.bridge.export_history import ExportHistory, ExportRecord
 from studio.gui.bridge.live_job import LiveJob
 from studio.gui.bridge.run_feed import RunFeed
 
-Target = Literal["adapter", "merged"]
+_TARGETS = get_args(ExportTarget)
+_QUANTS = get_args(QuantKind)
+# Bytes of a GGUF file beside those of a base in 16 bits, rounded up.
+_SHARES: dict[str, float] = {"f32": 2.0, "f16": 1.0, "bf16": 1.0, "q8_0": 0.55, "q6_k": 0.45}
+_SMALL_SHARE = 0.4
 
 
 @dataclass(frozen=True)
 class Place:
-    """A folder that does not exist yet, the free space of its drive and the space needed."""
+    """A folder that does not exist yet, the free space of its drive and the space needed.
+
+    ``details`` are what the adapter's run adds to the order.
+    """
 
     target: Path
     free_bytes: int | None
     needed_bytes: int | None
+    details: Mapping[str, object] = field(default_factory=dict)
 
 
 class ExportPresenter(QObject):
@@ -72,7 +82,8 @@ class ExportPresenter(QObject):
         self._measuring: BackgroundCall | None = None
         self._bytes: tuple[int, int] = (0, 0)
         self.choice: AdapterChoice | None = None
-        self.target: Target = "adapter"
+        self.target: ExportTarget = "adapter"
+        self.quant: QuantKind = "q8_0"
         self.parent_folder: Path | None = None
         self.place: Place | None = None
 
@@ -99,8 +110,13 @@ class ExportPresenter(QObject):
         self._note_change()
 
     def choose_target(self, target: str) -> None:
-        """Exports as ``adapter`` or ``merged``."""
-        self.target = "merged" if target == "merged" else "adapter"
+        """Exports as ``adapter``, ``merged``, ``gguf`` or ``ollama``."""
+        self.target = next((known for known in _TARGETS if known == target), "adapter")
+        self._note_change()
+
+    def choose_quant(self, quant: str) -> None:
+        """Writes a GGUF file in this number format."""
+        self.quant = next((known for known in _QUANTS if known == quant), "q8_0")
         self._note_change()
 
     def choose_folder(self, folder: Path) -> None:
@@ -116,11 +132,16 @@ class ExportPresenter(QObject):
         """Starts to write the files."""
         if self.is_busy or self.reason or self.choice is None or self.place is None:
             return
-        self._order = ExportOrder(
-            adapter=str(self.choice.folder),
-            base=self.choice.base or None,
-            target=self.target,
-            out=str(self.place.target),
+        self._order = ExportOrder.model_validate(
+            {
+                **self.place.details,
+                "adapter": str(self.choice.folder),
+                "base": self.choice.base or None,
+                "target": self.target,
+                "quant": self.quant,
+                "out": str(self.place.target),
+                "name": slug(self.choice.name),
+            }
         )
         self._done = None
         self._bytes = (0, 0)
@@ -143,11 +164,13 @@ class ExportPresenter(QObject):
         self.changed.emit()
         if self._measuring is not None:
             self._measuring.cancel()
-        choice, folder, target = self.choice, self.parent_folder, self.target
+        choice, folder, target, quant = self.choice, self.parent_folder, self.target, self.quant
         if choice is None or folder is None:
             return
         self._measuring = self._background.start(
-            lambda _: find_place(choice, folder, target), self._on_place_found, self.failed.emit
+            lambda _: find_place(choice, folder, target, quant),
+            self._on_place_found,
+            self.failed.emit,
         )
 
     def _on_place_found(self, place: Place) -> None:
@@ -197,6 +220,7 @@ class ExportPresenter(QObject):
             files=done.files,
             is_verified=done.is_verified,
             largest_difference=done.largest_difference,
+            reasons=done.reasons,
             time_seconds=time.time(),
         )
         self.finished.emit(record)
@@ -205,9 +229,12 @@ class ExportPresenter(QObject):
         )
 
 
-def find_place(choice: AdapterChoice, folder: Path, target: Target) -> Place:
+def find_place(
+    choice: AdapterChoice, folder: Path, target: ExportTarget, quant: QuantKind = "q8_0"
+) -> Place:
     """Returns a folder name that is free, with the space there is and the space needed."""
-    stem = f"{slug(choice.name)}-{target}"
+    is_gguf = target in ("gguf", "ollama")
+    stem = f"{slug(choice.name)}-{target}{f'-{quant}' if is_gguf else ''}"
     path, number = folder / stem, 2
     while path.exists():
         path, number = folder / f"{stem}-{number}", number + 1
@@ -215,8 +242,10 @@ def find_place(choice: AdapterChoice, folder: Path, target: Target) -> Place:
     while not existing.exists() and existing != existing.parent:
         existing = existing.parent
     free_bytes = shutil.disk_usage(existing).free if existing.exists() else None
-    source = Path(choice.base) if target == "merged" else choice.folder
-    return Place(path, free_bytes, _measure_weights(source))
+    needed_bytes = _measure_weights(choice.folder if target == "adapter" else Path(choice.base))
+    if is_gguf and needed_bytes is not None:
+        needed_bytes = int(needed_bytes * _SHARES.get(quant, _SMALL_SHARE))
+    return Place(path, free_bytes, needed_bytes, read_export_details(choice.folder))
 
 
 def _measure_weights(folder: Path) -> int | None:

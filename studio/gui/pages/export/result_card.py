@@ -7,7 +7,7 @@ from PySide6.QtGui import QGuiApplication
 from PySide6.QtWidgets import QHBoxLayout, QPlainTextEdit, QWidget
 
 from studio.gui.bridge.export_history import ExportRecord
-from studio.gui.pages.export.snippets import build_snippet
+from studio.gui.pages.export.snippets import NAMES, build_snippet, name_place
 from studio.gui.theme.fonts import build_mono_font
 from studio.gui.theme.tokens import SIZES
 from studio.gui.widgets.buttons import Button
@@ -56,15 +56,16 @@ class ResultCard(Card):
         self.body.addLayout(top)
         for widget in (self._place, self._proof, self._files):
             self.body.addWidget(widget)
-        self.body.addWidget(PlainLabel("Load it in Python", "overline", wraps=False))
+        self._use = PlainLabel("", "overline", wraps=False)
+        self.body.addWidget(self._use)
         self.body.addWidget(self._code)
         self.hide()
 
     def show_record(self, record: ExportRecord) -> None:
         """Shows one export."""
         self._folder = record.folder
-        kind = "Adapter" if record.target == "adapter" else "Merged model"
-        self._title.setText(f"{kind} of {record.name}"[:80])
+        self._title.setText(f"{NAMES[record.target]} of {record.name}"[:80])
+        self._use.setText(name_place(record))
         self._chip.show_state(
             *(("Verified", "success") if record.is_verified else ("Differs", "error"))
         )
@@ -87,6 +88,11 @@ def describe_proof(record: ExportRecord) -> str:
     by = "" if largest is None else f" (largest difference {largest:.2g})"
     if record.is_verified:
         return f"The files were loaded again and answer like the trained adapter{by}."
+    if record.reasons:
+        return (
+            f"The files are not what was trained: {'; '.join(record.reasons)}. Do not use them; "
+            "export again, choose another number format, or check the drive."
+        )
     return (
         f"The files were loaded again and answer differently than the trained adapter{by}. "
         "Do not use them; export again, and check the drive."
