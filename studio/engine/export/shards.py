@@ -180,7 +180,7 @@ def _iter_rows(
 def _round(weight: torch.Tensor, dtype: torch.dtype, name: str) -> memoryview:
     """Returns the bytes of new values, rounded once."""
     merged = weight.to(dtype).contiguous()
-    if not torch.isfinite(merged).all():
+    if merged.numel() and not all(torch.isfinite(end) for end in torch.aminmax(merged)):
         raise ModelUnusable(
             f"{name} plus the adapter is too large for the number format of the base ({dtype}).",
             "Choose an earlier checkpoint of the adapter, or a base model stored in bfloat16.",

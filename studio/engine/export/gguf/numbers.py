@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
-from math import prod
 
 import gguf
 import numpy as np
@@ -12,13 +12,15 @@ import torch
 from studio.core.errors import ModelUnusable
 from studio.engine.export.gguf.kquants import K_QUANTS, quantise
 
+# The first number that rounds to infinity in 16 bits.
+_TOO_LARGE_FOR_F16 = 65520.0
 Format = gguf.GGMLQuantizationType
 
 
 def count_bytes(shape: Sequence[int], kind: Format) -> int:
     """Returns the size of a tensor of ``shape`` in a format."""
     block, size = gguf.GGML_QUANT_SIZES[kind]
-    return prod(shape) // block * size
+    return math.prod(shape) // block * size
 
 
 def fits(columns: int, kind: Format) -> bool:
@@ -32,7 +34,8 @@ def encode(values: torch.Tensor, kind: Format, name: str) -> memoryview:
     Raises:
         ModelUnusable: A value is not finite or too large for the format; names ``name``.
     """
-    if not torch.isfinite(values).all():
+    size = _find_largest(values)
+    if not math.isfinite(size):
         raise ModelUnusable(
             f"{name} with the adapter holds numbers that are not finite (NaN or infinity).",
             "Choose an earlier checkpoint; this training went wrong.",
@@ -43,17 +46,24 @@ def encode(values: torch.Tensor, kind: Format, name: str) -> memoryview:
     if kind == Format.BF16:
         return _view(values.to(torch.bfloat16))
     if kind == Format.F16:
-        halves = values.to(torch.float16)
-        if torch.isinf(halves).any():
+        if size >= _TOO_LARGE_FOR_F16:
             raise ModelUnusable(
                 f"{name} holds a number too large for the format f16 (more than 65504).",
                 "Choose the format bf16, or a quantised one.",
             )
-        return _view(halves)
+        return _view(values.to(torch.float16))
     if kind in K_QUANTS:
         return _view(quantise(values, kind))
     quantised = gguf.quants.quantize(values.numpy(), kind)
     return np.ascontiguousarray(quantised).data.cast("B")
+
+
+def _find_largest(values: torch.Tensor) -> float:
+    """Returns the largest size of a value, or what is not finite, in one pass over them."""
+    if values.numel() == 0:
+        return 0.0
+    low, high = torch.aminmax(values)
+    return float(torch.maximum(-low, high))
 
 
 def _view(values: torch.Tensor) -> memoryview:
