@@ -22,6 +22,7 @@ import transformers
 
 from studio.core.recipe.schema import AdapterSettings
 from studio.engine.infer.generate import Generation, Prompt
+from studio.engine.infer.layout import LEAST_ROWS, lay_out_for_rows
 from studio.engine.infer.sampling import Sampling
 from studio.engine.lora.inject import inject
 from studio.engine.lora.stack import AdapterStack
@@ -76,6 +77,8 @@ def measure(work: Callable[[], object], repeats: int) -> float:
 
 def make_stacked(base: Any, folders: list[Path], ids: tuple[int, ...]) -> Callable[[], object]:
     """Returns the work of this program: one batch over one base."""
+    if len(folders) >= LEAST_ROWS:
+        lay_out_for_rows(base)
     stack = AdapterStack(base)
     for number, folder in enumerate(folders):
         stack.load(str(number), folder)

@@ -16,6 +16,7 @@ from studio.engine.evaluate.answers import iter_answers
 from studio.engine.evaluate.losses import RowLosses, iter_losses
 from studio.engine.evaluate.rows import Question, read_examples, read_questions
 from studio.engine.evaluate.scores import Scores, Wish, read_wishes
+from studio.engine.infer.layout import lay_out_for_rows
 from studio.engine.infer.session import BASE_COLUMN
 from studio.engine.infer.speech import Speech, build_speech
 from studio.engine.jobs.lease import wait_for_device
@@ -69,6 +70,7 @@ def _evaluate(order: EvaluateOrder, layout: RunLayout, control: RequestFeed) -> 
     device, _ = resolve_device(order.device)
     yield from wait_for_device(layout, device, control)
     parts = split_model(load_model(folder, resolve_dtype(order.dtype, device)[0], device))
+    lay_out_for_rows(parts.model)
     stack = AdapterStack(parts.model)
     for name, adapter in order.adapters.items():
         stack.load(name, Path(adapter))

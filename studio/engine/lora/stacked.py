@@ -116,10 +116,10 @@ class Routing:
 class StackedModule(WrappedModule):
     """``W x + b`` and for each row the update of its own adapter, in two products for all rows.
 
-    The matrices A of all adapters stand on each other as ``(sum of ranks, in)``, the B's, scaled,
-    as ``(sum of ranks, out)``. Every row meets all of them; a mask between the two products leaves
-    to each row its own adapter, times its strength. What learns lengths (DoRA) is
-    ``W x (f - 1) + f s B A x`` more than the base, with ``f = m / |W + s B A|`` per output.
+    The matrices A of all adapters stand beside each other as ``(in, sum of ranks)``, the B's,
+    scaled, on each other as ``(sum of ranks, out)``. Every row meets all of them; a mask between
+    the two products leaves to each row its own adapter, times its strength. What learns lengths
+    (DoRA) is ``W x (f - 1) + f s B A x`` more than the base, ``f = m / |W + s B A|`` per output.
     What is no low-rank update (layers and tokens trained in full) is computed for its rows alone.
 
     Only for answering: nothing here has a gradient.
@@ -152,10 +152,8 @@ class StackedModule(WrappedModule):
             factor = _compute_length_factor(wrapped)
             tall_b = tall_b * factor
             self._lengths[name] = (factor - 1).to(dtype)
-        # a lookup reads whole rows, one per token, so that its tall A lies on its side
-        side = 1 if isinstance(wrapped, AdaptedEmbedding) else 0
-        piece_a = lora_a.detach().t() if side else lora_a.detach()
-        self._tall_a = _join(self._tall_a, piece_a.to(dtype), side)
+        # A lies on its side: a lookup reads whole rows of it, and products of few rows are faster
+        self._tall_a = _join(self._tall_a, lora_a.detach().t().to(dtype), 1)
         self._tall_b = _join(self._tall_b, tall_b.to(dtype), 0)
         self._layout = (*self._layout, (name, lora_a.shape[0]))
 
@@ -168,9 +166,8 @@ class StackedModule(WrappedModule):
         keeps = [own != name for own, rank in self._layout for _ in range(rank)]
         kept = torch.tensor([index for index, stays in enumerate(keeps) if stays], dtype=torch.long)
         kept = kept.to(self._tall_b.device)
-        side = 1 if isinstance(self.base, nn.Embedding) else 0
         self._layout = tuple(entry for entry in self._layout if entry[0] != name)
-        self._tall_a = self._tall_a.index_select(side, kept) if self._layout else None
+        self._tall_a = self._tall_a.index_select(1, kept) if self._layout else None
         self._tall_b = self._tall_b.index_select(0, kept) if self._layout else None
 
     def forward(self, *inputs: Any, **named: Any) -> Any:
@@ -200,7 +197,7 @@ class StackedModule(WrappedModule):
             hidden = functional.embedding(inputs, self._tall_a)[..., span.start : span.stop]
             hidden = hidden * get_output_factor(self.base)
         else:
-            hidden = inputs.to(tall_b.dtype) @ self._tall_a[span.start : span.stop].t()
+            hidden = inputs.to(tall_b.dtype) @ self._tall_a[:, span.start : span.stop]
         hidden = hidden * _spread(span, hidden)
         output = self._stretch(output)
         if hidden.shape[:-1] != output.shape[:-1]:  # the base saw one row that stands for all
@@ -271,7 +268,11 @@ def _mix(base: Any, own: Any, strength: float) -> Any:
 
 
 def _join(tall: Tensor | None, piece: Tensor, side: int) -> Tensor:
-    return piece.clone() if tall is None else torch.cat((tall, piece), side)
+    return (
+        piece.clone(memory_format=torch.contiguous_format)
+        if tall is None
+        else torch.cat((tall, piece), side)
+    )
 
 
 def _get_dtype(module: AdaptedModule) -> torch.dtype:

@@ -180,6 +180,18 @@ def test_adapters_come_and_go_while_the_base_stays(session: ChatSession, tmp_pat
         session.add_adapters({"again": tmp_path / "a2"})
 
 
+def test_four_columns_answer_as_three_do(session: ChatSession, tmp_path: Path) -> None:
+    """From four rows on the weights lie in another order in memory."""
+    before = _answer(session, _ask())
+    session.add_adapters({"again": tmp_path / "a1"})
+    answers = _answer(session, _ask())
+    assert {column: answers[column].text for column in before} == {
+        column: answer.text for column, answer in before.items()
+    }
+    assert answers["again"].text == before["a1"].text
+    assert not session._model.lm_head.weight.is_contiguous()
+
+
 def test_an_adapter_of_another_model_is_refused(session: ChatSession, material: Path) -> None:
     with pytest.raises(AdapterUnusable):
         session.add_adapters({"real": material / "adapters/stories260K-e2e-lora-qv8"})
