@@ -10,7 +10,7 @@ from studio.cli.console import Console
 from studio.cli.jobs import run_job, short_lived
 from studio.core.errors import AdapterUnusable, FileUnusable, JobDied
 from studio.core.events.types import Event, ExportFinished, ExportProgressed
-from studio.core.jobs.orders import ExportOrder, QuantKind
+from studio.core.jobs.orders import ExportOrder, ExportTool, QuantKind
 from studio.core.paths import Home, slug
 from studio.core.runs.exporting import read_export_details
 from studio.core.runs.layout import RunLayout
@@ -42,6 +42,12 @@ def add_parser(
         default="q8_0",
         help="number format of a GGUF file; smaller ones are less exact (default: %(default)s)",
     )
+    parser.add_argument(
+        "--for",
+        dest="tool",
+        choices=get_args(ExportTool),
+        help="the tool that will load the files: says first what it would refuse",
+    )
     parser.set_defaults(run=run)
 
 
@@ -61,6 +67,7 @@ def run(arguments: argparse.Namespace, console: Console, home: Home) -> int:
         console,
         home,
         quant=arguments.quant,
+        tool=arguments.tool,
         name=slug(Path(arguments.what).name),
         **read_export_details(adapter),
     )

@@ -56,6 +56,7 @@ ExportTarget = Literal["adapter", "merged", "gguf", "gguf_lora", "ollama"]
 QuantKind = Literal[
     "f32", "f16", "bf16", "q8_0", "q6_k", "q5_k_m", "q5_1", "q5_0", "q4_k_m", "q4_1", "q4_0"
 ]
+ExportTool = Literal["vllm", "llama.cpp", "ollama", "lm_studio", "peft"]
 
 
 class ExportOrder(Order):
@@ -63,7 +64,8 @@ class ExportOrder(Order):
 
     ``quant`` is the number format of a GGUF file (also inside ``ollama``). ``template`` is the
     recipe's chat template; ``base_folder`` is where relative paths start. ``prompts`` are asked
-    before and after, besides some of our own. ``name`` becomes part of file names.
+    before and after, besides some of our own. ``name`` becomes part of file names. ``tool`` is
+    where the files will be used; what it would refuse is said before anything is written.
     """
 
     kind: Literal["export"] = "export"
@@ -76,6 +78,7 @@ class ExportOrder(Order):
     base_folder: str | None = None
     prompts: tuple[str, ...] = ()
     name: str = "model"
+    tool: ExportTool | None = None
 
 
 class EvaluateOrder(Order):

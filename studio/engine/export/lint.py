@@ -8,14 +8,13 @@ from pathlib import Path
 from typing import Any, Literal
 
 from studio.core.errors import StudioError
-from studio.core.jobs.orders import ExportTarget
+from studio.core.jobs.orders import ExportTarget, ExportTool
 from studio.engine.export.gguf.families import get_family
 from studio.engine.export.gguf.lora import find_lora_obstacle
 from studio.engine.export.gguf.vocabulary import read_vocabulary
 from studio.engine.lora.stored import StoredAdapter, read_adapter
 from studio.engine.models.files import load_config
 
-Tool = Literal["vllm", "llama.cpp", "ollama", "lm_studio", "peft"]
 Remedy = Literal["merge", "export_merged_gguf", "shrink_rank", "none"]
 
 # vLLM serves adapters up to 16 unless told otherwise, and up to 512 at all.
@@ -30,7 +29,7 @@ class Finding:
     ``advice`` the same in words.
     """
 
-    tool: Tool
+    tool: ExportTool
     code: str
     message: str
     advice: str
@@ -58,7 +57,9 @@ class _Case:
         return any(module.magnitude is not None for module in self.stored.modules.values())
 
 
-def check_export(base: Path, adapter: Path, target: ExportTarget, tool: Tool) -> list[Finding]:
+def check_export(
+    base: Path, adapter: Path, target: ExportTarget, tool: ExportTool
+) -> list[Finding]:
     """Returns what ``tool`` would refuse or do differently with an export of this kind.
 
     Raises:
@@ -134,7 +135,7 @@ def _check_peft(case: _Case) -> list[Finding]:
     return []
 
 
-def _check_gguf(case: _Case, tool: Tool) -> list[Finding]:
+def _check_gguf(case: _Case, tool: ExportTool) -> list[Finding]:
     """Returns why the model cannot be a GGUF file, if so."""
     try:
         get_family(case.config)
@@ -144,7 +145,7 @@ def _check_gguf(case: _Case, tool: Tool) -> list[Finding]:
     return []
 
 
-def _wrong_format(tool: Tool, reads: str, remedy: Remedy) -> Finding:
+def _wrong_format(tool: ExportTool, reads: str, remedy: Remedy) -> Finding:
     advice = {
         "merge": "Export the merged model.",
         "export_merged_gguf": "Export the whole model as GGUF.",
@@ -152,16 +153,16 @@ def _wrong_format(tool: Tool, reads: str, remedy: Remedy) -> Finding:
     return Finding(tool, "wrong_format", f"{reads}; this export is something else.", advice, remedy)
 
 
-def _merge(tool: Tool, code: str, message: str) -> Finding:
+def _merge(tool: ExportTool, code: str, message: str) -> Finding:
     return Finding(tool, code, message, "Export the merged model.", "merge")
 
 
-def _whole_gguf(tool: Tool, code: str, message: str) -> Finding:
+def _whole_gguf(tool: ExportTool, code: str, message: str) -> Finding:
     advice = "Export the whole model as GGUF: base and adapter in one file."
     return Finding(tool, code, message, advice, "export_merged_gguf")
 
 
-_CHECKS: Mapping[Tool, Callable[[_Case], list[Finding]]] = {
+_CHECKS: Mapping[ExportTool, Callable[[_Case], list[Finding]]] = {
     "vllm": _check_vllm,
     "llama.cpp": _check_llama_cpp,
     "ollama": _check_ollama,

@@ -29,6 +29,7 @@ from studio.engine.export.certify import (
 )
 from studio.engine.export.gguf.lora import export_lora_gguf
 from studio.engine.export.gguf.model import export_gguf
+from studio.engine.export.lint import Finding, check_export
 from studio.engine.export.merged import export_merged
 from studio.engine.export.ollama import build_modelfile, export_ollama
 from studio.engine.jobs.requests import RequestFeed, StopWished
@@ -42,8 +43,9 @@ def run(order: ExportOrder, layout: RunLayout, control: RequestFeed) -> Iterator
     """Writes the files that the order asks for and verifies them by loading them again.
 
     Yields:
-        PhaseEntered, ExportProgressed, NoticeRaised if the check failed, ExportFinished,
-        RunFinished; RunStopped alone after a stop, with nothing left behind.
+        PhaseEntered, NoticeRaised for what the tool would refuse, ExportProgressed, NoticeRaised
+        if the check failed, ExportFinished, RunFinished; RunStopped alone after a stop, with
+        nothing left behind.
 
     Raises:
         StudioError: Adapter or base cannot be used, or the target cannot be written.
@@ -59,6 +61,9 @@ def _export(order: ExportOrder, control: RequestFeed) -> Iterator[Event]:
     out = Path(order.out)
     yield PhaseEntered(phase="loading_model")
     base = find_model(_name_base(order), get_base_folder(order), _find_revision(order)).folder
+    if order.tool is not None:
+        for finding in check_export(base, Path(order.adapter), order.target, order.tool):
+            yield _tell(finding)
     yield PhaseEntered(phase="saving", detail=f"Writing to {out}")
     if order.target == "ollama":
         steps, warning = _start_ollama(order, base, out)
@@ -115,6 +120,16 @@ def _start_ollama(order: ExportOrder, base: Path, out: Path) -> tuple[Steps, str
     speech = build_export_speech(order, base)
     modelfile = build_modelfile(plan, speech, base, name=order.name)
     return export_ollama(plan, modelfile, out, name=order.name), modelfile.warning
+
+
+def _tell(finding: Finding) -> NoticeRaised:
+    """Returns what the tool will not like, as a warning; the user may have reasons of their own."""
+    return NoticeRaised(
+        severity="warning" if finding.is_fatal else "note",
+        code=f"export_{finding.code}",
+        message=finding.message,
+        remedy=finding.advice,
+    )
 
 
 def _warn(certificate: Certificate) -> NoticeRaised:

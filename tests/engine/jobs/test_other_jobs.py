@@ -19,6 +19,7 @@ from studio.core.events.types import (
     DataProblemFound,
     Event,
     ExportFinished,
+    ExportProgressed,
     NoticeRaised,
     RequestFailed,
     RowPreviewed,
@@ -189,6 +190,33 @@ def test_an_export_is_loaded_again_and_compared(
     torch.testing.assert_close(
         found.eval()(ids).logits, expected.eval()(ids).logits, rtol=1e-4, atol=1e-5
     )
+
+
+def test_what_the_tool_would_refuse_is_said_before_the_export(
+    tmp_path: Path, tiny_base: Path, adapter: Path
+) -> None:
+    order = ExportOrder(
+        adapter=str(adapter), target="adapter", out=str(tmp_path / "out"), tool="ollama"
+    )
+    events = _export(order, ScriptedControl(RunLayout(tmp_path)))
+    (notice,) = of_type(events, NoticeRaised)
+    assert notice.code == "export_adapter"
+    assert "GGUF" in notice.remedy
+    assert events.index(notice) < events.index(of_type(events, ExportProgressed)[0])
+
+
+def test_a_certificate_lies_beside_the_files(
+    tmp_path: Path, tiny_base: Path, adapter: Path
+) -> None:
+    order = ExportOrder(
+        adapter=str(adapter), target="ollama", out=str(tmp_path / "out"), quant="q4_0", name="tone"
+    )
+    (finished,) = of_type(_export(order, ScriptedControl(RunLayout(tmp_path))), ExportFinished)
+    assert finished.is_verified
+    assert finished.reasons == ()
+    assert set(finished.files) == {"tone-Q4_0.gguf", "Modelfile", "certificate.json"}
+    assert finished.certificate == str(tmp_path / "out" / "certificate.json")
+    assert finished.mean_divergence is not None
 
 
 def test_files_that_answer_differently_are_not_called_verified(
