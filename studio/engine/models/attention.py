@@ -10,6 +10,8 @@ import torch.nn.functional as F  # noqa: N812 - the name torch's own documentati
 from torch import Tensor, nn
 from transformers import AttentionInterface, PreTrainedModel
 
+from studio.engine.models.document_groups import DocumentGroups, group_documents
+
 PACKED = "studio_packed"
 _ATTRIBUTE = "studio_documents"
 
@@ -28,11 +30,19 @@ class Documents:
     def __init__(self) -> None:
         self.lengths: list[int] = []
         self._masks: dict[tuple[int, int, torch.device], Tensor] = {}
+        self._groups: dict[torch.device, DocumentGroups] = {}
 
     def show(self, lengths: Sequence[int]) -> None:
         """Sets the lengths of the next row, in tokens."""
         self.lengths = list(lengths)
         self._masks.clear()
+        self._groups.clear()
+
+    def get_groups(self, device: torch.device) -> DocumentGroups:
+        """Returns the documents grouped by length, the same for all layers."""
+        if device not in self._groups:
+            self._groups[device] = group_documents(self.lengths, device)
+        return self._groups[device]
 
     def get_window_mask(self, tokens: int, window: int, device: torch.device) -> Tensor:
         """Returns what a causal window of ``window`` tokens may see: ``(tokens, tokens)``, bool."""
@@ -114,6 +124,10 @@ def attend_packed(
     if query.device.type == "cpu" and dtype != torch.float32:
         # The CPU kernels for 16-bit attention are several times slower than those for 32 bits.
         query, key, value = query.float(), key.float(), value.float()
+    if query.device.type == "cuda" and softcap is None and len(documents.lengths) > 1:
+        # On a card many small calls wait for the processor that starts them.
+        joined = attend_grouped(documents, query, key, value, dropout, scaling, sliding_window)
+        return joined.transpose(1, 2).contiguous(), None
     lengths = documents.lengths
     outputs = []
     # split, not slices: the backward of a slice writes a whole row of zeros per document
@@ -129,6 +143,30 @@ def attend_packed(
             outputs.append(_attend_capped(q, k, v, mask, dropout, scaling, softcap))
     joined = outputs[0] if len(outputs) == 1 else torch.cat(outputs, dim=2)
     return joined.transpose(1, 2).to(dtype).contiguous(), None
+
+
+def attend_grouped(
+    documents: Documents,
+    query: Tensor,
+    key: Tensor,
+    value: Tensor,
+    dropout: float = 0.0,
+    scaling: float | None = None,
+    sliding_window: int | None = None,
+) -> Tensor:
+    """Returns attention within each document, one call per group of similar lengths.
+
+    All tensors are ``(1, heads, tokens, width)``; ``key`` and ``value`` may have fewer heads.
+    """
+    groups = documents.get_groups(query.device)
+    parts = []
+    for number, table in enumerate(groups.indices):
+        q, k, v = (groups.spread(one, number) for one in (query, key, value))
+        longest, mask = table.shape[1], None
+        if sliding_window is not None and longest > sliding_window:
+            mask = documents.get_window_mask(longest, sliding_window, query.device)
+        parts.append(_attend(q, k, v, mask, dropout, scaling))
+    return groups.join(parts)
 
 
 def _attend(
