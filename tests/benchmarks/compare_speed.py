@@ -161,11 +161,12 @@ def main() -> None:
                 found.append(measure(make(model, folders[:count], ids), arguments.repeats))
             rows.append((count, *found))
             print(rows[-1], flush=True)
-    RESULT.write_text(_build_report(rows, weights, arguments.threads), encoding="utf-8")
+    RESULT.write_text(_build_report(rows, weights, arguments), encoding="utf-8")
     print(RESULT.read_text(encoding="utf-8"))
 
 
-def _build_report(rows: list[tuple[Any, ...]], weights: int, threads: int) -> str:
+def _build_report(rows: list[tuple[Any, ...]], weights: int, arguments: argparse.Namespace) -> str:
+    threads, repeats = arguments.threads, arguments.repeats
     one = rows[0][1]
     lines = [
         "# Answers side by side",
@@ -174,7 +175,7 @@ def _build_report(rows: list[tuple[Any, ...]], weights: int, threads: int) -> st
         f"of prompt, {ANSWER_TOKENS} tokens of answer in each column, every column with its own "
         f"adapter of rank {RANK} on all linear layers; {threads} thread(s), {platform.machine()}, "
         f"torch {torch.__version__}, transformers {transformers.__version__}, peft "
-        f"{peft.__version__}. Processor seconds, least of several runs.",
+        f"{peft.__version__}. Processor seconds, least of {repeats} run(s) after a first one.",
         "",
         "| columns | one batch (ours) | N merged, transformers.generate | peft adapter_names | "
         "ours against one column | faster than merged | faster than peft | tokens/s of all |",
