@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 
@@ -97,10 +97,16 @@ class Certificate:
         return equal / max(1, sum(one.tokens for one in self.verdicts))
 
 
-def ask(answerer: Answerer, speech: Speech, prompts: Sequence[str]) -> list[Trial]:
-    """Returns the greedy answers of base and adapter to ``prompts``, at most 16 tokens each."""
+def ask(
+    answerer: Answerer, speech: Speech, prompts: Sequence[str], between: Callable[[], None]
+) -> list[Trial]:
+    """Returns the greedy answers of base and adapter to ``prompts``, at most 16 tokens each.
+
+    ``between`` is called before each prompt, for example to look whether the user wants to stop.
+    """
     trials = []
     for prompt in prompts:
+        between()
         asked = [AskedTurn(role="user", content=prompt)]
         prompt_ids = speech.encode(asked, is_raw=False)
         ids = list(prompt_ids)
@@ -116,10 +122,13 @@ def ask(answerer: Answerer, speech: Speech, prompts: Sequence[str]) -> list[Tria
     return trials
 
 
-def compare(answerer: Answerer, trials: Sequence[Trial]) -> tuple[Verdict, ...]:
-    """Returns how the exported files continue the same prompts and answers."""
+def compare(
+    answerer: Answerer, trials: Sequence[Trial], between: Callable[[], None]
+) -> tuple[Verdict, ...]:
+    """Returns how the exported files continue the same prompts; ``between`` as for ``ask``."""
     verdicts = []
     for trial in trials:
+        between()
         found = answerer.compute_logits(trial.ids)[trial.prompt_count - 1 : -1]
         verdicts.append(_judge(trial, found))
     return tuple(verdicts)

@@ -62,13 +62,13 @@ def certify(exported: Exported, between: Callable[[], None]) -> Certificate:
     load_adapter(model, exported.adapter)
     between()
     prompts = tuple(dict.fromkeys([*exported.order.prompts, *DEFAULT_PROMPTS]))[:_MAX_PROMPTS]
-    trials = ask(ModelAnswerer(model), speech, prompts)
+    trials = ask(ModelAnswerer(model), speech, prompts, between)
     del model  # two large models need not be in memory at once
     between()
     if exported.order.target in ("gguf", "ollama"):
         return _certify_gguf(exported, speech, trials, between)
     answerer, number_format = _load_again(exported)
-    verdicts = compare(answerer, trials)
+    verdicts = compare(answerer, trials, between)
     reasons = find_reasons(verdicts, number_format, trials)
     return _sign(exported, number_format, answerer, verdicts, reasons)
 
@@ -83,7 +83,7 @@ def _certify_gguf(
     reasons = list(find_tensor_faults(plan, content))[:3]
     between()
     answerer = build_answerer(path, exported.base, trials)
-    verdicts = compare(answerer, trials)
+    verdicts = compare(answerer, trials, between)
     reasons += find_reasons(verdicts, order.quant, trials)
     template = plan.vocabulary.chat_template
     is_equal, faults = find_word_faults(content, answerer, speech.tokenizer, trials, template)
