@@ -45,6 +45,14 @@ class ChosenModule:
     alpha: float
 
 
+def names_experts(targets: str | Sequence[str]) -> bool:
+    """Return whether a pattern names experts; only such patterns reach stacked experts.
+
+    Stacked experts are parameters, not modules: ``*`` leaves them out, ``*.experts.*`` means them.
+    """
+    return not isinstance(targets, str) and any("experts" in pattern for pattern in targets)
+
+
 def choose_modules(
     candidates: Sequence[Candidate], settings: AdapterSettings
 ) -> list[ChosenModule]:

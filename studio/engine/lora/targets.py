@@ -9,7 +9,7 @@ from torch import nn
 from transformers.pytorch_utils import Conv1D
 
 from studio.core.recipe.schema import AdapterSettings
-from studio.core.weights.matching import Candidate, choose_modules
+from studio.core.weights.matching import Candidate, choose_modules, names_experts
 from studio.engine.lora.experts import find_stacks
 
 Kind = Literal["linear", "conv1d", "conv2d", "embedding", "experts"]
@@ -30,9 +30,9 @@ def find_targets(model: nn.Module, settings: AdapterSettings) -> list[TargetModu
     """Returns the modules that ``settings`` ask to adapt, in the order of the model.
 
     ``all-linear`` leaves out the output head and every head that a task adds on top of the base
-    model; a pattern may name them, embeddings and stacked experts (``*.experts.*``) as well. A
-    pattern is matched against the full name (``model.layers.*.mlp.*``) or against its end
-    (``q_proj``, ``self_attn.q_proj``).
+    model; a pattern may name them and embeddings as well, and stacked experts if it contains the
+    word ``experts`` (``*.experts.*``). A pattern is matched against the full name
+    (``model.layers.*.mlp.*``) or against its end (``q_proj``, ``self_attn.q_proj``).
 
     Raises:
         RecipeInvalid: A pattern or an exception matches nothing, or a layer does not exist.
@@ -42,6 +42,7 @@ def find_targets(model: nn.Module, settings: AdapterSettings) -> list[TargetModu
     candidates = [
         Candidate(name, is_linear=kind in ("linear", "conv1d"), is_head=name in heads)
         for name, (_, kind) in adaptable.items()
+        if kind != "experts" or names_experts(settings.targets)
     ]
     return [
         TargetModule(chosen.name, *adaptable[chosen.name], chosen.rank, chosen.alpha)

@@ -233,3 +233,12 @@ def test_files_that_are_there_are_accepted_and_a_saved_rank_is_told(tmp_path: Pa
     assert _only(check_recipe(recipe, base_folder=tmp_path)).path == "adapter.resume_from"
     (tmp_path / "m/tokenizer.json").unlink()
     assert _only(check_recipe(_recipe(), base_folder=tmp_path)).path == "base.model"
+
+
+def test_patterns_for_experts_are_left_to_the_loaded_model() -> None:
+    """Files list experts one by one, the loaded model stacks them; the check must not refuse."""
+    names = [f"model.layers.{layer}.mlp.experts.0.up_proj.weight" for layer in range(2)]
+    entries = [TensorEntry(name, "F32", (8, 8), 0, 256) for name in names]
+    layers = build_layers(Path("m"), {"model_type": "qwen3_moe"}, entries)
+    found = check_recipe(_recipe(adapter={"targets": ["*.experts.*"]}), layers=layers)
+    assert [p.severity for p in found if p.path == "adapter.targets"] == ["note"]
