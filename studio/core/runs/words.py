@@ -192,6 +192,8 @@ def _describe_start(event: types.JobStarted) -> str:
 
 
 def _describe_end(event: types.RunFinished) -> str:
+    if event.step == 0:
+        return "Finished"  # an export or another job without steps
     early = event.reason == "early_stopped"
     return f"Finished after step {event.step:,}{', early: no further improvement' if early else ''}"
 

@@ -186,6 +186,10 @@ def test_each_fact_has_its_line(event: Event, words: str) -> None:
     assert words in (describe_event(event) or "")
 
 
+def test_a_job_without_steps_does_not_count_them() -> None:
+    assert describe_event(types.RunFinished(step=0)) == "Finished"
+
+
 @pytest.mark.parametrize("event", [_step(1, 2.0), types.PhaseEntered(phase="training")])
 def test_facts_that_only_curves_show_have_no_line(event: Event) -> None:
     assert describe_event(event) is None
