@@ -12,10 +12,21 @@ from studio.gui.widgets.rail import RailEntry
 
 @dataclass(frozen=True)
 class Route:
-    """One page; ``build`` imports and makes it when it is shown for the first time."""
+    """One page; ``build`` imports and makes it when it is shown for the first time.
+
+    Pages that share a line of the rail show tabs: ``under`` is the key of the page that has the
+    line, empty for that page itself; ``tab`` are the words on the tab.
+    """
 
     entry: RailEntry
     build: Callable[[Context], Page]
+    under: str = ""
+    tab: str = ""
+
+    @property
+    def rail_key(self) -> str:
+        """The key of the line of the rail that is marked while the page is open."""
+        return self.under or self.entry.key
 
 
 def _build_home(context: Context) -> Page:

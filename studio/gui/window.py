@@ -38,13 +38,14 @@ class Window(QMainWindow):
         self._pages: dict[str, Page] = {}
         self._current = ""
         self.setWindowTitle("LoRA Studio")
-        self._rail = Rail([route.entry for route in routes])
+        on_rail = [route.entry for route in routes if not route.under]
+        self._rail = Rail(on_rail)
         self._rail.page_requested.connect(self.show_page)
         self._stack = QStackedWidget()
         self.setCentralWidget(self._build_center())
-        for number, key in enumerate(self._routes, 1):
+        for number, entry in enumerate(on_rail, 1):
             shortcut = QShortcut(QKeySequence(f"Ctrl+{number}"), self)
-            shortcut.activated.connect(lambda key=key: self.show_page(key))
+            shortcut.activated.connect(lambda key=entry.key: self.show_page(key))
         context.draft.changed.connect(self._on_draft_changed)
         context.journey.marked.connect(self._rail.show_progress)
         self._on_draft_changed()
@@ -60,7 +61,7 @@ class Window(QMainWindow):
         page = self.get_page(key)
         self._current = key
         self._stack.setCurrentWidget(page)
-        self._rail.show_current(key)
+        self._rail.show_current(self._routes[key].rail_key)
         self.setWindowTitle(f"{page.title} - LoRA Studio")
         page.refresh()
 
@@ -78,6 +79,7 @@ class Window(QMainWindow):
         """
         if key not in self._pages:
             page = self._routes[key].build(self._context)
+            page.show_tabs(self._find_tabs(self._routes[key]), key)
             page.page_requested.connect(self.show_page)
             page.run_requested.connect(self.show_run)
             self._stack.addWidget(page)
@@ -100,6 +102,11 @@ class Window(QMainWindow):
         row.addWidget(self._rail)
         row.addWidget(self._stack, 1)
         return center
+
+    def _find_tabs(self, route: Route) -> list[tuple[str, str]]:
+        """Returns the pages that share the route's line of the rail, each a key and words."""
+        family = [other for other in self._routes.values() if other.rail_key == route.rail_key]
+        return [(one.entry.key, one.tab or one.entry.title) for one in family]
 
     def _restore_geometry(self) -> None:
         available = self.screen().availableGeometry().size()

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from dataclasses import replace
 
 import pytest
 from PySide6.QtCore import Qt
@@ -26,6 +27,7 @@ from studio.gui.routes import ROUTES
 from studio.gui.window import Window
 
 PAGES = [route.entry.key for route in ROUTES]
+ON_RAIL = [route.entry.key for route in ROUTES if not route.under]
 CONTROLS = (
     QAbstractButton,
     QAbstractItemView,
@@ -71,9 +73,9 @@ def test_only_the_open_page_is_built(studio: Studio) -> None:
     assert list(studio.window._pages) == ["settings"]
 
 
-@pytest.mark.parametrize("number", range(1, len(ROUTES) + 1))
+@pytest.mark.parametrize("number", range(1, len(ON_RAIL) + 1))
 def test_control_and_a_digit_open_a_page(studio: Studio, qtbot: QtBot, number: int) -> None:
-    key = ROUTES[number - 1].entry.key
+    key = ON_RAIL[number - 1]
     studio.window.show_page("settings" if key != "settings" else "home")
     with qtbot.waitActive(studio.window):
         studio.window.show()
@@ -167,3 +169,20 @@ def _takes_tab(widget: QWidget) -> bool:
 
 def _get_text(widget: QWidget) -> str:
     return widget.text() if isinstance(widget, QAbstractButton) else ""
+
+
+def test_pages_of_one_line_of_the_rail_are_tabs_of_each_other(
+    qapp: QApplication, studio: Studio
+) -> None:
+    first = ROUTES[0]
+    other = replace(first, entry=replace(first.entry, key="more"), under="home", tab="More")
+    window = Window(studio.context, (*ROUTES, other), studio.window._geometry)
+    window.show_page("home")
+    tabs = window.get_page("home")._tab_row
+    assert [tabs.tabText(index) for index in range(tabs.count())] == ["Home", "More"]
+    tabs.setCurrentIndex(1)
+    assert window.page_key == "more"
+    assert tabs.currentIndex() == 0
+    assert "more" not in window._rail._buttons
+    assert window._rail._buttons["home"].isChecked()
+    window.deleteLater()

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from PySide6.QtCore import Signal
 from PySide6.QtWidgets import QHBoxLayout, QScrollArea, QVBoxLayout, QWidget
 
 from studio.gui.theme.tokens import SIZES
 from studio.gui.widgets.labels import PlainLabel
 from studio.gui.widgets.scroll import build_scroll_area
+from studio.gui.widgets.tab_row import TabRow
 
 
 class Page(QWidget):
@@ -39,6 +42,8 @@ class Page(QWidget):
         self.body = QVBoxLayout()
         self.body.setContentsMargins(SIZES.xl, SIZES.xs, SIZES.xl, SIZES.xl)
         self.body.setSpacing(SIZES.l)
+        self._tab_row = TabRow()
+        self._tab_row.chosen.connect(self.page_requested)
         self._subtitle = PlainLabel(subtitle, "muted")
         if not subtitle:
             self._subtitle.hide()
@@ -46,7 +51,12 @@ class Page(QWidget):
         outer.setContentsMargins(0, 0, 0, 0)
         outer.setSpacing(0)
         outer.addWidget(self._build_header(title))
+        outer.addLayout(self._build_tab_row())
         outer.addWidget(self._build_body(scrolls, max_width), 1)
+
+    def show_tabs(self, tabs: Sequence[tuple[str, str]], current: str) -> None:
+        """Shows the pages that belong together, each a key and words, as tabs."""
+        self._tab_row.show_tabs(tabs, current)
 
     def show_subtitle(self, text: str) -> None:
         """Shows another sentence below the title."""
@@ -77,6 +87,13 @@ class Page(QWidget):
         row.addLayout(texts, 1)
         row.addLayout(self.header_actions)
         return header
+
+    def _build_tab_row(self) -> QHBoxLayout:
+        row = QHBoxLayout()
+        row.setContentsMargins(SIZES.xl - SIZES.s, 0, SIZES.xl, 0)
+        row.addWidget(self._tab_row)
+        row.addStretch(1)
+        return row
 
     def _build_body(self, scrolls: bool, max_width: int) -> QWidget:
         if scrolls:
