@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import os
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -24,6 +25,7 @@ from studio.cli import (
 )
 from studio.cli.console import Console
 from studio.core.errors import RecipeInvalid, StudioError
+from studio.core.network.gate import OFFLINE_VARIABLE
 from studio.core.paths import Home, default_home
 
 COMMANDS = (
@@ -54,6 +56,9 @@ def build_parser() -> argparse.ArgumentParser:
         metavar="DIR",
         help="folder for runs, settings and caches (default: the system's folder for such data)",
     )
+    shared.add_argument(
+        "--offline", action="store_true", help="never use the network, whatever the settings say"
+    )
     parser = argparse.ArgumentParser(
         prog="lora-studio",
         description="Fine-tune transformer models with LoRA. Without a command, opens the window.",
@@ -74,6 +79,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parsed, unknown = parser.parse_known_args(arguments)
     if unknown and parsed.run is not later.run:
         parser.error(f"unrecognized arguments: {' '.join(unknown)}")
+    if getattr(parsed, "offline", False):
+        os.environ[OFFLINE_VARIABLE] = "1"  # children inherit it
     console = Console(is_json=parsed.json)
     home = Home(parsed.home.expanduser().resolve()) if parsed.home else default_home()
     try:

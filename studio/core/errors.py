@@ -98,3 +98,15 @@ class JobDied(StudioError):
     """A child process ended without saying why (killed, crashed, machine restarted)."""
 
     code = "job_died"
+
+
+class Offline(StudioError):
+    """The network is needed for this, and the program was told to stay away from it."""
+
+    code = "offline"
+
+
+class NetworkFailed(StudioError):
+    """A server was not reached, did not answer, refused, or broke off in the middle."""
+
+    code = "network_failed"

@@ -39,6 +39,11 @@ class Home:
         return self.folder / "settings"
 
     @property
+    def preferences(self) -> Path:
+        """The file of the preferences (JSON)."""
+        return self.settings / "preferences.json"
+
+    @property
     def cache(self) -> Path:
         """Files that can be made again."""
         return self.folder / "cache"

@@ -17,6 +17,7 @@ from PySide6.QtCore import QSettings, QTimer
 from PySide6.QtWidgets import QApplication
 
 from studio.core.errors import StudioError
+from studio.core.network.gate import OFFLINE_VARIABLE, find_gate
 from studio.core.paths import Home, default_home
 from studio.core.runs.store import RunStore
 from studio.core.starter import StarterKit, load_starter
@@ -55,13 +56,14 @@ class Studio:
 
 def build_studio(app: QApplication, home: Home) -> Studio:
     """Return the window with all its collaborators; nothing is shown yet."""
-    preferences = Preferences(get_preferences_path(home))
+    preferences = Preferences(home.preferences)
     theme = Theme(app)
     theme.choose(preferences.get_text("theme", "system"))
     background = Background()
     feed = RunFeed(RunStore(home), background)
     context = Context(
         home=home,
+        gate=find_gate(home),
         preferences=preferences,
         theme=theme,
         background=background,
@@ -82,8 +84,10 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Open the window and return the exit code when it is closed."""
     arguments = _parse(list(sys.argv[1:] if argv is None else argv))
     home = Home(Path(arguments.home).expanduser().absolute()) if arguments.home else default_home()
+    if arguments.offline:
+        os.environ[OFFLINE_VARIABLE] = "1"  # children inherit it
     _start_log(get_log_path(home))
-    _set_scale(load_preferences(get_preferences_path(home)).get("scale_percent"))
+    _set_scale(load_preferences(home.preferences).get("scale_percent"))
     app = QApplication([sys.argv[0]])
     app.setApplicationName("lora-studio")
     app.setApplicationDisplayName("LoRA Studio")
@@ -109,11 +113,6 @@ def find_starter() -> StarterKit | None:
         return None
 
 
-def get_preferences_path(home: Home) -> Path:
-    """Return where the preferences of a home are kept."""
-    return home.settings / "preferences.json"
-
-
 def get_log_path(home: Home) -> Path:
     """Return where the window of a home writes its log."""
     return home.folder / "log" / "window.log"
@@ -122,6 +121,7 @@ def get_log_path(home: Home) -> Path:
 def _parse(argv: list[str]) -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="lora-studio", description="Open the window.")
     parser.add_argument("--home", help="folder for runs, settings and caches")
+    parser.add_argument("--offline", action="store_true", help="never use the network")
     keys = [route.entry.key for route in ROUTES]
     parser.add_argument("--page", default="home", choices=keys, help="page to open first")
     return parser.parse_args(argv)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from studio.core.network.gate import Gate
 from studio.core.paths import Home
 from studio.core.starter import StarterKit
 from studio.gui.bridge.background import Background
@@ -20,6 +21,7 @@ class Context:
     """The collaborators of all pages."""
 
     home: Home
+    gate: Gate
     preferences: Preferences
     theme: Theme
     background: Background

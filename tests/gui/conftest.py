@@ -15,6 +15,7 @@ os.environ.setdefault("QT_QPA_PLATFORM", "offscreen")
 from PySide6.QtCore import QCoreApplication, QEvent, QTimer
 from PySide6.QtWidgets import QApplication
 
+from studio.core.network.gate import OFFLINE_VARIABLE
 from studio.core.paths import Home
 from studio.gui.app import Studio, build_studio
 
@@ -50,8 +51,11 @@ def home(tmp_path: Path) -> Home:
 
 
 @pytest.fixture
-def studio(qapp: QApplication, qtbot: object, home: Home) -> Iterator[Studio]:
-    """A window with all its collaborators, not shown yet."""
+def studio(
+    qapp: QApplication, qtbot: object, home: Home, monkeypatch: pytest.MonkeyPatch
+) -> Iterator[Studio]:
+    """A window with all its collaborators, not shown yet; it may go online if it wants to."""
+    monkeypatch.setenv(OFFLINE_VARIABLE, "0")
     built = build_studio(qapp, home)
     yield built
     built.window.close()

@@ -9,6 +9,8 @@ from pathlib import Path
 
 import psutil
 
+from studio.core.network.gate import OFFLINE_VARIABLE, find_fixed
+
 
 def build_command(folder: Path, processes: int = 1) -> list[str]:
     """Returns the arguments that start the worker on a run directory.
@@ -25,13 +27,19 @@ def build_command(folder: Path, processes: int = 1) -> list[str]:
 
 
 def build_environment(given: Mapping[str, str] | None = None) -> dict[str, str]:
-    """Returns the environment of a worker; what the user has set (``given``) always wins.
+    """Returns the environment of a worker; what the user has set (``given``) wins.
+
+    Only the libraries' own way to the network stays shut, whatever is set: a job that needs the
+    network goes through the gate.
 
     ``given`` is this process's own environment unless another one is named.
     """
     environment = dict(os.environ if given is None else given)
+    # Said here once: below, the hub's own variable is set for every child.
+    environment.setdefault(OFFLINE_VARIABLE, "1" if find_fixed(environment) else "0")
     for name, value in _get_defaults().items():
         environment.setdefault(name, value)
+    environment["HF_HUB_OFFLINE"] = "1"
     if sys.platform == "linux" and "PYTORCH_CUDA_ALLOC_CONF" not in environment:
         # Less memory is lost to gaps when lengths vary; the older name is the user's own wish.
         environment.setdefault("PYTORCH_ALLOC_CONF", "expandable_segments:True")
@@ -45,7 +53,6 @@ def _get_defaults() -> dict[str, str]:
         "OMP_NUM_THREADS": str(count_threads()),
         "TOKENIZERS_PARALLELISM": "false",
         "HF_HUB_DISABLE_TELEMETRY": "1",
-        "HF_HUB_OFFLINE": "1",
         "PYTHONUTF8": "1",
         "PYTHONUNBUFFERED": "1",
     }

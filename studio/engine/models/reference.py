@@ -11,6 +11,7 @@ from pathlib import Path
 
 from studio.core.errors import ModelUnusable
 from studio.core.files import get_file_error
+from studio.core.weights.local import find_hub_snapshot
 
 _HUB_NAME = re.compile(r"^[\w.-]+(/[\w.-]+)?$")
 _COMMIT = re.compile(r"^[0-9a-f]{40}$")
@@ -57,7 +58,7 @@ def find_model(model: str, base_folder: Path, revision: str | None = None) -> Mo
             f"There is no folder {folder}.",
             "Choose the folder that holds config.json and the .safetensors files of the model.",
         )
-    snapshot = _find_snapshot(model, revision)
+    snapshot = find_hub_snapshot(model, revision)
     if snapshot is None:
         version = f" in version {revision}" if revision else ""
         raise ModelUnusable(
@@ -157,24 +158,3 @@ def read_architecture(folder: Path) -> str:
         ) from error
     names = config.get("architectures") or [config.get("model_type", "unknown")]
     return str(names[0])
-
-
-def _find_snapshot(model: str, revision: str | None) -> Path | None:
-    # imported here: a local folder needs nothing of the hub
-    from huggingface_hub import constants
-
-    root = Path(constants.HF_HUB_CACHE) / f"models--{model.replace('/', '--')}"
-    snapshots = root / "snapshots"
-    if not snapshots.is_dir():
-        return None
-    if revision is not None:
-        reference = root / "refs" / revision
-        commit = reference.read_text().strip() if reference.is_file() else revision
-        return snapshots / commit if (snapshots / commit / "config.json").exists() else None
-    reference = root / "refs" / "main"
-    if reference.is_file():
-        pinned = snapshots / reference.read_text().strip()
-        if (pinned / "config.json").exists():
-            return pinned
-    complete = [path for path in snapshots.iterdir() if (path / "config.json").exists()]
-    return max(complete, key=lambda path: path.stat().st_mtime, default=None)

@@ -47,6 +47,24 @@ def test_what_the_user_has_set_wins() -> None:
     assert given.keys() == {"OMP_NUM_THREADS", "PYTORCH_CUDA_ALLOC_CONF"}
 
 
+@pytest.mark.parametrize(
+    ("given", "told"),
+    [
+        ({}, "0"),
+        ({"HF_HUB_OFFLINE": "0"}, "0"),
+        ({"HF_HUB_OFFLINE": "1"}, "1"),
+        ({"HF_HUB_OFFLINE": "1", "LORA_STUDIO_OFFLINE": "0"}, "0"),
+        ({"LORA_STUDIO_OFFLINE": "1"}, "1"),
+    ],
+)
+def test_libraries_stay_offline_and_the_gate_hears_what_the_user_wants(
+    given: dict[str, str], told: str
+) -> None:
+    environment = build_environment(given)
+    assert environment["HF_HUB_OFFLINE"] == "1"
+    assert environment["LORA_STUDIO_OFFLINE"] == told
+
+
 @pytest.mark.parametrize(("cores", "threads"), [(1, 1), (2, 1), (8, 7), (None, 3)])
 def test_one_core_is_left_for_the_window(
     monkeypatch: pytest.MonkeyPatch, cores: int | None, threads: int

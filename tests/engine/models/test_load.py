@@ -6,7 +6,6 @@ import json
 import shutil
 from pathlib import Path
 
-import huggingface_hub
 import pytest
 import torch
 import transformers
@@ -47,7 +46,7 @@ def test_a_relative_folder_starts_at_the_recipe(tiny_base: Path) -> None:
 def test_a_hub_name_is_found_in_the_cache_with_its_commit(
     tiny_base: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_CACHE", str(tmp_path))
+    monkeypatch.setenv("HF_HUB_CACHE", str(tmp_path))
     commits = ["a" * 40, "b" * 40]
     root = tmp_path / "models--acme--tiny"
     for commit in commits:

@@ -8,12 +8,15 @@ from PySide6.QtWidgets import QFileDialog
 from pytestqt.qtbot import QtBot
 
 from studio.core.errors import RunConflict
+from studio.core.network.gate import Gate, find_gate
+from studio.core.paths import Home
 from studio.core.recipe.schema import Recipe
 from studio.core.runs.record import RunRecord
 from studio.gui.app import Studio
 from studio.gui.bridge.live_job import LiveJob
 from studio.gui.pages.home.page import HomePage
 from studio.gui.pages.home.recent import RunRow, describe_age
+from studio.gui.pages.settings.network import NetworkCard
 from studio.gui.pages.settings.page import SettingsPage
 
 
@@ -111,6 +114,29 @@ def test_the_size_is_kept_for_the_next_start(settings: SettingsPage, studio: Stu
     settings._appearance._scale._buttons["150"].click()
     assert studio.context.preferences.get_number("scale_percent", 100) == 150
     assert "next start" in settings._appearance._hint.text()
+
+
+def test_staying_offline_is_one_switch_that_holds_at_once_and_after_a_restart(
+    settings: SettingsPage, studio: Studio, home: Home
+) -> None:
+    gate = studio.context.gate
+    gate.keep_offline(False)
+    switch = settings._network._switch
+    switch.click()
+    assert not gate.is_open
+    assert not find_gate(home, {}).is_open
+    assert "as before" in settings._network._words.text()
+    switch.click()
+    assert gate.is_open
+    assert find_gate(home, {}).is_open
+
+
+def test_an_offline_start_is_explained_and_cannot_be_switched_off(qtbot: QtBot) -> None:
+    card = NetworkCard(Gate("environment"))
+    qtbot.addWidget(card)
+    assert card._switch.isChecked()
+    assert not card._switch.isEnabled()
+    assert "HF_HUB_OFFLINE" in card._words.text()
 
 
 def test_model_folders_are_added_and_taken_away(

@@ -1,11 +1,13 @@
-"""The settings page: how the window looks, where models are looked for, where files are kept."""
+"""The settings page: looks, network, where models are looked for, where files are kept."""
 
 from __future__ import annotations
 
+from studio.core.network.gate import OFFLINE_SETTING
 from studio.gui.context import Context
 from studio.gui.pages.settings.about import AboutCard
 from studio.gui.pages.settings.appearance import AppearanceCard
 from studio.gui.pages.settings.folders import FoldersCard, HomeCard
+from studio.gui.pages.settings.network import NetworkCard
 from studio.gui.widgets.notice import Notice
 from studio.gui.widgets.page import Page
 
@@ -26,11 +28,14 @@ class SettingsPage(Page):
         self._folders = FoldersCard()
         self._folders.show_folders(preferences.get_texts("model_folders"))
         self._folders.folders_changed.connect(self._on_folders_changed)
+        self._network = NetworkCard(context.gate)
+        self._network.offline_chosen.connect(self._on_offline_chosen)
         self._notice = Notice()
         preferences.save_failed.connect(self._notice.show_error)
         for card in (
             self._notice,
             self._appearance,
+            self._network,
             self._folders,
             HomeCard(context.home.folder),
             AboutCard(),
@@ -44,6 +49,9 @@ class SettingsPage(Page):
 
     def _on_scale_chosen(self, percent: int) -> None:
         self._context.preferences.keep("scale_percent", percent)
+
+    def _on_offline_chosen(self, is_offline: bool) -> None:
+        self._context.preferences.keep(OFFLINE_SETTING, is_offline)
 
     def _on_folders_changed(self, folders: list[str]) -> None:
         self._context.preferences.keep("model_folders", folders)

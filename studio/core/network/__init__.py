@@ -1,0 +1,1 @@
+"""The one gate through which every network call of the program goes."""
