@@ -34,6 +34,11 @@ class Home:
         return self.folder / "jobs"
 
     @property
+    def results(self) -> Path:
+        """One folder per evaluation that was kept."""
+        return self.folder / "results"
+
+    @property
     def settings(self) -> Path:
         """Preferences of the window."""
         return self.folder / "settings"

@@ -8,6 +8,8 @@ from typing import Any
 
 import pytest
 
+from studio.core.paths import Home
+from studio.core.results.store import ResultStore
 from studio.core.starter import load_starter
 from tests.cli.conftest import CommandLine
 
@@ -33,8 +35,13 @@ def test_evaluate_measures_base_and_adapter_on_the_same_rows(
         *("--data", chats, "--limit", "5", "--max-tokens", "16"),
     )
     rows = tmp_path / "rows-out.jsonl"
-    outcome = command_line(*arguments, "--rows", rows, "--json")
+    table = tmp_path / "table.md"
+    outcome = command_line(*arguments, "--rows", rows, "--out", table, "--json")
     assert outcome.code == 0, outcome.err
+    assert "| Loss |" in table.read_text(encoding="utf-8")
+    kept = ResultStore(Home(command_line.home)).load(Path(outcome.result["folder"]))
+    assert kept.summary.columns == ("base", "adapter")
+    assert len(kept.rows) == 5
     results = outcome.result["results"]
     assert set(results) == {"base", "adapter"}
     assert results["adapter"]["loss"]["value"] < results["base"]["loss"]["value"]
@@ -43,6 +50,17 @@ def test_evaluate_measures_base_and_adapter_on_the_same_rows(
     written = [json.loads(line) for line in rows.read_text(encoding="utf-8").splitlines()]
     assert [row["row"] for row in written] == [1, 2, 3, 4, 5]
     assert set(written[0]["answers"]) == {"base", "adapter"}
+
+
+def test_evaluate_measures_the_rows_that_the_run_held_back(trained: Trained) -> None:
+    command_line, _, result = trained
+    outcome = command_line(
+        *("evaluate", "--base", load_starter().model_folder, "--adapter", result["id"], "--json"),
+        *("--run", result["id"], "--metrics", "loss"),
+    )
+    assert outcome.code == 0, outcome.err
+    loss = outcome.result["results"]["adapter"]["loss"]["value"]
+    assert loss == pytest.approx(result["validation_loss"], rel=1e-3)
 
 
 def test_evaluate_prints_a_table_for_people(lora_studio: CommandLine, chats: Path) -> None:

@@ -82,8 +82,9 @@ class ExportOrder(Order):
 
 
 class EvaluateOrder(Order):
-    """Measure a base and adapters on the rows of one file.
+    """Measure a base and adapters on the rows of a file, or on those a run held back.
 
+    ``run`` is the folder of a run whose validation rows are measured; ``data`` is empty then.
     ``metrics`` are names, some with an argument as in ``regex=^[0-9]+$``; none means the usual
     ones. Answers are greedy.
     """
@@ -91,7 +92,8 @@ class EvaluateOrder(Order):
     kind: Literal["evaluate"] = "evaluate"
     base: str
     adapters: dict[str, str] = {}
-    data: str
+    data: str = ""
+    run: str | None = None
     format: str = "auto"
     columns: dict[str, str] = {}
     split: str = "train"

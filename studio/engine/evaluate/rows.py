@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -28,9 +28,15 @@ class Question:
 
 
 def read_questions(
-    source: DataSource, speech: Speech, folder: Path
+    source: DataSource,
+    speech: Speech,
+    folder: Path,
+    numbers: Mapping[int, int] | None = None,
 ) -> tuple[list[Question], list[str]]:
     """Returns the rows that ask something, and in words why others were left out.
+
+    ``numbers`` names the rows of the file that are wanted and what they are called here; None
+    means all, by their own numbers.
 
     Raises:
         FileUnusable: The file is missing or may not be read.
@@ -39,6 +45,9 @@ def read_questions(
     questions: list[Question] = []
     left_out: list[str] = []
     for row, record in open_source(source, folder).iter_records():
+        number = row.number if numbers is None else numbers.get(row.number)
+        if number is None:
+            continue
         if not isinstance(record, Conversation) or not record.answer_positions():
             left_out.append(f"{row.place}: there is no question with an answer")
             continue
@@ -56,7 +65,7 @@ def read_questions(
             left_out.append(f"{row.place}: the question leaves no room for an answer")
             continue
         text = asked.turns[-1].content or ""
-        questions.append(Question(row.number, text, ids, record.turns[last].content or ""))
+        questions.append(Question(number, text, ids, record.turns[last].content or ""))
     return questions, left_out
 
 

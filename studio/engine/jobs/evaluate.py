@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 
-from studio.core.errors import DatasetInvalid
+from studio.core.errors import DatasetInvalid, RecipeInvalid
 from studio.core.events.measures import EvaluationFinished, EvaluationProgressed, RowEvaluated
 from studio.core.events.types import Event, NoticeRaised, PhaseEntered, RunFinished, RunStopped
 from studio.core.jobs.orders import EvaluateOrder
 from studio.core.recipe.schema_data import DataSource
+from studio.core.runs.data_of_run import load_run_data
 from studio.core.runs.layout import RunLayout
 from studio.engine.data.example import Example
 from studio.engine.evaluate.answers import iter_answers
+from studio.engine.evaluate.held_out import HeldOutRows, read_held_out
 from studio.engine.evaluate.losses import RowLosses, iter_losses
 from studio.engine.evaluate.rows import Question, read_examples, read_questions
 from studio.engine.evaluate.scores import Scores, Wish, read_wishes
@@ -24,7 +27,7 @@ from studio.engine.jobs.requests import RequestFeed, StopWished
 from studio.engine.lora.stack import AdapterStack
 from studio.engine.lora.stacked import RowChoice
 from studio.engine.models.body import CausalBody, split_model
-from studio.engine.models.capabilities import get_context_tokens, read_stop_ids
+from studio.engine.models.capabilities import read_stop_ids
 from studio.engine.models.files import load_config, load_tokenizer
 from studio.engine.models.load import load_model, resolve_device, resolve_dtype
 from studio.engine.models.reference import find_model
@@ -50,21 +53,9 @@ def _evaluate(order: EvaluateOrder, layout: RunLayout, control: RequestFeed) -> 
     wishes = read_wishes(order.metrics)
     yield PhaseEntered(phase="loading_data")
     folder = find_model(order.base, Path.cwd()).folder
-    config, tokenizer = load_config(folder), load_tokenizer(folder)
-    speech = build_speech(folder, tokenizer, config, base_folder=folder)
-    source = DataSource.model_validate(
-        {"source": order.data, "format": order.format, "limit": order.limit}
-        | {"columns": order.columns, "split": order.split}
-    )
-    questions: list[Question] = []
+    speech, rows = _read_rows(order, folder, wishes)
     if any(wish.metric.READS == "answer" for wish in wishes):
-        questions, left_out = read_questions(source, speech, Path.cwd())
-        yield from _tell_left_out(order, questions, left_out)
-    examples: list[Example] = []
-    if any(wish.metric.READS == "loss" for wish in wishes):
-        stop_ids = read_stop_ids(folder, config)
-        context = get_context_tokens(config)
-        examples = read_examples(source, tokenizer, context, Path.cwd(), stop_ids)
+        yield from _tell_left_out(order, rows)
     control.check_stop()
     yield PhaseEntered(phase="loading_model")
     device, _ = resolve_device(order.device)
@@ -76,28 +67,60 @@ def _evaluate(order: EvaluateOrder, layout: RunLayout, control: RequestFeed) -> 
         stack.load(name, Path(adapter))
     yield PhaseEntered(phase="validating")
     work = _Work(order, control, parts, stack, wishes)
-    yield from work.measure_losses(examples)
-    yield from work.measure_answers(questions, speech)
-    yield from work.tell_rows(questions)
+    yield from work.measure_losses(rows.examples)
+    yield from work.measure_answers(rows.questions, speech)
+    yield from work.tell_rows(rows.questions)
     yield EvaluationFinished(
         columns=work.columns, rows=work.rows, scores=work.scores.build_results()
     )
     yield RunFinished(step=0)
 
 
-def _tell_left_out(
-    order: EvaluateOrder, questions: Sequence[Question], left_out: Sequence[str]
-) -> Iterator[Event]:
-    if not questions and order.metrics:
+def _read_rows(
+    order: EvaluateOrder, folder: Path, wishes: Sequence[Wish]
+) -> tuple[Speech, HeldOutRows]:
+    """Returns how the base is spoken to, and the rows of the file or of the run."""
+    config, tokenizer = load_config(folder), load_tokenizer(folder)
+    stop_ids = read_stop_ids(folder, config)
+    asks = any(wish.metric.READS == "answer" for wish in wishes)
+    reads = any(wish.metric.READS == "loss" for wish in wishes)
+    if order.run:
+        settings, start = load_run_data(Path(order.run))
+        speech = build_speech(
+            folder, tokenizer, config, template=settings.template, base_folder=start
+        )
+        rows = read_held_out(
+            settings, tokenizer, speech, start, stop_ids=stop_ids, limit=order.limit, asks=asks
+        )
+        return speech, rows if reads else replace(rows, examples=[])
+    if not order.data:
+        raise RecipeInvalid("Nothing to measure on was named.", "Name a data file or a run.")
+    speech = build_speech(folder, tokenizer, config, base_folder=folder)
+    source = DataSource.model_validate(
+        {"source": order.data, "format": order.format, "limit": order.limit}
+        | {"columns": order.columns, "split": order.split}
+    )
+    questions, left_out = read_questions(source, speech, Path.cwd()) if asks else ([], [])
+    examples = (
+        read_examples(source, tokenizer, speech.context_tokens, Path.cwd(), stop_ids)
+        if reads
+        else []
+    )
+    return speech, HeldOutRows(examples, questions, left_out)
+
+
+def _tell_left_out(order: EvaluateOrder, rows: HeldOutRows) -> Iterator[Event]:
+    reason = rows.left_out[0] if rows.left_out else "they hold running text"
+    if not rows.questions and order.metrics:
         raise DatasetInvalid(
-            f"No row of {order.data} asks anything: {left_out[0]}.",
+            f"No row of {order.data or order.run} asks anything: {reason}.",
             "Choose a file with questions and answers, or only the metrics loss and perplexity.",
         )
-    if left_out:
+    if rows.left_out:
         yield NoticeRaised(
             severity="warning",
             code="rows_left_out",
-            message=f"{len(left_out):,} rows were not asked; the first: {left_out[0]}.",
+            message=f"{len(rows.left_out):,} rows were not asked; the first: {reason}.",
             remedy="The other rows were measured.",
         )
 

@@ -12,6 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from studio.core.errors import NotAvailableYet, RecipeInvalid
+from studio.core.results.metrics import METRICS
 from studio.engine.metrics import get_metric, list_metrics
 from studio.engine.metrics.bleu import split_words
 from studio.engine.metrics.rouge_l import count_common
@@ -141,6 +142,39 @@ def test_a_pattern_is_searched_anywhere_and_a_broken_one_is_refused() -> None:
             _measure("regex", [("x", "")], broken)
 
 
+def test_the_label_accuracy_is_the_share_of_equal_labels() -> None:
+    """With answers that are labels it is what scikit-learn calls accuracy: hits by rows."""
+    numbers = random.Random(3)
+    labels = ["positive", "negative", "not sure"]
+    pairs = [(numbers.choice(labels), numbers.choice(labels)) for _ in range(200)]
+    hits = sum(answer == expected for answer, expected in pairs) / len(pairs)
+    for argument in ("", "Positive, negative,not sure"):
+        assert _measure("label_accuracy", pairs, argument) == pytest.approx(hits)
+
+
+@pytest.mark.parametrize(
+    ("answer", "expected", "argument", "value"),
+    [
+        ("Positive.", "positive", "", 1),
+        ("positive, since it shines", "positive", "", 1),
+        ("It is positive", "positive", "", 0),
+        ("It is positive, not negative", "positive", "positive,negative", 1),
+        ("Negatively charged", "negative", "positive,negative", 0),
+        ("very good indeed", "very good", "good,very good", 1),
+        ("good", "very good", "good,very good", 0),
+        ("no idea", "no label", "good,bad", 0),
+        ("", "", "", 0),
+    ],
+)
+def test_a_label_is_found_as_a_whole_word(
+    answer: str, expected: str, argument: str, value: int
+) -> None:
+    assert _measure("label_accuracy", [(answer, expected)], argument) == value
+    for broken in ("a,,b", "a,A"):
+        with pytest.raises(RecipeInvalid):
+            _measure("label_accuracy", [("x", "x")], broken)
+
+
 def test_loss_and_perplexity_weigh_rows_by_their_tokens() -> None:
     sums = np.array([[2.0, 4.0], [6.0, 4.0]])
     assert get_metric("loss").combine(sums).tolist() == [0.5, 1.5]
@@ -149,9 +183,10 @@ def test_loss_and_perplexity_weigh_rows_by_their_tokens() -> None:
 
 
 def test_every_metric_says_what_it_is_and_unknown_ones_are_refused() -> None:
-    for name in list_metrics():
-        metric = get_metric(name)
-        assert metric.LABEL
+    assert {words.key for words in METRICS} == set(list_metrics())
+    for words in METRICS:
+        metric = get_metric(words.key)
+        assert words.label == metric.LABEL
         assert metric.READS in ("answer", "loss")
         assert (metric.READS == "answer") == hasattr(metric, "count")
     with pytest.raises(NotAvailableYet, match="bleu"):

@@ -1,0 +1,1 @@
+"""Evaluations that are kept: what was measured, where it lies, and how it is handed on."""
