@@ -35,7 +35,7 @@ def guess_rows(
     lengths: list[int] = []
     trained = total = 0.0
     rows = 0.0
-    for source in recipe.data.train:
+    for source in recipe.data.active_train:
         path = base_folder / Path(source.source).expanduser()
         count = 0
         for size, answer, turns in _iter_sizes(path, source):

@@ -159,6 +159,12 @@ def _check_lengths(recipe: Recipe, layers: ModelLayers | None) -> Iterator[Probl
 
 def _check_validation(recipe: Recipe, rows: int | None) -> Iterator[Problem]:
     validation, train = recipe.data.validation, recipe.train
+    if not recipe.data.active_train:
+        yield Problem(
+            "data.train",
+            "every file is switched off, so there is nothing to learn from.",
+            "Switch at least one file on.",
+        )
     if isinstance(validation, ValidationFraction):
         if validation.fraction == 0:
             yield from _check_without_validation(train)
@@ -171,7 +177,7 @@ def _check_validation(recipe: Recipe, rows: int | None) -> Iterator[Problem]:
                 "warning",
             )
     else:
-        names = {item.source for item in recipe.data.train}
+        names = {item.source for item in recipe.data.active_train}
         for index, item in enumerate(validation):
             if item.source in names:
                 yield Problem(

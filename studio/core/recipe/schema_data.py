@@ -10,6 +10,27 @@ DataFormat = Literal[
     "auto", "messages", "sharegpt", "alpaca", "prompt", "text", "label", "preference", "tokens"
 ]
 
+Finding = Literal[
+    "contradicting_answers",
+    "double_bos",
+    "duplicate_rows",
+    "email_address",
+    "end_masked",
+    "end_of_turn_unsupervised",
+    "longer_than_model",
+    "many_tokens",
+    "marks_in_text",
+    "near_duplicates",
+    "secret_key",
+    "system_merged",
+    "thoughts_left_out",
+    "trailing_turns_ignored",
+    "truncated_prompt",
+    "unknown_tokens",
+    "wrong_encoding",
+]
+"""What a row can be left out for when the user wishes so; the codes of the checks."""
+
 
 class DataSource(Section):
     """One data set of a run."""
@@ -23,6 +44,11 @@ class DataSource(Section):
         level="essential",
         editor="file",
         min_length=1,
+    )
+    enabled: bool = knob(
+        True,
+        "In use",
+        "Switched off, the file stays in the list and nothing is learnt from it.",
     )
     format: DataFormat = knob(
         "auto",
@@ -45,7 +71,8 @@ class DataSource(Section):
         None,
         "Columns",
         "Which column plays which part, for example prompt: question and answer: reply. Only "
-        "needed when the names are unusual.",
+        "needed when the names are unusual. Several columns make one text where their names stand "
+        "in braces, as in {title}: {body}.",
         default_factory=dict,
     )
     split: str = knob("train", "Split", "Which part of a data set with several parts.")
@@ -134,6 +161,13 @@ class DataSettings(Section):
         "What others say is learnt besides the answers; for a model that has to play a user, for "
         "example. Mostly left empty.",
     )
+    supervise_turns: str = knob(
+        "all",
+        "Learn from these answers",
+        "Which answers of a conversation are learnt, by their number: 1 is the first answer, -1 "
+        "the last, as in 1, 3, -1. The others are only read. Mostly left at all.",
+        pattern=r"\s*(all|-?[1-9]\d{0,5}(\s*,\s*-?[1-9]\d{0,5})*)\s*",
+    )
     think: Literal["auto", "keep", "drop"] = knob(
         "auto",
         "Thoughts",
@@ -160,9 +194,26 @@ class DataSettings(Section):
         unit="tokens",
         ge=0,
     )
+    leave_out: tuple[Finding, ...] = knob(
+        (),
+        "Leave out rows with",
+        "Rows in which a check found one of these are not learnt from. The Data page lists what "
+        "was found; how many rows are left out is always shown.",
+    )
+    exclude: tuple[str, ...] = knob(
+        (),
+        "Left out by hand",
+        "Single rows that are not learnt from, each by the mark of what it says (32 characters). "
+        "The files stay as they are.",
+    )
     pack: bool = knob(
         True,
         "Pack examples",
         "Put several examples into one row without padding. The result is the same and training is "
         "faster; turn it off only to look for errors.",
     )
+
+    @property
+    def active_train(self) -> tuple[DataSource, ...]:
+        """The training files that are in use."""
+        return tuple(source for source in self.train if source.enabled)

@@ -25,7 +25,7 @@ MOST_BYTES = 20 << 30
 _LEFT_OVER_SECONDS = 24 * 3600
 _PART = ".part-"
 _PACKAGES = ("tokenizers", "transformers", "jinja2")
-_OF_SETTINGS = ("template", "supervise", "supervise_roles", "think")
+_OF_SETTINGS = ("template", "supervise", "supervise_roles", "supervise_turns", "think")
 _OF_SOURCE = ("format", "columns", "split", "limit", "documents", "skip_broken")
 
 

@@ -9,6 +9,7 @@ from typing import Any
 from studio.core.errors import DatasetInvalid, NotAvailableYet, RecipeInvalid
 from studio.engine.data.conversation import Record
 from studio.engine.data.formats import FORMATS, PART_NAMES, Columns, Format
+from studio.engine.data.patterns import columns_of, is_pattern
 from studio.engine.data.sources.row import Row
 from studio.engine.data.turns import RowInvalid, kind_name
 
@@ -62,7 +63,7 @@ def find_layout(rows: Sequence[Row], format_key: str, columns: Mapping[str, str]
         format_key = _format_of_parts(parts)
     if format_key != "auto":
         return _stated_layout(rows, _get_format(format_key), parts)
-    found = _fitting_layouts(rows)
+    found = fitting_layouts(rows)
     if len(found) == 1:
         return found[0]
     raise _unsure(rows, found)
@@ -105,7 +106,7 @@ def _stated_layout(rows: Sequence[Row], one: Format, parts: Mapping[str, str]) -
             fitting = [name for name in candidates if name in names]
             if fitting:
                 columns[part] = fitting[0]
-    missing = [part for part in one.required if columns.get(part) not in names]
+    missing = [part for part in one.required if not _is_there(columns.get(part, ""), names)]
     if missing:
         raise DatasetInvalid(
             f"{rows[0].path.name} has no column for {' and '.join(missing)} "
@@ -116,7 +117,13 @@ def _stated_layout(rows: Sequence[Row], one: Format, parts: Mapping[str, str]) -
     return Layout(one, columns)
 
 
-def _fitting_layouts(rows: Sequence[Row]) -> list[Layout]:
+def _is_there(column: str, names: Sequence[str]) -> bool:
+    if is_pattern(column, names):
+        return set(columns_of(column)) <= set(names)
+    return column in names
+
+
+def fitting_layouts(rows: Sequence[Row]) -> list[Layout]:
     """Return every layout that the names and types of the columns allow."""
     names = _column_names(rows)
     found = [

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from studio.engine.data.conversation import Conversation, Record, RunningText, Turn
+from studio.engine.data.patterns import fill, is_pattern
 from studio.engine.data.sources.text import ENDS
 from studio.engine.data.token_rows import read_token_row
 from studio.engine.data.turns import (
@@ -106,6 +107,8 @@ def _history(value: object) -> tuple[Turn, ...]:
 
 def _get(values: Mapping[str, Any], column: str) -> object:
     if column not in values:
+        if is_pattern(column, values):
+            return fill(column, values)
         found = ", ".join(repr(name) for name in list(values)[:12]) or "none"
         raise RowInvalid(f"the column {column!r} is missing (columns found: {found})")
     return values[column]
@@ -116,7 +119,9 @@ def _text(values: Mapping[str, Any], column: str) -> str:
 
 
 def _optional_text(values: Mapping[str, Any], column: str | None) -> str:
-    value = values.get(column) if column is not None else None
+    if column is None:
+        return ""
+    value = fill(column, values) if is_pattern(column, values) else values.get(column)
     return "" if value is None else check_text(value, f"the column {column!r}")
 
 

@@ -14,6 +14,7 @@ from studio.core.errors import DatasetInvalid, RecipeInvalid
 from studio.core.recipe.schema_data import DataSettings, DataSource, ValidationFraction
 from studio.engine.data.encode_source import SourceReader
 from studio.engine.data.example import ExampleStore, Flags
+from studio.engine.data.leave_out import find_left_out, log_left_out
 from studio.engine.data.problems import DataProblem, ProblemLog, check_problems, problem_error
 from studio.engine.data.read import source_path
 from studio.engine.data.rows import RowEncoder
@@ -116,8 +117,12 @@ def iter_prepare(
     A caller that wants to stop simply does not go on.
     """
     _check_limit(settings, model_context)
+    if not settings.active_train:
+        raise DatasetInvalid(
+            "Every data file of the recipe is switched off.", "Switch at least one file on."
+        )
     reader = SourceReader(settings, tokenizer, base_folder, stop_ids, cache_folder)
-    train = yield from _read_all(settings.train, reader, base_folder, 0)
+    train = yield from _read_all(settings.active_train, reader, base_folder, 0)
     validation = _Side()
     if not isinstance(settings.validation, ValidationFraction):
         before = sum(len(table) for table in train.tables)
@@ -178,9 +183,11 @@ def _assemble(
     lengths = np.concatenate([table.rows["length"] for table in tables]).astype(np.int64)
     lengths = lengths[lengths > 0]
     max_tokens = choose_max_tokens(
-        settings.max_tokens, np.concatenate([_wanted_lengths(one) for one in tables]), model_context
+        settings.max_tokens, np.concatenate([wanted_lengths(one) for one in tables]), model_context
     )
-    taught, held = _divide(settings, train, validation)
+    left_out = find_left_out(settings, train.tables, max_tokens, model_context)
+    log_left_out(train.tables, left_out, log)
+    taught, held = divide(settings, train.tables, validation.tables, left_out)
     names = [[str(one.source) for one in side.sources] for side in (train, validation)]
     overlap = settings.overlap_tokens
     train_store = TableExamples(taught, names[0], max_tokens, overlap, log)
@@ -189,7 +196,7 @@ def _assemble(
     fraction = getattr(settings.validation, "fraction", 0)
     if fraction > 0 and not len(validation_store):
         log.add("no_validation_rows")
-    whole = WholeCheck(train.tables, log)
+    whole = WholeCheck(train.tables, log, left_out)
     whole.check(model_context)
     whole.check_validation(validation.tables)
     problems = log.problems()
@@ -225,35 +232,41 @@ def _log_sources(
         log.add_counted("broken_rows", table.about.skipped, table.about.faults)
 
 
-def _wanted_lengths(table: RowTable) -> NDArray[np.int64]:
+def wanted_lengths(table: RowTable) -> NDArray[np.int64]:
     """Return the lengths that decide on the limit; texts can be divided without any loss."""
     rows = table.rows[table.rows["length"] > 0]
     lengths = rows["length"].astype(np.int64)
     return np.where(rows["is_text"], np.minimum(lengths, AUTO_TEXT_TOKENS), lengths)
 
 
-def _divide(
-    settings: DataSettings, train: _Side, validation: _Side
+def divide(
+    settings: DataSettings,
+    train: Sequence[RowTable],
+    validation: Sequence[RowTable],
+    left_out: Sequence[Flags],
 ) -> tuple[list[TableRows], list[TableRows]]:
-    """Return the rows to learn from and the rows held back; no row says the same on both sides."""
-    every = [np.ones(len(table), dtype=np.bool_) for table in train.tables]
+    """Return the rows to learn from and the rows held back; no row says the same on both sides.
+
+    Rows of ``train`` that ``left_out`` marks are on neither side.
+    """
+    every = [~one for one in left_out]
     if isinstance(settings.validation, ValidationFraction):
-        held = _hold_back(train, settings.validation.fraction)
+        held = _hold_back(train, every, settings.validation.fraction)
         taught = [one & ~other for one, other in zip(every, held, strict=True)]
-        sources = train.tables
+        sources = train
     else:
-        taught, sources = every, validation.tables
+        taught, sources = every, validation
         held = [np.ones(len(table), dtype=np.bool_) for table in sources]
     return (
-        [TableRows(*one) for one in zip(train.tables, range(len(every)), taught, strict=True)],
+        [TableRows(*one) for one in zip(train, range(len(every)), taught, strict=True)],
         [TableRows(*one) for one in zip(sources, range(len(sources)), held, strict=True)],
     )
 
 
-def _hold_back(train: _Side, fraction: float) -> list[Flags]:
-    usable = [table.usable() for table in train.tables]
+def _hold_back(tables: Sequence[RowTable], kept: Sequence[Flags], fraction: float) -> list[Flags]:
+    usable = [table.usable() & one for table, one in zip(tables, kept, strict=True)]
     keys = np.concatenate(
-        [table.rows["key"][one] for table, one in zip(train.tables, usable, strict=True)]
+        [table.rows["key"][one] for table, one in zip(tables, usable, strict=True)]
     )
     chosen = choose_validation(keys, fraction)
     held = []

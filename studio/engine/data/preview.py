@@ -72,11 +72,11 @@ def preview(
         DatasetInvalid: A row is broken or the format is unknown.
     """
     encoder = RowEncoder(settings, tokenizer, base_folder, stop_ids)
-    share = -(-rows // len(settings.train))
+    share = -(-rows // max(1, len(settings.active_train)))
     sampled: list[tuple[EncodedRow, str, bool]] = []
     findings = []
     all_skipped = []
-    for source in settings.train:
+    for source in settings.active_train:
         opened = open_source(source, base_folder, max(share, SAMPLE_ROWS))
         found = [one for batch in encoder.iter_encoded(opened.iter_records()) for one in batch]
         sampled.extend((one, source.source, index < share) for index, one in enumerate(found))

@@ -165,6 +165,11 @@ KINDS: dict[str, ProblemKind] = {
         "Set data.think to keep to learn only answers whose thoughts are there, or to drop to "
         "learn all without thoughts.",
     ),
+    "left_out_by_choice": ProblemKind(
+        "Rows that are left out because you chose so: {count}.",
+        "Nothing to do; the Data page shows them and takes them back.",
+        leaves_out=True,
+    ),
     "no_validation_rows": ProblemKind(
         "No row could be held back for validation: all rows say the same, or there is only one.",
         "Add rows, or give a validation file of its own.",

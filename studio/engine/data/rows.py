@@ -92,6 +92,7 @@ class RowEncoder:
         self.template: Template = build_template(settings.template, tokenizer, base_folder, stops)
         self.encoder = Encoder(tokenizer, settings.supervise)
         self._settings = settings
+        self._turns = chosen_turns(settings.supervise_turns)
         self._keeps_open_end = settings.supervise == "everything"
         self._eos = tokenizer.eos_token or ""
         self._eos_id: int | None = tokenizer.eos_token_id
@@ -117,21 +118,30 @@ class RowEncoder:
                 for (row, record), (text, *notes) in zip(batch, written, strict=True)
             ]
 
+    def settle(self, record: Conversation) -> Conversation:
+        """Return the conversation as it is written: thoughts dropped if wished, open end cut.
+
+        It must have an answer.
+        """
+        if self._settings.think == "drop" and has_thoughts(record):
+            record = drop_thoughts(record)
+        last = record.answer_positions()[-1]
+        if last < len(record.turns) - 1 and not self._keeps_open_end:
+            record = Conversation(record.turns[: last + 1], record.tools)
+        return record
+
     def _write(self, record: Record) -> tuple[TextToEncode | None, tuple[str, ...], str]:
         if isinstance(record, TokenRow):
             return None, (), ""
         if isinstance(record, RunningText):
             return self._write_text(record)
-        if self._settings.think == "drop" and has_thoughts(record):
-            record = drop_thoughts(record)
         if not record.answer_positions():
             return None, ("no_supervised_tokens",), ""
-        problems: tuple[str, ...] = ()
-        last = record.answer_positions()[-1]
-        if last < len(record.turns) - 1 and not self._keeps_open_end:
-            record = Conversation(record.turns[: last + 1], record.tools)
-            problems = ("trailing_turns_ignored",)
-        answer = record.turns[last]
+        turns = len(record.turns)
+        record = self.settle(record)
+        is_cut = len(record.turns) < turns
+        problems: tuple[str, ...] = ("trailing_turns_ignored",) if is_cut else ()
+        answer = record.turns[record.answer_positions()[-1]]
         if not (answer.content or "").strip() and not answer.extra.get("tool_calls"):
             return None, ("empty_answer",), ""
         contents = [turn.content for turn in record.turns if turn.content]
@@ -152,6 +162,11 @@ class RowEncoder:
         if settings.supervise == "everything":
             return None, ()
         taught = [turn.is_trained for turn in record.turns if turn.role == "assistant"]
+        if self._turns is not None:
+            taught = [
+                one and bool({place + 1, place - len(taught)} & self._turns)
+                for place, one in enumerate(taught)
+            ]
         lost = [False] * len(taught)
         if has_thoughts(record):
             lost = find_lost(record, rendered.text, rendered.answers)
@@ -218,6 +233,13 @@ class RowEncoder:
                 is_trained = any(first < end <= behind for first, behind in encoded.trained)
                 return is_trained and int(encoded.ids[end - 1]) in self.ending_ids
         return bool(encoded.trained)  # only what others say is learnt
+
+
+def chosen_turns(text: str) -> frozenset[int] | None:
+    """Return the numbers of the answers to learn, from 1 or back from -1; None means all."""
+    if text.strip() == "all":
+        return None
+    return frozenset(int(number) for number in text.split(","))
 
 
 def _iter_batches(

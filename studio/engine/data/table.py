@@ -124,6 +124,8 @@ class RowTable:
             raw = {name: _map(folder / f"{name}.bin", *about.sums[name]) for name in _FILES}
         except (OSError, ValueError, TypeError, KeyError):
             return None  # made again from the data
+        if not set(about.codes) <= set(KINDS):
+            return None
         return cls(
             raw["ids"].view(np.int32),
             raw["spans"].view(np.int32).reshape(-1, 2),

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from studio.engine.data.example import Flags
 from studio.engine.data.problems import PLACES_KEPT, ProblemLog
 from studio.engine.data.table import RowTable
 
@@ -20,12 +21,22 @@ _DOMINANT_SHARE = 0.9
 
 
 class WholeCheck:
-    """Looks at the rows of all training sources at once."""
+    """Looks at the rows of all training sources at once.
 
-    def __init__(self, tables: Sequence[RowTable], log: ProblemLog) -> None:
+    ``found`` has per code the rows concerned, shape ``(rows, 2)``: number of the table, row in it.
+    """
+
+    def __init__(
+        self, tables: Sequence[RowTable], log: ProblemLog, left_out: Sequence[Flags] = ()
+    ) -> None:
+        """Prepare for some tables, without the rows that ``left_out`` marks in each of them."""
+        self.found: dict[str, NDArray[np.int64]] = {}
         self._tables = tables
         self._log = log
         self._usable = [table.usable() for table in tables]
+        if left_out:
+            pairs = zip(self._usable, left_out, strict=True)
+            self._usable = [one & ~other for one, other in pairs]
         self._origins = np.concatenate(
             [
                 np.stack([np.full(int(one.sum()), index), np.flatnonzero(one)], axis=1)
@@ -93,8 +104,11 @@ class WholeCheck:
         return tokens
 
     def _add(self, code: str, flags: NDArray[np.bool_]) -> None:
+        if not flags.any():
+            return
+        self.found[code] = self._origins[flags]
         places = [
             self._tables[source].place(row)
-            for source, row in self._origins[np.flatnonzero(flags)[:PLACES_KEPT]].tolist()
+            for source, row in self.found[code][:PLACES_KEPT].tolist()
         ]
         self._log.add_counted(code, int(flags.sum()), places)

@@ -25,7 +25,7 @@ class Estimate:
 def estimate_run(recipe: Recipe, base_folder: Path, cancellation: Cancellation) -> Estimate:
     """Returns rows and steps; only line-based files (JSONL) can be counted without the engine."""
     rows = 0.0
-    for source in recipe.data.train:
+    for source in recipe.data.active_train:
         counted = _count_rows(source, base_folder, cancellation)
         if counted is None:
             return Estimate(None, recipe.train.steps)
