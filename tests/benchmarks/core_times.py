@@ -18,7 +18,8 @@ from studio.core.recipe.check import check_recipe
 from studio.core.recipe.load import load_recipe, parse_recipe
 from studio.core.recipe.save import save_recipe
 from studio.core.recipe.schema import AdapterSettings
-from studio.core.weights.layers import build_tree, count_adapter_parameters, load_layers
+from studio.core.weights.layers import count_adapter_parameters, load_layers
+from studio.core.weights.tree import build_tree
 
 ROUNDS = 9
 LAYERS = 80

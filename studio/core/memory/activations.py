@@ -10,6 +10,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 from studio.core.memory.anatomy import Anatomy
+from studio.core.memory.auto import MOST_SPARED_SHARE
 from studio.core.weights.matching import ChosenModule, get_part
 
 _OUTPUTS = frozenset(
@@ -111,8 +112,12 @@ def count_kept_bytes(
     working: Working,
     *,
     keeps_mlp: bool = True,
+    supervised_tokens: int | None = None,
 ) -> int:
-    """Return the bytes that all layers together keep; layers below the first adapted keep none."""
+    """Return the bytes that all layers together keep; layers below the first adapted keep none.
+
+    ``supervised_tokens`` are all that the last layer computes behind its attention; None = all.
+    """
     count = anatomy.layers.layer_count - adapted.first
     plain = AdaptedLayer()
     kinds = [adapted.layers.get(adapted.first + index, plain) for index in range(count)]
@@ -127,7 +132,40 @@ def count_kept_bytes(
         # What the attention of the first layer reads needs no gradient.
         total -= sum(documents) * _count_attention(anatomy, plain, len(documents), working)
         total -= _count_pairs(anatomy, documents, working)
+    if kinds and supervised_tokens is not None:
+        total -= count_spared_bytes(
+            anatomy, kinds[-1], documents, supervised_tokens, working, keeps_mlp=keeps_mlp
+        )
     return total
+
+
+def count_spared_bytes(
+    anatomy: Anatomy,
+    layer: AdaptedLayer,
+    documents: Sequence[int],
+    supervised_tokens: int,
+    working: Working,
+    *,
+    keeps_mlp: bool = True,
+) -> int:
+    """Return what the last layer does not keep because nobody reads its other rows.
+
+    Behind the attention it computes supervised rows alone; for them its first norm runs again.
+    """
+    tokens = sum(documents)
+    if not anatomy.spares_rows or supervised_tokens > MOST_SPARED_SHARE * tokens:
+        return 0
+    size = working.number_bytes
+    norm = 4 if anatomy.upcasts_norms else size
+    behind = (anatomy.norm_inputs - 1) * anatomy.width * norm
+    behind += (
+        (anatomy.norms > 1 and (layer.keeps_mlp_input or not keeps_mlp)) * anatomy.width * size
+    )
+    behind += count_mlp_bytes(anatomy, layer, size) + layer.mlp_ranks * size if keeps_mlp else 0
+    if layer.keeps_attention_output and _copies_attention(anatomy, len(documents), working):
+        behind += anatomy.query * size
+    again = supervised_tokens * anatomy.width * norm
+    return max(0, behind * (tokens - supervised_tokens) - again)
 
 
 def _count_attention(
@@ -140,10 +178,15 @@ def _count_attention(
     is_upcast = size != working.number_bytes
     if anatomy.has_fused_attention and anatomy.rotates and not is_upcast:
         kept += (query + key) * size  # the values hold on to the matrix they are a part of
-    is_copied = document_count > 1 or anatomy.joins_rotary or is_upcast
-    if layer.keeps_attention_output and is_copied:
+    if layer.keeps_attention_output and _copies_attention(anatomy, document_count, working):
         kept += query * working.number_bytes
     return kept
+
+
+def _copies_attention(anatomy: Anatomy, document_count: int, working: Working) -> bool:
+    """Return whether what the attention gives out is copied before its last projection."""
+    is_upcast = working.attention_bytes != working.number_bytes
+    return document_count > 1 or anatomy.joins_rotary or is_upcast
 
 
 def count_mlp_bytes(anatomy: Anatomy, layer: AdaptedLayer, size: int) -> int:

@@ -25,6 +25,8 @@ _ONE_NORM_INPUT = frozenset({"phi", "gpt_neox", "falcon", "cohere", "cohere2", "
 _JOINED_ROTARY = frozenset({"phi", "phi3", "gpt_neox", "stablelm", "gptj", "codegen", "glm4"})
 _LEARNT_POSITIONS = frozenset({"gpt2", "opt", "gpt_neo", "gpt_bigcode", "bloom", "mpt"})
 _FUSED = ("qkv", "query_key_value", "c_attn", "wqkv")
+_WHOLE_LAST_LAYERS = frozenset({"gpt2", "gpt_neo", "gptj", "codegen", "gpt_bigcode", "imagegpt"})
+"""Families whose code insists on all rows behind the last layer."""
 _MLPS = frozenset({"mlp", "feed_forward", "ffn", "block_sparse_moe", "moe", "feedforward"})
 _ROUTERS = (".gate", ".router")
 
@@ -36,7 +38,8 @@ class Anatomy:
     ``query`` and ``key`` are the widths of all heads together, ``inner`` the width between the
     feed-forward matrices. ``norm_inputs`` counts the different tensors of the model's width that
     norms read in one layer, ``norms`` the norms. ``kept_by_activation`` counts copies of ``inner``
-    besides the output. Sizes are numbers, not bytes.
+    besides the output. ``spares_rows``: behind its attention the last layer computes only
+    supervised rows. Sizes are numbers, not bytes.
     """
 
     layers: ModelLayers
@@ -59,6 +62,7 @@ class Anatomy:
     caps_logits: bool
     window: int | None
     experts_per_token: int
+    spares_rows: bool
 
     @property
     def query(self) -> int:
@@ -165,6 +169,7 @@ def read_anatomy(layers: ModelLayers, config: Mapping[str, Any]) -> Anatomy:
         caps_logits=bool(values.get("final_logit_softcapping")),
         window=_get_window(values, kind),
         experts_per_token=experts,
+        spares_rows=kind not in _WHOLE_LAST_LAYERS,
     )
 
 

@@ -29,7 +29,7 @@ from studio.core.memory.weights import (
     count_trainable,
 )
 from studio.core.recipe.schema import Recipe
-from studio.core.weights.matching import ChosenModule, choose_modules
+from studio.core.weights.matching import ChosenModule
 
 PartKey = Literal[
     "base", "adapter", "gradients", "optimizer", "activations", "loss", "backward",
@@ -136,7 +136,7 @@ def build_ledger(
     Raises:
         RecipeInvalid: The adapter's targets or layers do not exist in this model.
     """
-    chosen = choose_modules(anatomy.layers.candidates, recipe.adapter)
+    chosen = anatomy.layers.choose(recipe.adapter)
     settled = settle(recipe, anatomy, device, rows, count_trainable(anatomy, recipe.adapter))
     return build_settled_ledger(recipe, anatomy, device, settled, chosen, correction)
 
@@ -212,16 +212,18 @@ def _count_step(
     tokens = sum(documents)
     supervised = settled.supervised_tokens
     rest = count_rest_bytes(anatomy, tokens, supervised, working)
+    size = working.number_bytes
+    typical = next(iter(adapted.layers.values()), AdaptedLayer())
     loss = count_loss_bytes(anatomy, supervised, working)
     backward = count_backward_bytes(anatomy, documents, working)
-    if settled.checkpointing == "none":
-        return count_kept_bytes(anatomy, adapted, documents, working) + rest, loss, backward
-    typical = next(iter(adapted.layers.values()), AdaptedLayer())
-    if settled.checkpointing == "mlp":
-        kept = count_kept_bytes(anatomy, adapted, documents, working, keeps_mlp=False)
-        again = tokens * count_mlp_bytes(anatomy, typical, working.number_bytes)
+    if settled.checkpointing != "all":
+        keeps_mlp = settled.checkpointing == "none"
+        kept = count_kept_bytes(
+            anatomy, adapted, documents, working, keeps_mlp=keeps_mlp, supervised_tokens=supervised
+        )
+        again = 0 if keeps_mlp else tokens * count_mlp_bytes(anatomy, typical, size)
         return kept + rest, loss, backward + again
     layers = anatomy.layers.layer_count - adapted.first
-    inputs = layers * tokens * anatomy.width * working.number_bytes
+    inputs = layers * tokens * anatomy.width * size
     largest = count_layer_bytes(anatomy, typical, documents, working)
     return inputs + rest, loss, backward + largest

@@ -18,7 +18,6 @@ from studio.core.memory.settled import Settled, get_number_bytes
 from studio.core.memory.speed import count_token_flops
 from studio.core.paths import Home
 from studio.core.recipe.schema import Recipe
-from studio.core.weights.matching import choose_modules
 
 _LOWEST_FACTOR, _HIGHEST_FACTOR = 0.3, 4.0
 
@@ -69,7 +68,7 @@ def learn(
         supervised_tokens=event.supervised_tokens,
         rows=rows,
     )
-    chosen = choose_modules(anatomy.layers.candidates, recipe.adapter)
+    chosen = anatomy.layers.choose(recipe.adapter)
     ledger = build_settled_ledger(recipe, anatomy, device, settled, chosen)
     sizes = ledger.bytes_by_part
     # What comes with the first step is no part of what was loaded.

@@ -1,20 +1,23 @@
-"""What the automatic settings of a recipe become on a device, decided as the engine decides."""
+"""What the automatic settings of a recipe become on a device, by the rules of ``auto``."""
 
 from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import Literal
 
 from studio.core.memory.anatomy import Anatomy
+from studio.core.memory.auto import (
+    Checkpointing,
+    RoughSize,
+    choose_checkpointing,
+    choose_micro_batch_tokens,
+)
 from studio.core.memory.card import DeviceSpec
 from studio.core.memory.rows import RowLengths
 from studio.core.memory.weights import count_base_bytes
 from studio.core.recipe.schema import Recipe
 
 _NUMBER_BYTES = {"float32": 4, "bfloat16": 2, "float16": 2}
-_MOST_TOKENS = {"cpu": 4096, "cuda": 16384}
-_SHARE_OF_FREE_MEMORY = 0.5
 _AUTO_PERCENTILE = 99
 
 
@@ -27,7 +30,7 @@ class Settled:
     """
 
     number_bytes: int
-    checkpointing: Literal["none", "mlp", "all"]
+    checkpointing: Checkpointing
     micro_batch_tokens: int
     max_tokens: int
     documents: tuple[int, ...]
@@ -51,24 +54,15 @@ def settle(
     cut = rows.cut(min(most, context))
     free = device.free_bytes - 4 * trainable
     free -= count_base_bytes(anatomy, recipe.base.quantisation, number_bytes)
-    room = max(0, math.floor(free * _SHARE_OF_FREE_MEMORY))
-    per_token = count_rough_bytes(anatomy, number_bytes)
+    size = get_rough_size(anatomy, number_bytes)
     mode = recipe.train.checkpointing
-    checkpointing: Literal["none", "mlp", "all"]
-    if mode != "auto":
-        checkpointing = mode
-    elif per_token * cut.longest <= room:
-        checkpointing = "none"
-    elif anatomy.has_mlps and count_rough_bytes(anatomy, number_bytes, "mlp") * cut.longest <= room:
-        checkpointing = "mlp"
-    else:
-        checkpointing = "all"
-    at_once = recipe.train.micro_batch_tokens
-    if at_once == "auto":
-        each = max(1, count_rough_bytes(anatomy, number_bytes, checkpointing))
-        tokens = max(cut.longest, min(_MOST_TOKENS[device.kind], room // each))
-    else:
-        tokens = at_once
+    if mode == "auto":
+        mode = choose_checkpointing(size, cut.longest, free, has_mlps=anatomy.has_mlps)
+    tokens = recipe.train.micro_batch_tokens
+    if tokens == "auto":
+        tokens = choose_micro_batch_tokens(
+            size, cut.longest, free, checkpointing=mode, device=device.kind
+        )
     documents = cut.fill_micro_batch(tokens, recipe.train.batch_sequences, packs=recipe.data.pack)
     total = sum(documents)
     supervised = total - len(documents)
@@ -76,7 +70,7 @@ def settle(
         # The longest answers may come together, so the average alone would be too little.
         share = min(1.0, 1.25 * rows.supervised_fraction)
         supervised = min(supervised, math.ceil(total * share))
-    return Settled(number_bytes, checkpointing, tokens, cut.longest, documents, supervised, cut)
+    return Settled(number_bytes, mode, tokens, cut.longest, documents, supervised, cut)
 
 
 def get_number_bytes(dtype: str, device: DeviceSpec) -> int:
@@ -86,11 +80,13 @@ def get_number_bytes(dtype: str, device: DeviceSpec) -> int:
     return _NUMBER_BYTES[dtype]
 
 
-def count_rough_bytes(anatomy: Anatomy, number_bytes: int, checkpointing: str = "none") -> int:
-    """Return the rule of thumb by which automatic settings are chosen, in bytes per token."""
-    numbers = 2 * anatomy.width + 2 * anatomy.query + 2 * anatomy.key
-    if checkpointing != "mlp":
-        numbers += 2 * anatomy.inner
-    size = anatomy.layers.layer_count * 2 * numbers * number_bytes
-    # one input per layer and one layer at a time
-    return size // 8 if checkpointing == "all" else size
+def get_rough_size(anatomy: Anatomy, number_bytes: int) -> RoughSize:
+    """Return the widths by which automatic settings are chosen."""
+    return RoughSize(
+        layers=anatomy.layers.layer_count,
+        width=anatomy.width,
+        query=anatomy.query,
+        key=anatomy.key,
+        inner=anatomy.inner * max(1, anatomy.experts_per_token),
+        number_bytes=number_bytes,
+    )

@@ -13,7 +13,6 @@ from studio.core.recipe.schema import AdapterSettings, Recipe
 from studio.core.recipe.schema_data import ValidationFraction
 from studio.core.recipe.schema_train import TrainSettings
 from studio.core.weights.layers import ModelLayers
-from studio.core.weights.matching import choose_modules, names_experts
 
 _LOWEST_RATE, _HIGHEST_RATE = 1e-6, 1e-2
 _WEAKEST_SCALE, _STRONGEST_SCALE = 0.1, 8.0
@@ -91,23 +90,15 @@ def _check_scale(adapter: AdapterSettings) -> Iterator[Problem]:
 def _check_targets(adapter: AdapterSettings, layers: ModelLayers | None) -> Iterator[Problem]:
     if layers is None or adapter.resume_from is not None:
         return
-    if names_experts(adapter.targets) and any(".experts." in m.name for m in layers.modules):
-        # Files name the experts one by one, the loaded model stacks them: only it can tell.
-        yield Problem(
-            "adapter.targets",
-            "adapters on experts are found and counted when the run starts, not before.",
-            severity="note",
-        )
-        return
     try:
-        chosen = choose_modules(layers.candidates, adapter)
+        chosen = layers.choose(adapter)
     except RecipeInvalid as error:
         yield from error.problems
         return
     trainable, too_large = 0, []
     for item in chosen:
         module = layers.by_name[item.name]
-        trainable += item.rank * (module.in_features + module.out_features)
+        trainable += module.count_adapter(item.rank)
         if item.rank > min(module.in_features, module.out_features):
             too_large.append(module)
     if too_large:

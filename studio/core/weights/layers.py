@@ -2,21 +2,25 @@
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import Any, Literal
 
 from studio.core.recipe.schema import AdapterSettings
+from studio.core.weights.experts import iter_stacks
 from studio.core.weights.header import TensorEntry, read_headers, read_json
 from studio.core.weights.matching import (
     Candidate,
+    ChosenModule,
     choose_modules,
     count_layers,
     get_part,
     is_everything,
+    names_experts,
     split_layer,
 )
 
@@ -49,7 +53,10 @@ _ROUTER = re.compile(r"(^|\.)router(\.|$)")
 
 @dataclass(frozen=True)
 class ModelModule:
-    """One module with weights of its own. ``form`` is empty where no adapter can sit on it."""
+    """One module with weights of its own. ``form`` is empty where no adapter can sit on it.
+
+    The form ``experts`` is a stack: ``shape`` is experts, outputs, inputs.
+    """
 
     name: str
     kind: ModuleKind
@@ -68,12 +75,25 @@ class ModelModule:
     @property
     def in_features(self) -> int:
         """The number of inputs; for an embedding the number of rows. 0 where not adaptable."""
+        if self.form == "experts":
+            return self.shape[2]
         return self.shape[0 if self.form in ("conv1d", "embedding") else 1] if self.form else 0
 
     @property
     def out_features(self) -> int:
         """The number of outputs; 0 where not adaptable."""
+        if self.form == "experts":
+            return self.shape[1]
         return self.shape[1 if self.form in ("conv1d", "embedding") else 0] if self.form else 0
+
+    @property
+    def copies(self) -> int:
+        """How many updates an adapter on the module consists of: one per expert, else one."""
+        return self.shape[0] if self.form == "experts" else 1
+
+    def count_adapter(self, rank: int) -> int:
+        """Return the parameters of an adapter of this rank: rank x (inputs + outputs)."""
+        return self.copies * rank * (self.in_features + self.out_features)
 
 
 @dataclass(frozen=True)
@@ -81,6 +101,7 @@ class ModelLayers:
     """All modules of a model in the order of its layers.
 
     ``context_tokens`` is the longest text the model was made for, None where it does not say.
+    ``stacks`` are the experts as the loaded model joins them; ``modules`` hold their weights.
     """
 
     folder: Path
@@ -92,10 +113,11 @@ class ModelLayers:
     parameters: int
     size_bytes: int
     context_tokens: int | None = None
+    stacks: tuple[ModelModule, ...] = ()
 
     @cached_property
     def candidates(self) -> tuple[Candidate, ...]:
-        """The modules that can carry an adapter, as the choice of targets wants them."""
+        """The modules that can carry an adapter, without stacked experts."""
         return tuple(
             Candidate(m.name, is_linear=m.form != "embedding", is_head=m.kind == "head")
             for m in self.modules
@@ -104,20 +126,18 @@ class ModelLayers:
 
     @cached_property
     def by_name(self) -> Mapping[str, ModelModule]:
-        """The modules by their names."""
-        return {module.name: module for module in self.modules}
+        """The modules and stacks by their names."""
+        return {module.name: module for module in (*self.modules, *self.stacks)}
 
+    def choose(self, settings: AdapterSettings) -> list[ChosenModule]:
+        """Return the modules that ``settings`` ask to adapt, as the engine will choose them.
 
-@dataclass(frozen=True)
-class LayerNode:
-    """One level of the module names as a tree, with the sums of what lies below."""
-
-    name: str
-    path: str
-    parameters: int
-    size_bytes: int
-    module: ModelModule | None = None
-    children: tuple[LayerNode, ...] = ()
+        Raises:
+            RecipeInvalid: A pattern or an exception matches nothing, or a layer does not exist.
+        """
+        stacks = self.stacks if names_experts(settings.targets) else ()
+        named = tuple(Candidate(stack.name, is_linear=False) for stack in stacks)
+        return choose_modules(self.candidates + named, settings)
 
 
 @dataclass(frozen=True)
@@ -151,12 +171,6 @@ class _Facts:
                 name[: match.start()] for name in names if (match := _EXPERTS.search(name))
             ),
         )
-
-
-@dataclass
-class _Branch:
-    module: ModelModule | None = None
-    children: dict[str, _Branch] = field(default_factory=dict)
 
 
 def load_layers(folder: Path) -> ModelLayers:
@@ -198,18 +212,8 @@ def build_layers(
         parameters=sum(module.parameters for module in modules),
         size_bytes=sum(module.size_bytes for module in modules),
         context_tokens=_get_context_tokens(config),
+        stacks=tuple(_build_stack(*found) for found in iter_stacks(named)),
     )
-
-
-def build_tree(layers: ModelLayers) -> LayerNode:
-    """Return the modules as a tree along their dotted names; the root stands for the model."""
-    root = _Branch()
-    for module in layers.modules:
-        branch = root
-        for part in module.name.split("."):
-            branch = branch.children.setdefault(part, _Branch())
-        branch.module = module
-    return _build_node("", "", root)
 
 
 def count_adapter_parameters(layers: ModelLayers, settings: AdapterSettings) -> AdapterCount:
@@ -222,14 +226,14 @@ def count_adapter_parameters(layers: ModelLayers, settings: AdapterSettings) -> 
 
     Source: LoRA, Hu et al. 2021, section 4.2.
     """
-    chosen = choose_modules(layers.candidates, settings)
+    chosen = layers.choose(settings)
     trainable = 0
     for item in chosen:
         module = layers.by_name[item.name]
         if item.rank == 0:  # trained itself, nothing is added
             trainable += module.parameters
             continue
-        trainable += item.rank * (module.in_features + module.out_features)
+        trainable += module.count_adapter(item.rank)
         trainable += module.out_features if settings.variant == "dora" else 0
     if settings.rank == "full":
         trainable = layers.parameters if is_everything(settings) else trainable
@@ -293,6 +297,12 @@ def _build_module(name: str, entries: Sequence[TensorEntry], facts: _Facts) -> M
     )
 
 
+def _build_stack(name: str, shape: tuple[int, int, int], entry: TensorEntry) -> ModelModule:
+    layer, parameters = split_layer(name)[0], math.prod(shape)
+    size = parameters * entry.size_bytes // max(1, entry.parameters)
+    return ModelModule(name, "mlp", "experts", layer, shape, entry.dtype, parameters, size)
+
+
 def _get_kind(name: str, weight: TensorEntry, facts: _Facts) -> ModuleKind:
     last = name.rpartition(".")[2]
     if len(weight.shape) < 2:
@@ -347,19 +357,3 @@ def _sort_key(name: str) -> tuple[tuple[int, int, str], ...]:
         )
     rank = 3 if name == _HEAD else 0 if _EMBEDDING.search(name.rpartition(".")[2]) else 2
     return ((rank, 0, name),)
-
-
-def _build_node(name: str, path: str, branch: _Branch) -> LayerNode:
-    children = tuple(
-        _build_node(part, f"{path}.{part}" if path else part, inner)
-        for part, inner in branch.children.items()
-    )
-    own = branch.module
-    return LayerNode(
-        name=name,
-        path=path,
-        parameters=(own.parameters if own else 0) + sum(child.parameters for child in children),
-        size_bytes=(own.size_bytes if own else 0) + sum(child.size_bytes for child in children),
-        module=own,
-        children=children,
-    )

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from studio.core.errors import ModelUnusable
+from studio.core.memory.auto import RoughSize
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
@@ -40,23 +41,22 @@ def read_stop_ids(folder: Path, config: Any) -> tuple[int, ...]:
     return tuple(value) if isinstance(value, list | tuple) else (int(value),)
 
 
-def estimate_activation_bytes(model: PreTrainedModel, checkpointing: str = "none") -> int:
-    """Returns roughly how many bytes one token keeps for the backward pass, all layers together.
-
-    Twice the closed formula for one copy of each layer's inputs: model code of other people keeps
-    about that much.
-    """
+def get_rough_size(model: PreTrainedModel) -> RoughSize:
+    """Returns the widths by which automatic settings are chosen."""
     config = model.config.get_text_config()
     width = int(config.hidden_size)
     heads = int(getattr(config, "num_attention_heads", 1) or 1)
     head_width = int(getattr(config, "head_dim", None) or width // heads)
     key_heads = int(getattr(config, "num_key_value_heads", None) or heads)
     inner = int(getattr(config, "intermediate_size", None) or getattr(config, "n_inner", 0) or 0)
-    inner = inner or 4 * width
-    query, key = heads * head_width, key_heads * head_width
-    numbers = 2 * (2 * width + 2 * query + 2 * key)
-    if checkpointing != "mlp":
-        numbers += 4 * inner
-    size = int(config.num_hidden_layers) * numbers * int(model.dtype.itemsize)
-    # one input per layer and one layer at a time
-    return size // 8 if checkpointing == "all" else size
+    experts = int(getattr(config, "num_experts_per_tok", None) or 0)
+    if experts:
+        inner = experts * int(getattr(config, "moe_intermediate_size", None) or inner)
+    return RoughSize(
+        layers=int(config.num_hidden_layers),
+        width=width,
+        query=heads * head_width,
+        key=key_heads * head_width,
+        inner=inner or 4 * width,
+        number_bytes=int(model.dtype.itemsize),
+    )

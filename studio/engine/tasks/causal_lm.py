@@ -10,14 +10,12 @@ import torch.nn.functional as F  # noqa: N812 - the name torch's own documentati
 from torch import Tensor
 from transformers import PreTrainedModel
 
+from studio.core.memory.auto import MOST_SPARED_SHARE
 from studio.engine.data.collate import IGNORED, MicroBatch
 from studio.engine.models.attention import packed_documents
 from studio.engine.models.body import CausalBody
 from studio.engine.models.last_layer import find_last_layer
 from studio.engine.train.loss import sum_cross_entropy
-
-_MOST_SPARED = 0.75
-"""Above this share of supervised rows, picking them costs the last layer more than it saves."""
 
 
 class CausalTask:
@@ -87,7 +85,7 @@ class CausalTask:
     def _compute_rows(self, inputs: dict[str, Any], rows: Tensor) -> Tensor:
         """Returns the hidden states that have a target, ``(rows, width)``."""
         all_rows = inputs["input_ids"].numel()
-        if self._last_layer is None or len(rows) > _MOST_SPARED * all_rows:
+        if self._last_layer is None or len(rows) > MOST_SPARED_SHARE * all_rows:
             return self._parts.compute_hidden(**inputs).flatten(0, 1)[rows]
         with self._last_layer.only(rows):
             return self._parts.compute_hidden(**inputs)[0]

@@ -7,14 +7,13 @@ from dataclasses import dataclass
 
 from transformers import PreTrainedModel
 
+from studio.core.memory.auto import choose_checkpointing, choose_micro_batch_tokens, get_room
 from studio.core.recipe.schema_train import TrainSettings
 from studio.core.units import format_bytes
-from studio.engine.models.capabilities import estimate_activation_bytes
+from studio.engine.models.capabilities import get_rough_size
 from studio.engine.models.recompute import can_recompute_mlps
 from studio.engine.train.meter import get_free_bytes
 
-_MOST_TOKENS = {"cpu": 4096, "cuda": 16384}
-_SHARE_OF_FREE_MEMORY = 0.5
 _EVALUATIONS_PER_RUN = 10
 _SAMPLES_PER_RUN = 5
 
@@ -33,23 +32,15 @@ def resolve_checkpointing(
     """Returns ``none``, ``mlp`` or ``all``: what is recomputed in the backward pass."""
     if settings.checkpointing != "auto":
         return Resolved(settings.checkpointing, "chosen in the recipe")
-    needed = estimate_activation_bytes(model) * longest
-    free = int(get_free_bytes(model.device) * _SHARE_OF_FREE_MEMORY)
-    if needed <= free:
-        return Resolved(
-            "none", f"the longest example needs about {format_bytes(needed)}, there is room"
-        )
-    inner = estimate_activation_bytes(model, "mlp") * longest
-    if inner <= free and can_recompute_mlps(model):
-        return Resolved(
-            "mlp",
-            f"the longest example would need about {format_bytes(needed)} of {format_bytes(free)}, "
-            f"so about {format_bytes(inner)}",
-        )
-    return Resolved(
-        "all",
-        f"the longest example would need about {format_bytes(needed)} of {format_bytes(free)}",
-    )
+    size, free = get_rough_size(model), get_free_bytes(model.device)
+    choice = choose_checkpointing(size, longest, free, has_mlps=can_recompute_mlps(model))
+    needed, room = (format_bytes(n) for n in (size.count_bytes() * longest, get_room(free)))
+    if choice == "none":
+        return Resolved(choice, f"the longest example needs about {needed}, there is room")
+    why = f"the longest example would need about {needed} of {room}"
+    if choice == "mlp":
+        why += f", so about {format_bytes(size.count_bytes('mlp') * longest)}"
+    return Resolved(choice, why)
 
 
 def resolve_micro_batch_tokens(
@@ -58,11 +49,12 @@ def resolve_micro_batch_tokens(
     """Returns how many packed tokens are computed at once; at least the longest example."""
     if settings.micro_batch_tokens != "auto":
         return Resolved(settings.micro_batch_tokens, "chosen in the recipe")
-    per_token = estimate_activation_bytes(model, checkpointing)
-    room = int(get_free_bytes(model.device) * _SHARE_OF_FREE_MEMORY) // max(1, per_token)
-    most = _MOST_TOKENS.get(model.device.type, _MOST_TOKENS["cpu"])
-    tokens = max(longest, min(most, room))
-    return Resolved(tokens, f"about {format_bytes(per_token * tokens)} of working memory")
+    size, free = get_rough_size(model), get_free_bytes(model.device)
+    tokens = choose_micro_batch_tokens(
+        size, longest, free, checkpointing=checkpointing, device=model.device.type
+    )
+    needed = format_bytes(size.count_bytes(checkpointing) * tokens)
+    return Resolved(tokens, f"about {needed} of working memory")
 
 
 def resolve_total_steps(settings: TrainSettings, steps_per_epoch: int) -> int:

@@ -235,10 +235,18 @@ def test_files_that_are_there_are_accepted_and_a_saved_rank_is_told(tmp_path: Pa
     assert _only(check_recipe(_recipe(), base_folder=tmp_path)).path == "base.model"
 
 
-def test_patterns_for_experts_are_left_to_the_loaded_model() -> None:
-    """Files list experts one by one, the loaded model stacks them; the check must not refuse."""
-    names = [f"model.layers.{layer}.mlp.experts.0.up_proj.weight" for layer in range(2)]
-    entries = [TensorEntry(name, "F32", (8, 8), 0, 256) for name in names]
+def test_patterns_for_experts_mean_the_stacks_of_the_loaded_model() -> None:
+    """Files list experts one by one, loading joins them; the check knows both."""
+    parts = {"gate_proj": (16, 8), "up_proj": (16, 8), "down_proj": (8, 16)}
+    entries = [
+        TensorEntry(f"model.layers.0.mlp.experts.{expert}.{part}.weight", "F32", shape, 0, 512)
+        for expert in range(4)
+        for part, shape in parts.items()
+    ]
     layers = build_layers(Path("m"), {"model_type": "qwen3_moe"}, entries)
-    found = check_recipe(_recipe(adapter={"targets": ["*.experts.*"]}), layers=layers)
-    assert [p.severity for p in found if p.path == "adapter.targets"] == ["note"]
+    adapter = {"targets": ["*.experts.*"], "rank": 4, "alpha": 8}
+    assert not [
+        p for p in check_recipe(_recipe(adapter=adapter), layers=layers) if p.severity == "error"
+    ]
+    wrong = check_recipe(_recipe(adapter=adapter | {"targets": ["*.experts.side"]}), layers=layers)
+    assert "experts.side" in next(p for p in wrong if p.severity == "error").message

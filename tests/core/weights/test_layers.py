@@ -19,11 +19,11 @@ from studio.core.weights.header import TensorEntry
 from studio.core.weights.layers import (
     ModelLayers,
     build_layers,
-    build_tree,
     count_adapter_parameters,
     load_layers,
 )
 from studio.core.weights.matching import choose_modules
+from studio.core.weights.tree import build_tree
 from studio.engine.lora.targets import find_targets
 
 _LLAMA = {

@@ -13,6 +13,7 @@ from torch import nn
 
 from studio.core.errors import ModelUnusable, NotAvailableYet
 from studio.core.recipe.schema import AdapterOverride, AdapterSettings
+from studio.core.weights.layers import count_adapter_parameters, load_layers
 from studio.engine.export.merged import export_merged
 from studio.engine.lora.adapter import Adapter
 from studio.engine.lora.experts import AdaptedExperts
@@ -124,6 +125,21 @@ def test_logits_gradients_and_files_equal_pefts(family: str, pattern: str, tmp_p
     reference.save_pretrained(tmp_path / "theirs")
     load_adapter(bare, tmp_path / "theirs")
     torch.testing.assert_close(bare(input_ids=ids).logits, ours, rtol=1e-5, atol=1e-5)
+
+
+@pytest.mark.parametrize("pattern", ["*.experts.*", "experts.down_proj", "experts.gate_up_proj"])
+@pytest.mark.parametrize("family", MOE)
+def test_the_files_alone_say_how_large_the_adapter_will_be(
+    family: str, pattern: str, tmp_path: Path
+) -> None:
+    model = _build(family)
+    model.save_pretrained(tmp_path)  # type: ignore[operator]  # nn.Module is untyped
+    settings = _settings(family, pattern, "self_attn.o_proj")
+    found = load_layers(tmp_path)
+    adapter = inject(model, settings, seed=0)
+    assert {item.name for item in found.choose(settings)} == set(adapter.modules)
+    counted = count_adapter_parameters(found, settings)
+    assert counted.trainable_parameters == adapter.trainable_parameters
 
 
 @pytest.mark.parametrize("family", ["qwen3_moe", "gpt_oss"])

@@ -20,7 +20,6 @@ from studio.core.memory.activations import (
 from studio.core.memory.anatomy import Anatomy, read_anatomy
 from studio.core.recipe.schema import AdapterSettings
 from studio.core.weights.layers import build_layers
-from studio.core.weights.matching import choose_modules
 from studio.core.weights.shapes import build_tensors
 from studio.engine.data.collate import collate_packed
 from studio.engine.data.example import Example
@@ -84,16 +83,26 @@ def build(kind: str, dtype: torch.dtype, **changes: Any) -> tuple[nn.Module, Ana
 
 
 def measure_saved(
-    model: Any, settings: AdapterSettings, lengths: list[int], mode: str = "none"
+    model: Any,
+    settings: AdapterSettings,
+    lengths: list[int],
+    mode: str = "none",
+    *,
+    share: float = 1.0,
 ) -> int:
-    """Returns the bytes of all different storages that autograd saves in one forward pass."""
+    """Returns the bytes of all different storages that autograd saves in one forward pass.
+
+    The last ``share`` of each document is supervised.
+    """
     parts = split_model(model)
     inject(model, settings, seed=0)
     model.set_attn_implementation(PACKED)
     recompute(model, mode)
     numbers = np.random.default_rng(0)
     documents = [
-        Example(numbers.integers(3, 64, n).astype(np.int32), np.ones(n, np.bool_), 0, 0, "")
+        Example(
+            numbers.integers(3, 64, n).astype(np.int32), np.arange(n) >= n * (1 - share), 0, 0, ""
+        )
         for n in lengths
     ]
     own = {p.untyped_storage().data_ptr() for p in (*model.parameters(), *model.buffers())}
@@ -121,7 +130,7 @@ def forecast(
     keeps_mlp: bool = True,
 ) -> int:
     working = Working(number_bytes, is_cpu=True)
-    adapted = AdaptedLayers.of(anatomy, choose_modules(anatomy.layers.candidates, settings))
+    adapted = AdaptedLayers.of(anatomy, anatomy.layers.choose(settings))
     kept = count_kept_bytes(anatomy, adapted, lengths, working, keeps_mlp=keeps_mlp)
     # The norm of the first layer reads what needs no gradient; the norm after the last layer
     # makes up for it.
@@ -172,6 +181,28 @@ def test_recomputed_mlps_keep_only_their_inputs(kind: str) -> None:
     expected = measure_saved(model, settings, [500], "mlp")
     found = forecast(anatomy, settings, [500], 4, keeps_mlp=False)
     assert found == pytest.approx(expected, rel=0.05)
+
+
+@pytest.mark.parametrize("mode", ["none", "mlp"])
+@pytest.mark.parametrize("kind", ["llama", "qwen3", "phi3", "gpt2", "gemma3_text", "mixtral"])
+def test_the_last_layer_keeps_only_supervised_rows_behind_its_attention(
+    kind: str, mode: str
+) -> None:
+    model, anatomy = build(kind, torch.float32)
+    settings, lengths = AdapterSettings(rank=8), [250, 150]
+    expected = measure_saved(model, settings, lengths, mode, share=0.25)
+    adapted = AdaptedLayers.of(anatomy, anatomy.layers.choose(settings))
+    working = Working(4, is_cpu=True)
+    found = count_rest_bytes(anatomy, 400, 100, working) + count_kept_bytes(
+        anatomy, adapted, lengths, working, keeps_mlp=mode == "none", supervised_tokens=100
+    )
+    assert found == pytest.approx(expected, rel=0.06)
+
+
+@pytest.mark.parametrize("kind", FAMILIES)
+def test_the_families_that_spare_rows_are_known(kind: str) -> None:
+    model, anatomy = build(kind, torch.float32)
+    assert CausalTask(split_model(model)).spares_rows == anatomy.spares_rows
 
 
 @pytest.mark.filterwarnings("ignore:.*is_gradient_checkpointing:FutureWarning")

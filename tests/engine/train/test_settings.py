@@ -22,7 +22,7 @@ from studio.core.runs.liveness import find_mark, write_mark
 from studio.engine.jobs.lease import wait_for_device
 from studio.engine.jobs.requests import StopWished
 from studio.engine.lora.inject import inject
-from studio.engine.models.capabilities import estimate_activation_bytes
+from studio.engine.models.capabilities import get_rough_size
 from studio.engine.train import resolve
 from studio.engine.train.meter import MemoryMeter
 from studio.engine.train.optimizers import build_optimizer, set_learning_rate
@@ -54,7 +54,7 @@ def test_memory_decides_on_recomputing_and_on_tokens_at_once(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     model = build_model("llama")
-    per_token = estimate_activation_bytes(model)
+    per_token = get_rough_size(model).count_bytes()
     for free_tokens, checkpointing, tokens in (
         (1 << 20, "none", 4096),
         (600, "none", 300),
@@ -73,7 +73,7 @@ def test_the_estimate_of_activations_is_the_closed_formula() -> None:
         "llama", hidden_size=2048, intermediate_size=8192, num_attention_heads=32,
         num_key_value_heads=8, num_hidden_layers=1, dtype=torch.bfloat16,
     )  # fmt: skip
-    assert estimate_activation_bytes(model) == 2 * 51_200
+    assert get_rough_size(model).count_bytes() == 2 * 51_200
 
 
 def test_with_lora_plus_the_second_matrix_learns_faster() -> None:

@@ -9,7 +9,8 @@ from PySide6.QtCore import QModelIndex, Qt
 from pytestqt.modeltest import ModelTester
 from pytestqt.qtbot import QtBot
 
-from studio.core.weights.layers import build_tree, load_layers
+from studio.core.weights.layers import load_layers
+from studio.core.weights.tree import build_tree
 from studio.gui.app import Studio
 from studio.gui.pages.model.layer_tree import LayerTreeModel
 from studio.gui.pages.model.page import ModelPage

@@ -9,8 +9,9 @@ from PySide6.QtWidgets import QHBoxLayout, QVBoxLayout, QWidget
 
 from studio.core.errors import StudioError
 from studio.core.units import format_bytes, format_count
-from studio.core.weights.layers import ModelLayers, build_tree
+from studio.core.weights.layers import ModelLayers
 from studio.core.weights.local import FoundModel
+from studio.core.weights.tree import build_tree
 from studio.gui.pages.model.found_list import shorten_architecture
 from studio.gui.pages.model.layer_tree import LayerTree
 from studio.gui.theme.tokens import SIZES

@@ -10,7 +10,7 @@ from PySide6.QtGui import QColor, QGuiApplication, QResizeEvent
 from PySide6.QtWidgets import QAbstractItemView, QHeaderView, QTreeView, QWidget
 
 from studio.core.units import format_bytes, format_count
-from studio.core.weights.layers import LayerNode
+from studio.core.weights.tree import LayerNode
 from studio.gui.theme.tokens import colours_of_palette
 from studio.gui.widgets.labels import plain_tooltip
 

@@ -9,7 +9,6 @@ from PySide6.QtWidgets import QFileDialog, QHBoxLayout, QStackedWidget
 
 from studio.core.errors import StudioError
 from studio.core.weights.local import FoundModel
-from studio.core.weights.matching import choose_modules
 from studio.gui.context import Context
 from studio.gui.pages.model.details import ModelDetails
 from studio.gui.pages.model.found_panel import FoundPanel
@@ -92,7 +91,7 @@ class ModelPage(Page):
         if layers is None or settings is None:
             return
         try:
-            chosen = choose_modules(layers.candidates, settings)
+            chosen = layers.choose(settings)
         except StudioError:  # the recipe page says what is wrong with the settings
             chosen = []
         self._details.show_ranks({item.name: item.rank for item in chosen})
