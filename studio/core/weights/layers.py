@@ -27,7 +27,7 @@ from studio.core.weights.matching import (
 MAX_CONFIG_BYTES = 5_000_000
 CAUSAL = ("ForCausalLM", "LMHeadModel")
 ModuleKind = Literal["attention", "mlp", "embedding", "norm", "head", "other"]
-ModuleForm = Literal["linear", "conv1d", "embedding", ""]
+ModuleForm = Literal["linear", "conv1d", "embedding", "experts", ""]
 
 # Causal models whose base does not sit under "model."; only needed for files of a bare base model.
 _BASE_PREFIXES: Mapping[str, str] = {
