@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 from transformers import PreTrainedModel
 
+from studio.engine.infer.roomy_cache import make_room
 from studio.engine.models.body import make_probe_ids
 
 _PROBE_TOKENS = 9
@@ -58,7 +59,9 @@ class RowBatch:
         if "logits_to_keep" in self._accepts:
             inputs["logits_to_keep"] = 1
         output = self._model(use_cache=True, return_dict=True, **inputs)
-        self._cache = getattr(output, "past_key_values", None)
+        if self._cache is None:
+            self._cache = getattr(output, "past_key_values", None)
+            make_room(self._cache)
         logits: Tensor = output.logits[:, -1]
         return logits
 

@@ -2,23 +2,62 @@
 
 from __future__ import annotations
 
-import torch
-from torch import nn
+from collections import Counter
+from typing import Any
 
-LEAST_ROWS = 4
-"""From so many rows on it is worth it; up to three cost as much as one either way."""
+import torch
+from torch import Tensor, nn
+
+LEAST_ROWS = 3
+"""From so many rows on it is worth it; one or two cost as much either way."""
+
+
+class BlockedLinear(nn.Linear):
+    """Computes as ``nn.Linear``; its weight lies in the blocks that oneDNN multiplies fastest.
+
+    ``weight`` is put together anew whenever it is read: the blocks are the only copy.
+    """
+
+    def forward(self, inputs: Tensor) -> Tensor:
+        """Returns ``(…, out)`` for ``inputs`` of ``(…, in)``."""
+        output: Tensor = torch.ops.mkldnn._linear_pointwise(  # noqa: SLF001 - the only way to it
+            inputs, self.blocks, self.bias, "none", [], ""
+        )
+        return output
+
+    def __getattr__(self, name: str) -> Any:
+        if name == "weight":
+            return self.blocks.to_dense()
+        return super().__getattr__(name)
 
 
 @torch.no_grad()
 def lay_out_for_rows(model: nn.Module) -> None:
-    """Stores the float32 weights of linear layers on the processor column by column.
+    """Stores the float32 weights of linear layers on the processor in another order.
 
-    Shapes and values stay; only the order in memory changes, one matrix at a time. Measured with
-    MKL on one thread: four rows times 1408 x 512 take 96 instead of 169 microseconds, eight rows
-    107 instead of 219, one row the same as before.
+    Values and results (but for rounding) stay; one matrix is rewritten at a time. Weights that
+    several modules share are stored column by column, all others in blocks. Measured on one thread
+    with the 77 layers of a model of 41 million weights: four rows 14.5 instead of 19.1 ms, eight
+    17.1 instead of 26, 256 rows 112 instead of 150; one row 13.3 instead of 12.
     """
+    uses = Counter(
+        id(weight) for module in model.modules() for weight in module.parameters(recurse=False)
+    )
     for module in model.modules():
-        if isinstance(module, nn.Linear):
-            weight = module.weight
-            if weight.device.type == "cpu" and weight.dtype == torch.float32:
-                weight.data = weight.data.t().contiguous().t()
+        if type(module) is not nn.Linear:
+            continue
+        weight = module.weight
+        if weight.device.type != "cpu" or weight.dtype != torch.float32:
+            continue
+        if uses[id(weight)] == 1 and hasattr(torch.ops.mkldnn, "_reorder_linear_weight"):
+            _store_in_blocks(module)
+        else:
+            weight.data = weight.data.t().contiguous().t()
+
+
+def _store_in_blocks(module: nn.Linear) -> None:
+    blocks = torch.ops.mkldnn._reorder_linear_weight(module.weight.detach(), LEAST_ROWS)  # noqa: SLF001 - the only way to it
+    del module.weight
+    module.blocks = blocks
+    # Whoever holds the layer keeps holding it: a new object would have to be put in many places.
+    module.__class__ = BlockedLinear

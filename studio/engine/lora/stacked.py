@@ -199,7 +199,8 @@ class StackedModule(WrappedModule):
         else:
             hidden = inputs.to(tall_b.dtype) @ self._tall_a[:, span.start : span.stop]
         hidden = hidden * _spread(span, hidden)
-        output = self._stretch(output)
+        if self._lengths:
+            output = self._stretch(output)
         if hidden.shape[:-1] != output.shape[:-1]:  # the base saw one row that stands for all
             output = output.expand(*hidden.shape[:-1], -1)
         flat = output.reshape(-1, output.shape[-1])

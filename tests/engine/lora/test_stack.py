@@ -112,6 +112,39 @@ def test_tables_heads_and_modules_trained_in_full_mix_with_the_rest(
     _check_rows(family, folders | {"token": token})
 
 
+class _Eye(torch.nn.Module):
+    """An image model of one convolution, which may carry adapters."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.look = torch.nn.Conv2d(3, 6, (3, 5), stride=(2, 1), padding=(1, 2))
+
+    def forward(self, images: torch.Tensor) -> torch.Tensor:
+        return torch.tanh(self.look(images))
+
+
+@torch.no_grad()
+def test_rows_of_a_convolution_equal_each_alone() -> None:
+    torch.manual_seed(0)
+    model = _Eye().eval()
+    images = torch.randn(4, 3, 9, 7)
+    expected, adapters = [model(images[:1])], {}
+    for seed, variant in enumerate(("plain", "dora", "rslora")):
+        settings = AdapterSettings(rank=2 + seed, alpha=6.0, variant=variant, targets=("look",))
+        adapter = inject(model, settings, seed=seed)
+        for parameter in adapter.parameters():
+            parameter.add_(torch.randn_like(parameter) * 0.2)
+        expected.append(model.eval()(images[seed + 1 : seed + 2]))
+        adapter.detach()
+        adapters[variant] = adapter
+    stack = AdapterStack(model)
+    for variant, adapter in adapters.items():
+        stack.add(variant, adapter)
+    with stack.rows([RowChoice(), *map(RowChoice, adapters)]):
+        torch.testing.assert_close(model(images), torch.cat(expected), rtol=0, atol=1e-5)
+    assert not torch.allclose(expected[1], model(images[1:2]), atol=0.01)
+
+
 @pytest.mark.referee
 @pytest.mark.filterwarnings("ignore:.*is_gradient_checkpointing:FutureWarning")
 def test_rows_equal_what_peft_computes_for_a_mixed_batch(tmp_path: Path) -> None:
