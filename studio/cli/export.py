@@ -12,7 +12,7 @@ from studio.core.errors import AdapterUnusable, FileUnusable, JobDied
 from studio.core.events.types import Event, ExportFinished, ExportProgressed
 from studio.core.jobs.orders import ExportOrder, ExportTool, QuantKind
 from studio.core.paths import Home, slug
-from studio.core.runs.exporting import read_export_details
+from studio.core.runs.exporting import find_base, read_export_details
 from studio.core.runs.layout import RunLayout
 from studio.core.runs.store import RunStore
 from studio.core.units import format_bytes
@@ -23,6 +23,7 @@ TARGETS = {
     "gguf": "gguf",
     "gguf-lora": "gguf_lora",
     "ollama": "ollama",
+    "capsule": "capsule",
 }
 
 
@@ -157,4 +158,4 @@ def find_adapter(text: str, home: Home) -> tuple[Path, str | None]:
             f"The run {record.name} has no finished adapter yet.",
             f"Let it finish first: lora-studio resume {record.id}",
         )
-    return adapter, store.load_recipe(record).base.model
+    return adapter, find_base(RunLayout(record.folder))

@@ -1,13 +1,23 @@
-"""``lora-studio runs``: the history of runs."""
+"""``lora-studio runs``: the history of runs, what joins it from elsewhere, and doing one again."""
 
 from __future__ import annotations
 
 import argparse
+import hashlib
+from pathlib import Path
 
 from studio.cli.console import Console
-from studio.cli.train import summarise
+from studio.cli.jobs import run_job, short_lived
+from studio.cli.train import start_recipe, summarise
+from studio.core.errors import JobDied
+from studio.core.events.types import Event, ImportFinished
+from studio.core.jobs.orders import ImportOrder
 from studio.core.paths import Home
+from studio.core.recipe.load import set_values
 from studio.core.recipe.save import dump_recipe
+from studio.core.runs.exporting import find_base_folder
+from studio.core.runs.importing import WEIGHTS_NAME
+from studio.core.runs.layout import RunLayout
 from studio.core.runs.record import RunRecord
 from studio.core.runs.store import RunStore
 
@@ -16,7 +26,7 @@ def add_parser(
     commands: argparse._SubParsersAction[argparse.ArgumentParser], shared: argparse.ArgumentParser
 ) -> None:
     """Add the command and its verbs."""
-    parser = commands.add_parser("runs", help="list, show, rename or delete runs")
+    parser = commands.add_parser("runs", help="list, show, import, repeat, rename or delete")
     verbs = parser.add_subparsers(dest="verb", required=True, metavar="VERB")
     listing = verbs.add_parser("list", parents=[shared], help="all runs, newest first")
     listing.set_defaults(run=run_list)
@@ -26,7 +36,25 @@ def add_parser(
     rename.set_defaults(run=run_rename)
     delete = verbs.add_parser("delete", parents=[shared], help="delete a run and its files")
     delete.set_defaults(run=run_delete)
-    for verb in (show, rename, delete):
+    bring = verbs.add_parser(
+        "import", parents=[shared], help="bring in an adapter folder (PEFT) or a run's capsule"
+    )
+    bring.set_defaults(run=run_import)
+    bring.add_argument("source", metavar="PATH", type=Path, help="adapter folder or capsule (.zip)")
+    bring.add_argument("--name", help="what the run is called here (default: its own name)")
+    bring.add_argument("--base", help="its base model, where the adapter does not name it")
+    repeat = verbs.add_parser(
+        "repeat", parents=[shared], help="train with a run's recipe again and compare"
+    )
+    repeat.set_defaults(run=run_repeat)
+    repeat.add_argument(
+        "--set",
+        action="append",
+        default=[],
+        metavar="KEY=VALUE",
+        help="change one setting, for example base.model=FOLDER; can be given several times",
+    )
+    for verb in (show, repeat, rename, delete):
         verb.add_argument("which", metavar="RUN", help="name, id or folder of the run")
     rename.add_argument("name", help="the new name")
 
@@ -46,12 +74,61 @@ def run_show(arguments: argparse.Namespace, console: Console, home: Home) -> int
     """Print a run's state, failure if any, and its frozen recipe."""
     store = RunStore(home)
     record = store.find(arguments.which)
-    recipe = store.load_recipe(record)
+    has_recipe = RunLayout(record.folder).recipe.is_file() or not record.is_imported
+    recipe = store.load_recipe(record) if has_recipe else None
     console.print(_line(record))
     if record.failure is not None:
         console.print(f"{record.failure.message} {record.failure.remedy}".rstrip())
-    console.print(dump_recipe(recipe))
-    console.finish({"runs": [{**summarise(record), "recipe": recipe.model_dump(mode="json")}]})
+    console.print("Imported without a recipe." if recipe is None else dump_recipe(recipe))
+    shown = None if recipe is None else recipe.model_dump(mode="json")
+    console.finish({"runs": [{**summarise(record), "recipe": shown}]})
+    return 0
+
+
+def run_import(arguments: argparse.Namespace, console: Console, home: Home) -> int:
+    """Check an adapter or capsule in full and add it to the history."""
+    order = ImportOrder(
+        source=str(arguments.source.expanduser().resolve()),
+        home=str(home.folder),
+        name=arguments.name,
+        base=arguments.base,
+    )
+    found: list[ImportFinished] = []
+
+    def watch(event: Event) -> None:
+        if isinstance(event, ImportFinished):
+            found.append(event)
+
+    with short_lived(home) as layout:
+        run_job(layout, order, console, watch)
+    if not found:
+        raise JobDied("The import ended without a result.", "Try again; nothing was imported.")
+    store = RunStore(home)
+    record = store.find(found[0].folder)
+    console.print(_line(record))
+    console.finish({"runs": [{**summarise(record), "base": found[0].base}]})
+    return 0
+
+
+def run_repeat(arguments: argparse.Namespace, console: Console, home: Home) -> int:
+    """Train with the recipe of a run once more; says whether the adapter is the same."""
+    store = RunStore(home)
+    record = store.find(arguments.which)
+    layout = RunLayout(record.folder)
+    recipe = set_values(store.load_recipe(record), arguments.set)
+    start = find_base_folder(layout)
+    again = start_recipe(recipe, Path(start) if start else record.folder, console, home)
+    is_same = _read_weights(again) == _read_weights(layout)
+    repeated = store.find(str(again.folder))
+    console.print(_line(record))
+    console.print(_line(repeated))
+    console.print(
+        "The adapters are equal, bit by bit."
+        if is_same
+        else "The adapters are not the same bit by bit. Another device, version, base or data can "
+        "be the reason; compare the losses above."
+    )
+    console.finish({**summarise(repeated), "is_same": is_same, "first": summarise(record)})
     return 0
 
 
@@ -72,6 +149,18 @@ def run_delete(arguments: argparse.Namespace, console: Console, home: Home) -> i
     console.print(f"Deleted {record.name} ({record.id}).")
     console.finish({"runs": [summarise(record)]})
     return 0
+
+
+def _read_weights(layout: RunLayout) -> str | None:
+    """Return the hash of a run's trained numbers, None while it has none."""
+    path = layout.adapter / WEIGHTS_NAME
+    if not path.is_file():
+        return None
+    with path.open("rb") as stream:
+        digest = hashlib.sha256()
+        while block := stream.read(1 << 20):
+            digest.update(block)
+    return digest.hexdigest()
 
 
 def _line(record: RunRecord) -> str:

@@ -11,6 +11,10 @@ from studio.core.events.data import DataProblemFound as DataProblemFound
 from studio.core.events.data import DataSourceRead as DataSourceRead
 from studio.core.events.data import LengthsMeasured as LengthsMeasured
 from studio.core.events.data import RowPreviewed as RowPreviewed
+from studio.core.events.exports import ExportFinished as ExportFinished
+from studio.core.events.exports import ExportProgressed as ExportProgressed
+from studio.core.events.exports import ImportFinished as ImportFinished
+from studio.core.events.exports import RunImported as RunImported
 from studio.core.events.measures import BlendFinished as BlendFinished
 from studio.core.events.measures import BlendProgressed as BlendProgressed
 from studio.core.events.measures import ColumnScore as ColumnScore
@@ -285,32 +289,3 @@ class RequestFailed(Event):
     code: str
     message: str
     remedy: str = ""
-
-
-# ------------------------------------------------------------------ preview, export
-
-
-class ExportProgressed(Event):
-    """Part of an export is written."""
-
-    done_bytes: int
-    total_bytes: int
-
-
-class ExportFinished(Event):
-    """The exported files are complete, and were compared with what was trained.
-
-    ``certificate`` is the path of the proof. ``mean_divergence`` is in nats per token,
-    ``equal_fraction`` the share of tokens chosen alike, ``engine`` the program that loaded the
-    files. ``reasons`` say why the check failed.
-    """
-
-    folder: str
-    files: tuple[str, ...]
-    is_verified: bool
-    largest_difference: float | None = None
-    certificate: str | None = None
-    mean_divergence: float | None = None
-    equal_fraction: float | None = None
-    engine: str = ""
-    reasons: tuple[str, ...] = ()

@@ -52,7 +52,7 @@ class ChatOrder(Order):
     dtype: str = "auto"
 
 
-ExportTarget = Literal["adapter", "merged", "gguf", "gguf_lora", "ollama"]
+ExportTarget = Literal["adapter", "merged", "gguf", "gguf_lora", "ollama", "capsule"]
 QuantKind = Literal[
     "f32", "f16", "bf16", "q8_0", "q6_k", "q5_k_m", "q5_1", "q5_0", "q4_k_m", "q4_1", "q4_0"
 ]
@@ -79,6 +79,22 @@ class ExportOrder(Order):
     prompts: tuple[str, ...] = ()
     name: str = "model"
     tool: ExportTool | None = None
+
+
+class ImportOrder(Order):
+    """Bring an adapter folder or a capsule into the history of the home in ``home``.
+
+    ``name`` is what the run will be called, ``base`` its base model where the adapter does not say
+    it. The run directory keeps the order, filled in; ``base_folder`` is where relative paths of the
+    run's recipe started.
+    """
+
+    kind: Literal["import_run"] = "import_run"
+    source: str
+    home: str
+    name: str | None = None
+    base: str | None = None
+    base_folder: str | None = None
 
 
 class EvaluateOrder(Order):
@@ -129,7 +145,14 @@ class BlendOrder(Order):
 
 
 AnyOrder = Annotated[
-    TrainOrder | PreviewOrder | MeasureOrder | ChatOrder | ExportOrder | EvaluateOrder | BlendOrder,
+    TrainOrder
+    | PreviewOrder
+    | MeasureOrder
+    | ChatOrder
+    | ExportOrder
+    | ImportOrder
+    | EvaluateOrder
+    | BlendOrder,
     Field(discriminator="kind"),
 ]
 order_type: TypeAdapter[AnyOrder] = TypeAdapter(AnyOrder)

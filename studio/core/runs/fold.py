@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable
 from typing import Any
 
 from studio.core.events import types
-from studio.core.runs.record import RunFailure, RunRecord, Status
+from studio.core.runs.record import IMPORTED, RunFailure, RunRecord, Status
 
 FOLD_VERSION = 1
 """Counts up when the same journal folds to something else; saved folds of before are dropped."""
@@ -205,6 +205,20 @@ def _on_adapter_saved(_: RunRecord, event: types.AdapterSaved) -> Changes:
     return {"adapter_folder": event.folder, "adapter_step": event.step}
 
 
+def _on_run_imported(record: RunRecord, event: types.RunImported) -> Changes:
+    return {
+        **_end("finished", event),
+        "kind": IMPORTED,
+        "failure": None,
+        "finished_seconds": record.finished_seconds or event.time_seconds or None,
+        "adapter_folder": "adapter",
+        # The checkpoints stayed where the run was trained.
+        "last_checkpoint_step": None,
+        "last_checkpoint_folder": None,
+        "best_checkpoint_folder": None,
+    }
+
+
 def _on_sample_answered(record: RunRecord, event: types.SampleAnswered) -> Changes:
     return {"samples": (*record.samples, event)[-SAMPLES_KEPT:]}
 
@@ -232,6 +246,7 @@ _FOLDS: dict[type[types.Event], Callable[[RunRecord, Any], Changes]] = {
     types.PlanMade: _on_plan_made,
     types.CheckpointSaved: _on_checkpoint_saved,
     types.AdapterSaved: _on_adapter_saved,
+    types.RunImported: _on_run_imported,
     types.SampleAnswered: _on_sample_answered,
     types.ChatReady: _on_chat_ready,
 }

@@ -26,6 +26,8 @@ Status = Literal[
     "failed",
     "interrupted",
 ]
+IMPORTED = "import_run"
+"""The kind of a run that was trained elsewhere."""
 ACTIVE: frozenset[Status] = frozenset({"starting", "running", "paused"})
 """What the journal says of a run whose process lives; a dead process makes it interrupted."""
 
@@ -115,6 +117,11 @@ class RunRecord(BaseModel):
     def is_over(self) -> bool:
         """Whether nothing more happens unless somebody starts the run again."""
         return self.status in {"finished", "stopped", "failed", "interrupted"}
+
+    @property
+    def is_imported(self) -> bool:
+        """Whether the run was trained elsewhere and brought here, or is an adapter without one."""
+        return self.kind == IMPORTED
 
     @property
     def is_resumable(self) -> bool:

@@ -8,6 +8,7 @@ import secrets
 import shutil
 import time
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TypeAlias
 
@@ -201,22 +202,52 @@ class RunStore:
             raise get_file_error(self._home.runs, error, "read") from error
 
     def _create(self, parent: Path, name: str, order: AnyOrder, recipe: Recipe | None) -> RunLayout:
-        moment = self._clock()
-        stem = f"{time.strftime('%Y%m%d-%H%M%S', time.localtime(moment))}-{slug(name)}"
-        draft = RunLayout(get_temporary_path(parent / stem))
-        try:
-            draft.folder.mkdir(parents=True)
-            draft.events.touch()
-            _save_title(draft, name, moment)
+        with draft_run(parent, name, order, self._clock()) as draft:
+            draft.layout.events.touch()
             if recipe is not None:
-                save_recipe(recipe, draft.recipe)
-            write_atomically(draft.job, order_type.dump_json(order, indent=2) + b"\n")
-            return RunLayout(_move_to_free_name(draft.folder, parent, stem))
-        except OSError as error:
-            raise get_file_error(parent / stem, error) from error
-        finally:
-            if draft.folder.exists():
-                _remove(draft.folder)
+                save_recipe(recipe, draft.layout.recipe)
+            return draft.keep()
+
+
+class DraftRun:
+    """A run directory that nobody sees before it is complete.
+
+    ``layout`` are its paths while it is filled.
+    """
+
+    def __init__(self, parent: Path, stem: str) -> None:
+        self.layout = RunLayout(get_temporary_path(parent / stem))
+        self._place = parent / stem
+
+    def keep(self) -> RunLayout:
+        """Gives the directory a free name among the others; returns its paths."""
+        return RunLayout(
+            _move_to_free_name(self.layout.folder, self._place.parent, self._place.name)
+        )
+
+
+@contextmanager
+def draft_run(parent: Path, name: str, order: AnyOrder, moment: float) -> Iterator[DraftRun]:
+    """Makes a run directory with its order and title; unless it is kept, nothing of it remains.
+
+    ``moment`` is the time of creation (Unix seconds).
+
+    Raises:
+        DiskFull: No space is left.
+        FileUnusable: ``parent`` is not writable.
+    """
+    stem = f"{time.strftime('%Y%m%d-%H%M%S', time.localtime(moment))}-{slug(name)}"
+    draft = DraftRun(parent, stem)
+    try:
+        draft.layout.folder.mkdir(parents=True)
+        _save_title(draft.layout, name, moment)
+        write_atomically(draft.layout.job, order_type.dump_json(order, indent=2) + b"\n")
+        yield draft
+    except OSError as error:
+        raise get_file_error(parent / stem, error) from error
+    finally:
+        if draft.layout.folder.exists():
+            _remove(draft.layout.folder)
 
 
 def load_order(layout: RunLayout) -> AnyOrder:

@@ -223,6 +223,8 @@ _LINES: dict[type[types.Event], Callable[[Any], str | None]] = {
     types.AdapterSaved: lambda event: f"Step {event.step:,}: adapter saved in {event.folder}",
     types.AnswerFinished: _describe_answer,
     types.ExportFinished: lambda event: f"Exported {len(event.files)} files to {event.folder}",
+    types.RunImported: lambda event: f"Imported from {event.source}",
+    types.ImportFinished: lambda event: f"Imported as {event.name} into {event.folder}",
     types.RequestFailed: lambda event: _with_remedy(event.message, event.remedy),
     types.DataProblemFound: lambda event: (
         f"{_with_remedy(event.message, event.remedy)} ({event.rows:,} rows)"

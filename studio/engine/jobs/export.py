@@ -19,6 +19,7 @@ from studio.core.events.types import (
 from studio.core.jobs.orders import ExportOrder
 from studio.core.runs.layout import RunLayout
 from studio.engine.export.adapter import export_adapter
+from studio.engine.export.capsule import export_capsule, find_capsule_faults
 from studio.engine.export.certificate import CERTIFICATE_NAME, Certificate, write_certificate
 from studio.engine.export.certify import (
     Exported,
@@ -59,6 +60,9 @@ def run(order: ExportOrder, layout: RunLayout, control: RequestFeed) -> Iterator
 
 def _export(order: ExportOrder, control: RequestFeed) -> Iterator[Event]:
     out = Path(order.out)
+    if order.target == "capsule":
+        yield from _pack(order, out, control)
+        return
     yield PhaseEntered(phase="loading_model")
     base = find_model(_name_base(order), get_base_folder(order), _find_revision(order)).folder
     if order.tool is not None:
@@ -71,14 +75,7 @@ def _export(order: ExportOrder, control: RequestFeed) -> Iterator[Event]:
             yield NoticeRaised(severity="warning", code="ollama_template", message=warning)
     else:
         steps = _start(order, base, out)
-    while True:
-        control.check_stop()
-        try:
-            progressed = next(steps)
-        except StopIteration as end:
-            files: tuple[str, ...] = end.value
-            break
-        yield progressed
+    files = yield from _write(steps, control)
     yield PhaseEntered(phase="finishing", detail="Loading the files again and comparing")
     try:
         certificate = certify(Exported(order, base, out, files), control.check_stop)
@@ -98,6 +95,37 @@ def _export(order: ExportOrder, control: RequestFeed) -> Iterator[Event]:
         equal_fraction=certificate.equal_fraction,
         engine=certificate.engine,
         reasons=certificate.reasons,
+    )
+    yield RunFinished(step=0)
+
+
+def _write(
+    steps: Steps, control: RequestFeed
+) -> Generator[ExportProgressed, None, tuple[str, ...]]:
+    """Writes the files, looking for a Stop between the blocks; returns their names."""
+    while True:
+        control.check_stop()
+        try:
+            progressed = next(steps)
+        except StopIteration as end:
+            files: tuple[str, ...] = end.value
+            return files
+        yield progressed
+
+
+def _pack(order: ExportOrder, out: Path, control: RequestFeed) -> Iterator[Event]:
+    """Writes a capsule and compares every hash in it; no model is needed for that."""
+    yield PhaseEntered(phase="saving", detail=f"Writing to {out}")
+    steps = export_capsule(Path(order.adapter), out, name=order.name, base=order.base)
+    files = yield from _write(steps, control)
+    yield PhaseEntered(phase="finishing", detail="Reading the capsule again")
+    faults = find_capsule_faults(out / files[0])
+    yield ExportFinished(
+        folder=str(out),
+        files=files,
+        is_verified=not faults,
+        engine="hashes of every file",
+        reasons=tuple(faults),
     )
     yield RunFinished(step=0)
 

@@ -6,8 +6,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from studio.core.errors import StudioError
-from studio.core.jobs.orders import TrainOrder
 from studio.core.recipe.schema import Recipe
+from studio.core.runs.exporting import find_base, find_base_folder
 from studio.core.runs.layout import RunLayout
 from studio.core.runs.record import RunRecord
 from studio.core.runs.store import RunStore
@@ -53,7 +53,8 @@ class RunCatalog:
             self._recipes[record.folder] = self._find_recipe(record)
         recipe = self._recipes[record.folder]
         if recipe is None:
-            return RunRow(record, "", UNKNOWN, UNKNOWN)
+            base = find_base(RunLayout(record.folder)) or ""
+            return RunRow(record, base, get_base_name(base) if base else UNKNOWN, UNKNOWN)
         base = self._locate(record, recipe.base.model)
         names = ", ".join(Path(source.source).name for source in recipe.data.train)
         return RunRow(record, base, get_base_name(base), names)
@@ -66,11 +67,8 @@ class RunCatalog:
 
     def _locate(self, record: RunRecord, model: str) -> str:
         """Returns the absolute path of a base that the recipe names relative to its own folder."""
-        try:
-            order = self._store.load_order(RunLayout(record.folder))
-        except StudioError:
-            return model
-        path = Path(order.base_folder) / model if isinstance(order, TrainOrder) else Path(model)
+        start = find_base_folder(RunLayout(record.folder))
+        path = Path(start) / model if start else Path(model)
         return str(path) if path.is_dir() else model
 
 

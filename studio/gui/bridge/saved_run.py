@@ -44,6 +44,12 @@ def load_saved_run(store: RunStore, folder: Path) -> SavedRun:
 
 def load_recipe_text(store: RunStore, folder: Path) -> str:
     """Returns the frozen recipe of a run as YAML, or in words why it cannot be read."""
+    layout = RunLayout(folder)
+    if not layout.recipe.is_file() and store.load(layout).is_imported:
+        return (
+            "This adapter came without the recipe it was trained with. It can be compared, "
+            "blended, trained further and exported all the same."
+        )
     try:
         return dump_recipe(store.load_recipe(RunRecord(folder=folder)))
     except StudioError as error:

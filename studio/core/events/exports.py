@@ -1,0 +1,55 @@
+"""The facts of what leaves this home for other tools, and of what comes in."""
+
+from __future__ import annotations
+
+from studio.core.events.base import Event
+
+
+class ExportProgressed(Event):
+    """Part of an export or an import is written."""
+
+    done_bytes: int
+    total_bytes: int
+
+
+class ExportFinished(Event):
+    """The exported files are complete, and were compared with what was trained.
+
+    ``certificate`` is the path of the proof. ``mean_divergence`` is in nats per token,
+    ``equal_fraction`` the share of tokens chosen alike, ``engine`` the program that loaded the
+    files. ``reasons`` say why the check failed.
+    """
+
+    folder: str
+    files: tuple[str, ...]
+    is_verified: bool
+    largest_difference: float | None = None
+    certificate: str | None = None
+    mean_divergence: float | None = None
+    equal_fraction: float | None = None
+    engine: str = ""
+    reasons: tuple[str, ...] = ()
+
+
+class RunImported(Event):
+    """The run, or the adapter alone, came from ``source`` and stands in this run directory.
+
+    What was told before in the same journal happened elsewhere. ``has_recipe`` says whether the run
+    can be repeated.
+    """
+
+    source: str
+    has_recipe: bool = False
+
+
+class ImportFinished(Event):
+    """Everything was checked and copied; ``folder`` is the new run's directory.
+
+    ``modules`` is the number of adapted layers, ``hashes`` the number of compared files.
+    """
+
+    folder: str
+    name: str
+    base: str | None = None
+    modules: int = 0
+    hashes: int = 0

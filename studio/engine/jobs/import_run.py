@@ -1,0 +1,128 @@
+"""The import job: an adapter folder or a capsule is checked in full, then joins the history."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from studio.core.events.types import (
+    Event,
+    ExportProgressed,
+    ImportFinished,
+    NoticeRaised,
+    PhaseEntered,
+    RunFinished,
+    RunStopped,
+)
+from studio.core.jobs.orders import ImportOrder
+from studio.core.paths import Home
+from studio.core.runs.capsule import read_index
+from studio.core.runs.importing import (
+    find_adapter_files,
+    find_adapter_folder,
+    import_adapter,
+    import_capsule,
+    is_capsule,
+)
+from studio.core.runs.layout import RunLayout
+from studio.core.runs.store import RunStore
+from studio.engine.jobs.requests import RequestFeed, StopWished
+from studio.engine.lora.stored import StoredAdapter, read_adapter
+from studio.engine.models.reference import hash_file, hash_model
+
+
+def run(order: ImportOrder, layout: RunLayout, control: RequestFeed) -> Iterator[Event]:
+    """Brings what ``order.source`` names into the history of ``order.home``.
+
+    Yields:
+        PhaseEntered, ExportProgressed, NoticeRaised for what is not on this machine,
+        ImportFinished, RunFinished; RunStopped alone after a stop, with nothing left behind.
+
+    Raises:
+        StudioError: The adapter or capsule is broken or unsafe; nothing was imported.
+    """
+    del layout  # the order says everything
+    try:
+        yield from _import(order, control)
+    except StopWished:
+        yield RunStopped(step=0)
+
+
+def _import(order: ImportOrder, control: RequestFeed) -> Iterator[Event]:
+    source, store = Path(order.source), RunStore(Home(Path(order.home)))
+    yield PhaseEntered(phase="loading_data", detail=f"Checking {source.name}")
+    checked: list[StoredAdapter] = []
+
+    def check(folder: Path) -> None:
+        control.check_stop()
+        checked.append(read_adapter(folder))
+
+    if is_capsule(source):
+        files = read_index(source).files
+        steps = import_capsule(order, store.folder, check)
+        total_bytes, hashes = source.stat().st_size, len(files)
+    else:
+        steps = import_adapter(order, store.folder, check)
+        copies = find_adapter_files(find_adapter_folder(source))
+        total_bytes, hashes = sum(path.stat().st_size for path in copies.values()), 0
+    done_bytes = 0
+    while True:
+        control.check_stop()
+        try:
+            done_bytes += next(steps)
+        except StopIteration as end:
+            found: RunLayout = end.value
+            break
+        yield ExportProgressed(done_bytes=done_bytes, total_bytes=max(total_bytes, done_bytes))
+    yield from _compare_inputs(found)
+    kept = store.load_order(found)
+    yield ImportFinished(
+        folder=str(found.folder),
+        name=store.load(found).name,
+        base=kept.base if isinstance(kept, ImportOrder) else None,
+        modules=len(checked[-1].modules),
+        hashes=hashes,
+    )
+    yield RunFinished(step=0)
+
+
+def _compare_inputs(layout: RunLayout) -> Iterator[NoticeRaised]:
+    """Says which inputs of the run, named by its manifest, are missing or different here."""
+    if not layout.manifest.is_file():
+        return
+    try:
+        manifest: dict[str, Any] = json.loads(layout.manifest.read_bytes())
+        folder, base_files = Path(manifest["base"]["folder"]), dict(manifest["base"]["files"])
+        data = dict(manifest["data"])
+    except (ValueError, KeyError, TypeError) as error:
+        yield NoticeRaised(
+            severity="warning",
+            code="manifest_unreadable",
+            message=f"What the run was made from cannot be read in its manifest: {error}.",
+            remedy="The adapter works without it; the run cannot be compared with its inputs.",
+        )
+        return
+    missing, changed = [], []
+    if not folder.is_dir():
+        missing.append(str(folder))
+    elif hash_model(folder) != base_files:
+        changed.append(str(folder))
+    for path, expected in data.items():
+        if not Path(path).is_file():
+            missing.append(path)
+        elif hash_file(Path(path)) != expected:
+            changed.append(path)
+    for code, paths, words in (
+        ("inputs_missing", missing, "not on this machine"),
+        ("inputs_changed", changed, "here, but with other contents"),
+    ):
+        if paths:
+            yield NoticeRaised(
+                severity="note",
+                code=code,
+                message=f"To repeat the run, this is needed and {words}: {', '.join(paths)}.",
+                remedy="The adapter works without it. Put it there before you repeat the run, or "
+                "choose another place in the recipe.",
+            )
