@@ -148,7 +148,7 @@ class AdapterSettings(Section):
         "kaiming",
         "Start values",
         "How the adapter starts. Kaiming starts as no change at all and suits nearly everything.",
-        later={"loftq", "eva"},
+        later={"loftq"},
         choices={
             "kaiming": "Small random numbers, as most adapters start.",
             "gaussian": "Random numbers of the paper that introduced adapters.",

@@ -20,7 +20,7 @@ from studio.engine.jobs.lease import find_home, wait_for_device
 from studio.engine.jobs.requests import RequestFeed, StopWished
 from studio.engine.jobs.settled import SettledRecipe
 from studio.engine.jobs.train_data import check_vocabulary, load_data
-from studio.engine.jobs.train_model import LoadedBase, load_base
+from studio.engine.jobs.train_model import LoadedBase, load_base, start_from_data
 from studio.engine.models.files import load_config, load_tokenizer
 from studio.engine.models.load import resolve_device
 from studio.engine.models.reference import ModelReference, find_model
@@ -123,6 +123,9 @@ def _train(
     seed_everything(train.seed)
     optimizer = build_optimizer(base.adapter, train)
     progress = _restore(layout, base, optimizer)
+    task = CausalTask(base.parts, _find_tile_rows(base, find_home(layout).cache))
+    if progress.step == 0:
+        yield from start_from_data(settled.recipe.adapter, base.adapter, source, task)
     yield PlanMade(
         total_steps=settings.total_steps,
         steps_per_epoch=source.steps_per_epoch,
@@ -137,7 +140,7 @@ def _train(
         keep=train.keep_checkpoints,
     )
     loop = TrainingLoop(
-        CausalTask(base.parts, _find_tile_rows(base, find_home(layout).cache)),
+        task,
         base.adapter,
         optimizer,
         source,

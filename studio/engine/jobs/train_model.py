@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Generator
+from collections.abc import Generator, Iterator
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
 
 import torch
@@ -14,6 +15,7 @@ from studio.core.events.types import Event, ModelLoaded, NoticeRaised, PhaseEnte
 from studio.core.recipe.schema import AdapterSettings, Recipe
 from studio.engine.jobs.settled import SettledRecipe
 from studio.engine.lora.adapter import Adapter
+from studio.engine.lora.inits.eva import start_from_inputs
 from studio.engine.lora.inject import inject
 from studio.engine.models.attention import PACKED, get_attention
 from studio.engine.models.body import CausalBody, split_model
@@ -22,6 +24,8 @@ from studio.engine.models.load import load_model, resolve_dtype
 from studio.engine.models.packing_probe import is_packing_exact
 from studio.engine.models.recompute import recompute
 from studio.engine.models.reference import ModelReference, read_architecture
+from studio.engine.tasks.causal_lm import CausalTask
+from studio.engine.train.collaborators import StepSource
 from studio.engine.train.resolve import resolve_checkpointing
 
 
@@ -88,6 +92,26 @@ def load_base(
         dtype=str(dtype).removeprefix("torch."),
     )
     return LoadedBase(model, parts, adapter, is_packed, attention)
+
+
+def start_from_data(
+    settings: AdapterSettings, adapter: Adapter, source: StepSource, task: CausalTask
+) -> Iterator[Event]:
+    """Sets the start of a new ``adapter`` from the first batches of ``source``, if it asks for it.
+
+    Yields:
+        NoticeRaised: How much data was looked at.
+    """
+    if settings.init != "eva" or settings.resume_from is not None:
+        return
+    steps = islice(source.iter_steps(0), source.steps_per_epoch)
+    batches = (batch for step in steps for batch in step.micro_batches)
+    seen = start_from_inputs(adapter, batches, task.measure)
+    yield NoticeRaised(
+        code="start_from_data",
+        message="The adapter starts from the main directions of what each layer sees in your "
+        f"data (EVA). Batches looked at: {seen}.",
+    )
 
 
 def _find_token_ids(tokens: tuple[str, ...], folder: Path) -> list[int]:
