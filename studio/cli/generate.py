@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import json
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
@@ -12,7 +11,8 @@ from pydantic import ValidationError
 from studio.cli.chat import answer
 from studio.cli.console import Console
 from studio.cli.export import find_adapter
-from studio.core.errors import FileUnusable, RecipeInvalid
+from studio.core.compare.prompts import load_prompts
+from studio.core.errors import RecipeInvalid
 from studio.core.jobs.orders import Ask, ChatOrder, ColumnWish, Turn
 from studio.core.paths import Home
 
@@ -65,7 +65,7 @@ def run(arguments: argparse.Namespace, console: Console, home: Home) -> int:
         (Turn(role="user", content=text),) for text in arguments.prompt
     ]
     if arguments.prompts is not None:
-        conversations += load_prompts(arguments.prompts)
+        conversations += load_prompts(arguments.prompts.expanduser())
     if not conversations:
         raise RecipeInvalid("There is nothing to answer.", "Give --prompt TEXT or --prompts FILE.")
     if arguments.max_tokens < 1:
@@ -131,40 +131,6 @@ def name_columns(folders: Sequence[Path]) -> dict[str, str]:
             raise RecipeInvalid(f"The adapter {folder} was given twice.", "Name it only once.")
         columns[name] = str(folder)
     return columns
-
-
-def load_prompts(path: Path) -> list[tuple[Turn, ...]]:
-    """Return the conversations of a JSONL file with a column ``prompt`` or ``messages``.
-
-    Raises:
-        FileUnusable: The file is missing or a line is not of that form.
-    """
-    try:
-        lines = path.expanduser().read_text(encoding="utf-8-sig").splitlines()
-    except (OSError, UnicodeDecodeError) as error:
-        raise FileUnusable(
-            f"{path} cannot be read: {error}.", "Give a UTF-8 JSONL file."
-        ) from error
-    conversations = []
-    for number, line in enumerate(lines, start=1):
-        if not line.strip():
-            continue
-        try:
-            row = json.loads(line)
-            turns = (
-                row["messages"]
-                if "messages" in row
-                else [{"role": "user", "content": row["prompt"]}]
-            )
-            conversations.append(
-                tuple(Turn(role=turn["role"], content=turn["content"]) for turn in turns)
-            )
-        except (ValueError, KeyError, TypeError) as error:
-            raise FileUnusable(
-                f"{path}, line {number}: not a prompt ({type(error).__name__}: {error}).",
-                'Each line must be like {"prompt": "..."} or {"messages": [...]}.',
-            ) from error
-    return conversations
 
 
 def _local(model: str) -> str:

@@ -54,6 +54,11 @@ class Home:
         return self.folder / "cache"
 
     @property
+    def compare(self) -> Path:
+        """Prompt sets, earlier answers and votes of the Compare page."""
+        return self.folder / "compare"
+
+    @property
     def lease(self) -> Path:
         """Which process holds the graphics card (JSON)."""
         return self.folder / "lease.json"

@@ -1,0 +1,1 @@
+"""What comparing answers needs without any model: differences, prompt sets, history, votes."""
