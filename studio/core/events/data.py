@@ -28,7 +28,11 @@ class RowPreviewed(Event):
 
 
 class DataProblemFound(Event):
-    """A kind of problem in the data and how many rows have it; ``places`` are the first few."""
+    """A kind of problem in the data and how many rows have it; ``places`` are the first few.
+
+    ``source`` is the number of the training file concerned where it is about one file alone.
+    ``is_listed`` says that its rows can be asked for. ``request`` is the look that found it.
+    """
 
     code: str
     message: str
@@ -36,6 +40,10 @@ class DataProblemFound(Event):
     rows: int = 0
     is_fatal: bool = False
     places: tuple[str, ...] = ()
+    detail: str = ""
+    source: int | None = None
+    is_listed: bool = False
+    request: int = 0
 
 
 class DataSourceRead(Event):

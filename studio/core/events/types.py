@@ -21,6 +21,12 @@ from studio.core.events.measures import ColumnScore as ColumnScore
 from studio.core.events.measures import EvaluationFinished as EvaluationFinished
 from studio.core.events.measures import EvaluationProgressed as EvaluationProgressed
 from studio.core.events.measures import RowEvaluated as RowEvaluated
+from studio.core.events.survey import DataSurveyed as DataSurveyed
+from studio.core.events.survey import LimitsMeasured as LimitsMeasured
+from studio.core.events.survey import RowShown as RowShown
+from studio.core.events.survey import SourceExamined as SourceExamined
+from studio.core.events.survey import SurveyProgressed as SurveyProgressed
+from studio.core.events.survey import TemplateTried as TemplateTried
 
 Phase = Literal[
     "starting", "loading_data", "loading_model", "training", "validating", "saving", "finishing"

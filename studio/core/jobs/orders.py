@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, TypeAdapter
+from pydantic import BaseModel, ConfigDict, Field, JsonValue, TypeAdapter
 
 
 class Order(BaseModel):
@@ -29,6 +29,18 @@ class PreviewOrder(Order):
     kind: Literal["preview"] = "preview"
     base_folder: str
     rows: int = 20
+
+
+class SurveyOrder(Order):
+    """Look through data as one base model sees it, and show any row, until told to end.
+
+    What to look at comes by request.
+    """
+
+    kind: Literal["survey"] = "survey"
+    base: str
+    revision: str | None = None
+    base_folder: str
 
 
 class MeasureOrder(Order):
@@ -147,6 +159,7 @@ class BlendOrder(Order):
 AnyOrder = Annotated[
     TrainOrder
     | PreviewOrder
+    | SurveyOrder
     | MeasureOrder
     | ChatOrder
     | ExportOrder
@@ -269,6 +282,42 @@ class CancelAsk(Request):
     request: int
 
 
+RowList = Literal["file", "most_cut", "least_learnt", "longest", "most_tokens"]
+
+
+class LookAt(Request):
+    """Look through the data of this data part of a recipe; earlier looks are given up."""
+
+    kind: Literal["look_at"] = "look_at"
+    request: int
+    data: dict[str, JsonValue]
+
+
+class ShowRow(Request):
+    """Show one row: by its place in a list, or by its number in a file where ``row`` is given.
+
+    The list holds the rows with a finding (empty: all) in the order ``by``.
+    """
+
+    kind: Literal["show_row"] = "show_row"
+    request: int
+    rank: int = 0
+    source: int = 0
+    row: int | None = None
+    finding: str = ""
+    by: RowList = "file"
+
+
+class TryTemplate(Request):
+    """Show what the text of a template would make of one row; nothing else changes."""
+
+    kind: Literal["try_template"] = "try_template"
+    request: int
+    text: str
+    source: int = 0
+    row: int = 1
+
+
 AnyRequest = Annotated[
     Pause
     | Resume
@@ -278,7 +327,10 @@ AnyRequest = Annotated[
     | Ask
     | AddColumn
     | RemoveColumn
-    | CancelAsk,
+    | CancelAsk
+    | LookAt
+    | ShowRow
+    | TryTemplate,
     Field(discriminator="kind"),
 ]
 request_type: TypeAdapter[AnyRequest] = TypeAdapter(AnyRequest)

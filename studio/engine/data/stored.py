@@ -61,6 +61,17 @@ class TableExamples(ExampleStore):
         self.learnt = np.ascontiguousarray(self._pieces["learnt"])
         self.source_positions = self._pieces["source"].astype(np.int64)
 
+    @property
+    def row_places(self) -> NDArray[np.int64]:
+        """Number of the table and row in it of each example; shape ``(examples, 2)``."""
+        pairs = [self._pieces["source"].astype(np.int64), self._pieces["row"]]
+        return np.stack(pairs, axis=1)
+
+    @property
+    def cut_tokens(self) -> NDArray[np.int64]:
+        """How many tokens of the row each example lacks; shape ``(examples,)``."""
+        return np.asarray(self._pieces["cut_end"] - self._pieces["cut_start"])
+
     def _build(self, place: int) -> Example:
         row = self._pieces[place]
         table = self._tables[int(row["source"])]

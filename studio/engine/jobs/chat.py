@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import time
 from collections import deque
 from collections.abc import Iterator
@@ -20,17 +19,16 @@ from studio.core.events.types import (
 )
 from studio.core.jobs.orders import AddColumn, Ask, CancelAsk, ChatOrder, RemoveColumn
 from studio.core.runs.layout import RunLayout
-from studio.core.runs.liveness import find_mark
 from studio.engine.infer.session import ChatSession
 from studio.engine.infer.speech import build_speech
 from studio.engine.jobs.lease import wait_for_device
+from studio.engine.jobs.presence import Presence
 from studio.engine.jobs.requests import RequestFeed, StopWished
 from studio.engine.models.files import load_config, load_tokenizer
 from studio.engine.models.load import load_model, resolve_device, resolve_dtype
 from studio.engine.models.reference import find_model
 
 _POLL_SECONDS = 0.03
-_ORPHAN_SECONDS = 120.0
 
 
 def run(order: ChatOrder, layout: RunLayout, control: RequestFeed) -> Iterator[Event]:
@@ -71,8 +69,7 @@ class _Desk:
         self._control = control
         self._wishes: deque[Ask | AddColumn | RemoveColumn] = deque()
         self._cancelled: set[int] = set()
-        self._parent = find_mark(os.getppid())
-        self._asked_at = time.monotonic()
+        self._presence = Presence()
 
     def wait_for_wish(self) -> Ask | AddColumn | RemoveColumn:
         """Returns the next question or change of the columns.
@@ -86,7 +83,7 @@ class _Desk:
                 wish = self._wishes.popleft()
                 if wish.request not in self._cancelled:
                     return wish
-            if self._is_abandoned():
+            if self._presence.is_abandoned:
                 raise StopWished
             time.sleep(_POLL_SECONDS)
 
@@ -102,16 +99,11 @@ class _Desk:
     def _read(self) -> None:
         self._control.check_stop()
         for request in self._control.poll():
-            self._asked_at = time.monotonic()
+            self._presence.note()
             if isinstance(request, Ask | AddColumn | RemoveColumn):
                 self._wishes.append(request)
             elif isinstance(request, CancelAsk):
                 self._cancelled.add(request.request)
-
-    def _is_abandoned(self) -> bool:
-        if time.monotonic() - self._asked_at < _ORPHAN_SECONDS:
-            return False
-        return self._parent is None or not self._parent.is_alive()
 
 
 def _serve(session: ChatSession, control: RequestFeed) -> Iterator[Event]:

@@ -39,7 +39,7 @@ from studio.core.jobs.orders import (
 )
 from studio.core.runs.layout import RunLayout
 from studio.engine.export import answers
-from studio.engine.jobs import chat, export, preview
+from studio.engine.jobs import chat, export, presence, preview
 from studio.engine.lora.state import load_adapter
 from studio.engine.models.files import load_tokenizer
 from studio.engine.models.load import load_model
@@ -145,7 +145,7 @@ def test_a_chat_loads_and_unloads_adapters_while_it_runs(
 def test_a_chat_ends_by_itself_when_nobody_is_there_any_more(
     tmp_path: Path, tiny_base: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(chat, "_ORPHAN_SECONDS", 0.0)
+    monkeypatch.setattr(presence, "_ORPHAN_SECONDS", 0.0)
     monkeypatch.setattr(chat, "find_mark", lambda _: None)
     events = list(_chat(tiny_base, {}, ScriptedControl(RunLayout(tmp_path))))
     assert events[-1] == RunStopped(step=0)

@@ -1,0 +1,155 @@
+"""Facts from a look through all data of a recipe: what each file is, what rows hold, any row."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from studio.core.events.base import Event
+
+Certainty = Literal["stated", "sure", "likely", "unsure", "unreadable"]
+
+
+class Part(BaseModel):
+    """A part of an event; frozen."""
+
+    model_config = ConfigDict(frozen=True, extra="ignore")
+
+
+class FoundColumn(Part):
+    """A column of a file, what it holds in words, and the beginning of its first value."""
+
+    name: str
+    kind: str
+    example: str = ""
+
+
+class LayoutOption(Part):
+    """One way to read a file: a format and which column plays which part."""
+
+    format: str
+    columns: dict[str, str] = Field(default_factory=dict)
+
+
+class SourceExamined(Event):
+    """The first rows of a source were looked at.
+
+    ``position`` is its number in the recipe, ``side`` the list it stands in. ``message`` and
+    ``remedy`` are told when no rows can be used yet; ``options`` are ways to read them.
+    """
+
+    request: int
+    position: int
+    side: Literal["train", "validation"] = "train"
+    source: str
+    format: str = ""
+    columns: dict[str, str] = Field(default_factory=dict)
+    certainty: Certainty
+    why: str = ""
+    found_columns: tuple[FoundColumn, ...] = ()
+    options: tuple[LayoutOption, ...] = ()
+    message: str = ""
+    remedy: str = ""
+
+
+class RowBand(Part):
+    """Tokens from ``first`` up to ``behind`` that one turn wrote.
+
+    ``turn`` counts from 1. ``reason`` is why an answer is not learnt, empty where it is.
+    """
+
+    first: int
+    behind: int
+    role: Literal["system", "user", "assistant", "tool", "text"]
+    turn: int
+    reason: Literal["", "cut", "not_last", "not_chosen", "marked", "thoughts", "left_out"] = ""
+
+
+class RowShown(Event):
+    """One row with every token of it, those that are cut away included.
+
+    ``fates`` has one letter per token: ``l`` learnt, ``r`` only read, ``x`` cut away. ``special``
+    are the positions of control tokens. ``hidden_tokens`` are not sent; they stand before token
+    ``hidden_at``. ``rank`` is the row's place among ``count`` rows of the wanted list, both 0
+    when the list is empty. ``mark`` tells the row by what it says. ``written`` is the row as the
+    file holds it, shortened.
+    """
+
+    request: int
+    rank: int
+    count: int
+    source: int
+    row: int
+    place: str
+    ids: tuple[int, ...] = ()
+    texts: tuple[str, ...] = ()
+    fates: str = ""
+    special: tuple[int, ...] = ()
+    bands: tuple[RowBand, ...] = ()
+    hidden_at: int = 0
+    hidden_tokens: int = 0
+    pieces: int = 1
+    problems: tuple[str, ...] = ()
+    detail: str = ""
+    is_left_out: bool = False
+    is_held_back: bool = False
+    mark: str = ""
+    written: str = ""
+
+
+class TemplateTried(Event):
+    """A template was tried on a row: the row as it writes it, or what is wrong with it."""
+
+    request: int
+    row: RowShown | None = None
+    message: str = ""
+    line: int = 0
+
+
+class SurveyProgressed(Event):
+    """So many rows are read."""
+
+    request: int
+    rows: int
+
+
+class LimitsMeasured(Event):
+    """What each possible limit on the length would cost; the tuples have equal lengths.
+
+    The fractions are of all rows, of the rows, of the supervised tokens and of all tokens: rows
+    cut, rows lost because their answer is too long, supervised tokens lost, tokens kept.
+    """
+
+    request: int
+    limits: tuple[int, ...]
+    cut_rows_fraction: tuple[float, ...]
+    lost_rows_fraction: tuple[float, ...]
+    lost_supervised_fraction: tuple[float, ...]
+    kept_tokens_fraction: tuple[float, ...]
+    edges: tuple[int, ...]
+    rows: tuple[int, ...]
+    max_tokens: int
+    auto_tokens: int
+    longest_tokens: int
+    context_tokens: int | None = None
+
+
+class DataSurveyed(Event):
+    """All rows were looked at, or only the first of each file while ``is_sample``.
+
+    ``findings`` counts the rows per code of a check; codes that are not about rows are missing.
+    """
+
+    request: int
+    is_sample: bool
+    rows: int
+    train_rows: int
+    validation_rows: int
+    left_out_rows: int
+    tokens: int
+    supervised_tokens: int
+    template: str
+    template_source: str = ""
+    is_own_template: bool = False
+    findings: dict[str, int] = Field(default_factory=dict)

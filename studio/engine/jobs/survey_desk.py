@@ -1,0 +1,372 @@
+"""One look through the data of a recipe, and what is asked about it."""
+
+from __future__ import annotations
+
+from collections.abc import Generator, Iterator, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import jinja2
+import numpy as np
+
+from studio.core.errors import StudioError
+from studio.core.events.survey import FoundColumn, LayoutOption, RowBand
+from studio.core.events.types import (
+    DataProblemFound,
+    DataSurveyed,
+    Event,
+    LimitsMeasured,
+    RowShown,
+    SourceExamined,
+    SurveyProgressed,
+    TemplateTried,
+)
+from studio.core.jobs.orders import ShowRow, TryTemplate
+from studio.core.recipe.schema_data import DataSettings, DataSource
+from studio.engine.data.encode_source import SourceReader
+from studio.engine.data.examine import Examined, examine
+from studio.engine.data.lengths import measure_lengths
+from studio.engine.data.limits import measure_limits
+from studio.engine.data.read import open_source
+from studio.engine.data.row_view import RowFinder, RowView, view_row
+from studio.engine.data.rows import RowEncoder
+from studio.engine.data.sandbox import compile_template
+from studio.engine.data.survey import Places, SourceTable, Survey
+from studio.engine.data.table import RowTable, TableWriter
+from studio.engine.data.template import JinjaTemplate
+
+SAMPLE_ROWS = 100
+
+
+@dataclass(frozen=True)
+class SurveyBase:
+    """What stays the same from look to look: the tokenizer and what the model says of itself."""
+
+    tokenizer: Any
+    context: int | None
+    stop_ids: tuple[int, ...]
+    base_folder: Path
+    cache_folder: Path | None
+
+
+@dataclass(frozen=True)
+class _Source:
+    position: int
+    side: Literal["train", "validation"]
+    source: DataSource
+
+
+class Look:
+    """One look; ``iter_events`` does the work piece by piece, the rest answers meanwhile."""
+
+    def __init__(self, base: SurveyBase, settings: DataSettings, request: int) -> None:
+        """Prepare for one data part of a recipe.
+
+        Raises:
+            FileUnusable: The template file is missing or broken.
+        """
+        self._base = base
+        self._settings = settings
+        self._request = request
+        self._encoder = RowEncoder(settings, base.tokenizer, base.base_folder, base.stop_ids)
+        self._survey: Survey | None = None
+        self._finders: dict[int, RowFinder] = {}
+        listed = [
+            _Source(position, "train", source)
+            for position, source in enumerate(settings.train)
+            if source.enabled
+        ]
+        if isinstance(settings.validation, tuple):
+            listed += _number(settings.validation)
+        self._sources = listed
+
+    def iter_events(self) -> Iterator[Event]:
+        """Yield what is found in a sample of each source, then in all rows."""
+        usable = []
+        is_whole = True
+        for one in self._sources:
+            found = examine(one.source, self._base.base_folder)
+            yield self._examined(one, found)
+            if found.layout is None:
+                continue
+            usable.append(one)
+            is_whole = is_whole and len(found.rows) < SAMPLE_ROWS
+        if not any(one.side == "train" for one in usable):
+            return
+        tables = [(one, self._read_sample(one.source)) for one in usable]
+        yield from self._tell(tables, is_sample=not is_whole)
+        if not is_whole:
+            whole: list[tuple[_Source, RowTable]] = []
+            for one in usable:
+                before = sum(len(table) for _, table in whole)
+                table = yield from self._read_whole(one, before)
+                whole += [] if table is None else [(one, table)]
+            yield from self._tell(whole, is_sample=False)
+
+    def show(self, wish: ShowRow) -> RowShown:
+        """Return the row that is asked for, an empty one where the list has none.
+
+        Raises:
+            StudioError: The file can no longer be read.
+        """
+        survey = self._survey
+        if survey is None or not len(survey.list_rows(wish.finding, wish.by)):
+            return _nothing(wish.request)
+        places = survey.list_rows(wish.finding, wish.by)
+        rank = min(max(0, wish.rank), len(places) - 1)
+        if wish.row is not None:
+            place = survey.find_place(wish.source, wish.row) or 0
+            # The row itself, or in the order of the files the next one that is in the list.
+            is_hit = places >= place if wish.by == "file" else places == place
+            rank = int(is_hit.argmax()) if is_hit.any() else rank
+        return self._show(survey, wish.request, rank, places, self._encoder)
+
+    def try_template(self, wish: TryTemplate) -> TemplateTried:
+        """Return a row as another template would write it, or what is wrong with the template."""
+        survey = self._survey
+        place = None if survey is None else survey.find_place(wish.source, wish.row)
+        try:
+            compile_template(wish.text)
+        except jinja2.TemplateError as error:
+            line = getattr(error, "lineno", 0) or 0
+            return TemplateTried(request=wish.request, message=str(error), line=line)
+        if survey is None or place is None:
+            return TemplateTried(request=wish.request)
+        encoder = RowEncoder(
+            self._settings, self._base.tokenizer, self._base.base_folder, self._base.stop_ids
+        )
+        tokenizer = self._base.tokenizer
+        stops = [tokenizer.convert_ids_to_tokens(number) for number in self._base.stop_ids]
+        encoder.template = JinjaTemplate(tokenizer, wish.text, "the edited template", stops)
+        try:
+            row = self._show(survey, wish.request, 0, np.array([place]), encoder)
+        except StudioError as error:
+            return TemplateTried(request=wish.request, message=error.message)
+        return TemplateTried(request=wish.request, row=row, message=row.detail)
+
+    def _show(
+        self, survey: Survey, request: int, rank: int, places: Places, encoder: RowEncoder
+    ) -> RowShown:
+        place = int(places[rank])
+        number, index = survey.locate(place)
+        one = survey.train[number]
+        known = one.table.rows[index]
+        found = self._finder(one.position).find(
+            index, int(known["number"]), int(known["line"]) or None
+        )
+        if found is None:
+            return _nothing(request)
+        settings, tokenizer = self._settings, self._base.tokenizer
+        view = view_row(*found, encoder, settings, tokenizer, survey.max_tokens)
+        is_left_out = view.is_left_out or bool(survey.left_out[place])
+        codes = survey.codes_of(place) if encoder is self._encoder else ()
+        return RowShown(
+            request=request,
+            rank=rank,
+            count=len(places),
+            source=one.position,
+            row=int(known["number"]),
+            place=one.table.place(index),
+            **_tokens_of(view, is_left_out),
+            problems=tuple(dict.fromkeys((*view.problems, *codes))),
+            is_left_out=is_left_out,
+            is_held_back=bool(survey.held_back[place]),
+        )
+
+    def _finder(self, position: int) -> RowFinder:
+        if position not in self._finders:
+            source = self._settings.train[position]
+            self._finders[position] = RowFinder(source, self._base.base_folder)
+        return self._finders[position]
+
+    def _examined(self, one: _Source, found: Examined) -> SourceExamined:
+        layout, error = found.layout, found.error
+        return SourceExamined(
+            request=self._request,
+            position=one.position,
+            side=one.side,
+            source=one.source.source,
+            format="" if layout is None else layout.format.key,
+            columns={} if layout is None else dict(layout.columns),
+            certainty=found.certainty,
+            why=found.why,
+            found_columns=tuple(FoundColumn(**asdict(column)) for column in found.columns),
+            options=tuple(
+                LayoutOption(format=key, columns=dict(columns)) for key, columns in found.options
+            ),
+            message="" if error is None else error.message,
+            remedy="" if error is None else error.remedy,
+        )
+
+    def _read_sample(self, source: DataSource) -> RowTable:
+        writer = TableWriter(None)
+        agreed = source.model_copy(update={"skip_broken": True})
+        opened = open_source(agreed, self._base.base_folder, SAMPLE_ROWS)
+        for batch in self._encoder.iter_encoded(opened.iter_records()):
+            writer.add(batch)
+        writer.about.skipped = opened.skipped.count
+        writer.about.faults = list(opened.skipped.faults)
+        return writer.finish()
+
+    def _read_whole(self, one: _Source, before: int) -> Generator[Event, None, RowTable | None]:
+        """Return all rows of a source; broken ones are passed over if it cannot be read without.
+
+        Read exactly as training reads it where that is possible, so that both share the cache.
+        """
+        for source in (one.source, one.source.model_copy(update={"skip_broken": True})):
+            base = self._base
+            reader = SourceReader(
+                self._settings, base.tokenizer, base.base_folder, base.stop_ids, base.cache_folder
+            )
+            steps = reader.read(source)
+            try:
+                while True:
+                    yield SurveyProgressed(request=self._request, rows=before + next(steps))
+            except StopIteration as end:
+                table: RowTable = end.value
+                return table
+            except StudioError as error:
+                failure = error
+        yield self._problem_of(one, failure)
+        return None
+
+    def _problem_of(self, one: _Source, error: StudioError) -> DataProblemFound:
+        return DataProblemFound(
+            code="unreadable",
+            message=error.message,
+            remedy=error.remedy,
+            is_fatal=True,
+            source=one.position,
+            request=self._request,
+        )
+
+    def _tell(
+        self, tables: Sequence[tuple[_Source, RowTable]], *, is_sample: bool
+    ) -> Iterator[Event]:
+        train = [SourceTable(one.position, table) for one, table in tables if one.side == "train"]
+        others = [SourceTable(one.position, table) for one, table in tables if one.side != "train"]
+        if not train:
+            return
+        base = self._base
+        survey = Survey(self._settings, train, others, self._encoder, base.context)
+        self._survey = survey
+        yield self._surveyed(survey, is_sample=is_sample)
+        for one, table in tables:
+            yield from self._broken(one, table)
+        for problem in survey.problems:
+            yield DataProblemFound(
+                code=problem.code,
+                message=problem.message,
+                remedy=problem.remedy,
+                rows=problem.count,
+                is_fatal=problem.refuses,
+                places=problem.places,
+                detail=problem.detail,
+                is_listed=problem.code in survey.findings,
+                request=self._request,
+            )
+        yield self._limits(survey)
+
+    def _broken(self, one: _Source, table: RowTable) -> Iterator[DataProblemFound]:
+        count = table.about.skipped
+        if not count:
+            return
+        name = Path(one.source.source).name
+        rows = "1 row" if count == 1 else f"{count:,} rows"
+        is_agreed = one.source.skip_broken
+        told = "and left out, as you agreed" if is_agreed else "so the run would not start"
+        yield DataProblemFound(
+            code="broken_rows",
+            message=f"{rows} of {name} cannot be read, {told}.",
+            remedy="Correct them in the file, or leave them out.",
+            rows=count,
+            is_fatal=not is_agreed,
+            places=tuple(table.about.faults),
+            source=one.position if one.side == "train" else None,
+            request=self._request,
+        )
+
+    def _surveyed(self, survey: Survey, *, is_sample: bool) -> DataSurveyed:
+        template = self._encoder.template
+        return DataSurveyed(
+            request=self._request,
+            is_sample=is_sample,
+            rows=len(survey),
+            train_rows=survey.train_examples,
+            validation_rows=survey.validation_examples,
+            left_out_rows=int(survey.left_out.sum()),
+            tokens=survey.kept_tokens,
+            supervised_tokens=survey.learnt_tokens,
+            template=template.name,
+            template_source=_own_source(self._base.tokenizer, template),
+            is_own_template=template.name == "the model's own template",
+            findings={code: int(flags.sum()) for code, flags in survey.findings.items()},
+        )
+
+    def _limits(self, survey: Survey) -> LimitsMeasured:
+        tables = [one.table for one in survey.train]
+        bounds = np.cumsum([len(table) for table in tables])[:-1]
+        chosen = [
+            table.usable() & ~out
+            for table, out in zip(tables, np.split(survey.left_out, bounds), strict=True)
+        ]
+        lengths = np.concatenate(
+            [table.rows["length"][one] for table, one in zip(tables, chosen, strict=True)]
+        ).astype(np.int64)
+        costs = measure_limits(tables, chosen, (survey.max_tokens, survey.auto_tokens))
+        found = measure_lengths(lengths, survey.max_tokens)
+        return LimitsMeasured(
+            request=self._request,
+            limits=costs.limits,
+            cut_rows_fraction=costs.cut_rows,
+            lost_rows_fraction=costs.lost_rows,
+            lost_supervised_fraction=costs.lost_supervised,
+            kept_tokens_fraction=costs.kept_tokens,
+            edges=found.edges,
+            rows=found.rows,
+            max_tokens=survey.max_tokens,
+            auto_tokens=survey.auto_tokens,
+            longest_tokens=int(lengths.max()) if len(lengths) else 0,
+            context_tokens=self._base.context,
+        )
+
+
+def _number(sources: Sequence[DataSource]) -> Iterator[_Source]:
+    for position, source in enumerate(sources):
+        if source.enabled:
+            yield _Source(position, "validation", source)
+
+
+def _own_source(tokenizer: Any, template: Any) -> str:
+    if template.source:
+        return str(template.source)
+    try:
+        return str(tokenizer.get_chat_template(None, None))
+    except (ValueError, AttributeError):
+        return ""
+
+
+def _tokens_of(view: RowView, is_left_out: bool) -> dict[str, Any]:
+    bands = [RowBand(**asdict(band)) for band in view.bands]
+    fates = view.fates
+    if is_left_out:
+        fates = "x" * len(fates)
+        bands = [band.model_copy(update={"reason": "left_out"}) for band in bands]
+    return {
+        "ids": view.ids,
+        "texts": view.texts,
+        "fates": fates,
+        "special": view.special,
+        "bands": tuple(bands),
+        "hidden_at": view.hidden_at,
+        "hidden_tokens": view.hidden_tokens,
+        "pieces": view.pieces,
+        "detail": view.detail,
+        "mark": view.mark,
+        "written": view.written,
+    }
+
+
+def _nothing(request: int) -> RowShown:
+    return RowShown(request=request, rank=0, count=0, source=0, row=0, place="")

@@ -1,0 +1,199 @@
+"""The survey shows what training would see of any row, and what is wrong where."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from studio.core.events.types import (
+    DataProblemFound,
+    DataSurveyed,
+    Event,
+    LimitsMeasured,
+    RequestFailed,
+    RowShown,
+    RunStopped,
+    SourceExamined,
+    TemplateTried,
+)
+from studio.core.jobs.orders import AnyRequest, LookAt, ShowRow, Stop, SurveyOrder, TryTemplate
+from studio.core.recipe.schema_data import DataSettings
+from studio.core.runs.layout import RunLayout
+from studio.engine.data.prepare import prepare
+from studio.engine.jobs import survey
+from studio.engine.models.files import load_tokenizer
+from tests.engine.tiny_run import ScriptedControl, build_run, of_type
+
+Survey = Callable[..., list[Event]]
+
+
+def chat(*contents: str, **others: Any) -> dict[str, Any]:
+    roles = ("user", "assistant")
+    turns = [{"role": roles[i % 2], "content": text} for i, text in enumerate(contents)]
+    return {"messages": turns, **others}
+
+
+def write(path: Path, rows: Sequence[object]) -> Path:
+    lines = [row if isinstance(row, str) else json.dumps(row, ensure_ascii=False) for row in rows]
+    path.write_text("\n".join(lines) + "\n", encoding="utf-8")
+    return path
+
+
+@pytest.fixture
+def look(tmp_path: Path, tiny_base: Path) -> Survey:
+    """Surveys data and then asks for things, one after the other."""
+
+    def run(data: dict[str, Any], *wishes: AnyRequest) -> list[Event]:
+        layout = build_run(tmp_path / "jobs" / "look", tiny_base, tmp_path / "unused.jsonl")
+        order = SurveyOrder(base=str(tiny_base), base_folder=str(tmp_path))
+        control = ScriptedControl(layout)
+        control.at(lambda _: True, LookAt(request=1, data=data))
+        answers = 0
+
+        def is_done(seen: list[Event]) -> bool:
+            surveyed = [one for one in seen if isinstance(one, DataSurveyed)]
+            told = [one for one in seen if isinstance(one, LimitsMeasured)]
+            is_over = any(not one.is_sample for one in surveyed) and len(told) == len(surveyed)
+            return is_over or any(isinstance(one, RequestFailed) for one in seen)
+
+        for number, wish in enumerate(wishes):
+            control.at(lambda seen, n=number: is_done(seen) and _answers(seen) >= n, wish)
+        answers = len(wishes)
+        control.at(lambda seen: is_done(seen) and _answers(seen) >= answers, Stop())
+        events = _follow(survey.run(order, layout, control), control)
+        assert isinstance(events[-1], RunStopped)
+        return events
+
+    return run
+
+
+def _answers(seen: list[Event]) -> int:
+    return sum(isinstance(one, RowShown | TemplateTried) for one in seen)
+
+
+def _follow(events: Iterator[Event], control: ScriptedControl) -> list[Event]:
+    for event in events:
+        control.seen.append(event)
+    return control.seen
+
+
+def data_of(path: Path, **others: Any) -> dict[str, Any]:
+    return {"train": [{"source": str(path)}], "validation": {"fraction": 0}, **others}
+
+
+def test_any_row_is_shown_as_it_is_trained(look: Survey, tmp_path: Path, tiny_base: Path) -> None:
+    rows = [chat(f"q{i} " * (i + 1), "né 😀" * (1 + i % 3), "w", "a") for i in range(130)]
+    path = write(tmp_path / "rows.jsonl", rows)
+    data = data_of(path, max_tokens=200)
+    wishes = [ShowRow(request=5, rank=rank) for rank in (0, 77, 129)]
+    events = look(data, *wishes, ShowRow(request=6, row=50))
+    settings = DataSettings.model_validate(data)
+    tokenizer = load_tokenizer(tiny_base)
+    prepared = prepare(settings, tokenizer, 256, base_folder=tmp_path)
+    trained = {one.row: one for one in prepared.train}
+    shown = of_type(events, RowShown)
+    assert [one.row for one in shown] == [1, 78, 130, 50]
+    for one in shown:
+        example = trained[one.row]
+        kept = [number for number, fate in zip(one.ids, one.fates, strict=True) if fate != "x"]
+        assert kept == example.ids.tolist()
+        learnt = [fate == "l" for fate in one.fates if fate != "x"]
+        assert learnt == example.supervised.tolist()
+        assert one.fates.count("x") == example.truncated_tokens
+        assert "".join(one.texts) == tokenizer.decode(one.ids)
+    surveyed = [one for one in of_type(events, DataSurveyed) if not one.is_sample][0]
+    assert surveyed.supervised_tokens == prepared.train.supervised_count
+    assert surveyed.tokens == prepared.train.token_count
+    assert surveyed.rows == 130
+
+
+def test_each_turn_has_its_band_and_its_reason(look: Survey, tmp_path: Path) -> None:
+    path = write(tmp_path / "rows.jsonl", [chat("one?", "first", "two?", "second")])
+    events = look(data_of(path, supervise="last_response"), ShowRow(request=2))
+    row = of_type(events, RowShown)[0]
+    text = {band.turn: "".join(row.texts[band.first : band.behind]) for band in row.bands}
+    assert text == {1: "one?", 2: "first<end>", 3: "two?", 4: "second<end>"}
+    assert [band.role for band in row.bands] == ["user", "assistant"] * 2
+    assert [band.reason for band in row.bands] == ["", "not_last", "", ""]
+    assert json.loads(row.written) == chat("one?", "first", "two?", "second")
+    assert [row.texts[place] for place in row.special] == ["<end>"] * 4
+
+
+def test_rows_are_listed_by_finding_and_worst_first(look: Survey, tmp_path: Path) -> None:
+    rows = [chat("q", "a"), chat("x" * 150, "b"), chat("q", "other"), chat("x" * 180, "c")]
+    path = write(tmp_path / "rows.jsonl", [*rows, chat("only a question")])
+    events = look(
+        data_of(path, max_tokens=100),
+        ShowRow(request=2, finding="truncated_prompt", by="most_cut"),
+        ShowRow(request=3, finding="contradicting_answers", rank=9),
+        ShowRow(request=4, finding="no_supervised_tokens"),
+        ShowRow(request=5, finding="secret_key"),
+    )
+    shown = of_type(events, RowShown)
+    assert [(one.row, one.rank, one.count) for one in shown] == [
+        (4, 0, 2),
+        (3, 1, 2),
+        (5, 0, 1),
+        (0, 0, 0),
+    ]
+    assert shown[0].fates.count("x") > shown[1].fates.count("x") == 0
+    assert shown[2].is_left_out
+    problems = {one.code: one for one in of_type(events, DataProblemFound)}
+    assert problems["truncated_prompt"].is_listed
+    limits = of_type(events, LimitsMeasured)[-1]
+    assert limits.max_tokens == 100
+    at = limits.limits.index(100)
+    assert limits.cut_rows_fraction[at] == pytest.approx(2 / 4)
+    assert limits.lost_supervised_fraction[at] == 0.0
+    assert limits.limits[-1] == limits.longest_tokens
+
+
+def test_broken_rows_wait_for_the_users_word(look: Survey, tmp_path: Path) -> None:
+    path = write(tmp_path / "rows.jsonl", [*([chat("q", "a")] * 120), "{broken", chat("q", "b")])
+    events = look(data_of(path), ShowRow(request=2, rank=120))
+    found = [one for one in of_type(events, DataProblemFound) if one.code == "broken_rows"][0]
+    assert (found.is_fatal, found.rows, found.source) == (True, 1, 0)
+    assert "line 121" in found.places[0]
+    assert of_type(events, RowShown)[0].place == "rows.jsonl, line 122"
+
+
+def test_an_unclear_file_comes_with_ways_to_read_it(look: Survey, tmp_path: Path) -> None:
+    path = write(tmp_path / "rows.jsonl", [{"de": "hallo", "en": "hello", "n": 1}])
+    other = write(tmp_path / "other.jsonl", [chat("q", "a")])
+    data = {"train": [{"source": str(path)}, {"source": str(other)}, {"source": "gone.jsonl"}]}
+    events = look(data)
+    unclear, sure, gone = of_type(events, SourceExamined)
+    assert unclear.certainty == "unsure"
+    assert [column.name for column in unclear.found_columns] == ["de", "en", "n"]
+    assert unclear.options[0].columns == {"prompt": "de", "answer": "en"}
+    assert (sure.certainty, sure.format) == ("sure", "messages")
+    assert gone.certainty == "unreadable"
+    assert of_type(events, DataSurveyed)[0].rows == 1
+
+
+def test_a_template_is_tried_without_any_change(look: Survey, tmp_path: Path) -> None:
+    path = write(tmp_path / "rows.jsonl", [chat("q", "a"), chat("who?", "me")])
+    good = "{% for m in messages %}[{{ m.role }}]{{ m.content }}<end>{% endfor %}"
+    events = look(
+        data_of(path),
+        TryTemplate(request=2, text=good, row=2),
+        TryTemplate(request=3, text="{% for m in messages %}\n{{ oops", row=1),
+        TryTemplate(request=4, text="{{ raise_exception('no system role') }}", row=1),
+        ShowRow(request=5),
+    )
+    tried = of_type(events, TemplateTried)
+    assert tried[0].row is not None
+    assert "".join(tried[0].row.texts) == "[user]who?<end>[assistant]me<end>"
+    assert tried[0].row.fates.endswith("lll")
+    assert (tried[1].row, tried[1].line) == (None, 2)
+    assert "no system role" in tried[2].message
+    assert "".join(of_type(events, RowShown)[0].texts).startswith("<user>q<end>")
+
+
+def test_settings_that_break_a_rule_are_told(look: Survey, tmp_path: Path) -> None:
+    failed = of_type(look({"train": [], "max_tokens": 0}), RequestFailed)[0]
+    assert failed.message.startswith("data.train")
