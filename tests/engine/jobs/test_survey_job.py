@@ -22,7 +22,6 @@ from studio.core.events.types import (
 )
 from studio.core.jobs.orders import AnyRequest, LookAt, ShowRow, Stop, SurveyOrder, TryTemplate
 from studio.core.recipe.schema_data import DataSettings
-from studio.core.runs.layout import RunLayout
 from studio.engine.data.prepare import prepare
 from studio.engine.jobs import survey
 from studio.engine.models.files import load_tokenizer
@@ -105,7 +104,7 @@ def test_any_row_is_shown_as_it_is_trained(look: Survey, tmp_path: Path, tiny_ba
         assert learnt == example.supervised.tolist()
         assert one.fates.count("x") == example.truncated_tokens
         assert "".join(one.texts) == tokenizer.decode(one.ids)
-    surveyed = [one for one in of_type(events, DataSurveyed) if not one.is_sample][0]
+    surveyed = next(one for one in of_type(events, DataSurveyed) if not one.is_sample)
     assert surveyed.supervised_tokens == prepared.train.supervised_count
     assert surveyed.tokens == prepared.train.token_count
     assert surveyed.rows == 130
@@ -155,7 +154,7 @@ def test_rows_are_listed_by_finding_and_worst_first(look: Survey, tmp_path: Path
 def test_broken_rows_wait_for_the_users_word(look: Survey, tmp_path: Path) -> None:
     path = write(tmp_path / "rows.jsonl", [*([chat("q", "a")] * 120), "{broken", chat("q", "b")])
     events = look(data_of(path), ShowRow(request=2, rank=120))
-    found = [one for one in of_type(events, DataProblemFound) if one.code == "broken_rows"][0]
+    found = next(one for one in of_type(events, DataProblemFound) if one.code == "broken_rows")
     assert (found.is_fatal, found.rows, found.source) == (True, 1, 0)
     assert "line 121" in found.places[0]
     assert of_type(events, RowShown)[0].place == "rows.jsonl, line 122"
