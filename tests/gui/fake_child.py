@@ -15,13 +15,15 @@ from studio.core.jobs.orders import (
     CancelAsk,
     ChatOrder,
     ExportOrder,
+    ImportOrder,
     Pause,
     Resume,
     SaveCheckpoint,
     Stop,
 )
+from studio.core.paths import Home
 from studio.core.runs.layout import RunLayout
-from studio.core.runs.store import load_order
+from studio.core.runs.store import draft_run, load_order
 
 BURST_STEPS = 20_000
 
@@ -173,7 +175,34 @@ def play_broken_export(layout: RunLayout, writer: EventWriter) -> None:
     writer.write(types.RunFailed(code="disk_full", message="No space.", remedy="Free some."))
 
 
+def play_import(layout: RunLayout, writer: EventWriter) -> None:
+    """Adds a run to the history, except from a path with the word "evil"."""
+    order = load_order(layout)
+    assert isinstance(order, ImportOrder)
+    writer.write(types.JobStarted(kind="import_run", process_id=os.getpid(), attempt=1))
+    if "evil" in order.source:
+        writer.write(types.RunFailed(code="capsule_unusable", message="No.", remedy="Ask again."))
+        return
+    filled = order.model_copy(update={"base": "org/some-base"})
+    runs = Home(Path(order.home)).runs
+    with draft_run(runs, Path(order.source).name, filled, time.time()) as draft:
+        (draft.layout.adapter).mkdir()
+        with EventWriter(draft.layout.events) as journal:
+            journal.write(types.RunImported(source=order.source))
+        kept = draft.keep()
+    writer.write(
+        types.NoticeRaised(severity="note", code="inputs_missing", message="No data.", remedy="-")
+    )
+    writer.write(
+        types.ImportFinished(
+            folder=str(kept.folder), name=Path(order.source).name, base="org/some-base", modules=4
+        )
+    )
+    writer.write(types.RunFinished(step=0))
+
+
 SCENES = {
+    "import": play_import,
     "chat": play_chat,
     "broken-chat": play_broken_chat,
     "export": play_export,

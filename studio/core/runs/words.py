@@ -54,6 +54,13 @@ class Outcome:
     saved: str
 
 
+def describe_state(record: RunRecord) -> str:
+    """Returns the state of a run in one word for lists, such as ``Finished`` or ``Imported``."""
+    if record.is_imported and record.status == "finished":
+        return "Imported"
+    return STATUS_WORDS[record.status]
+
+
 def describe_phase(record: RunRecord) -> str:
     """Returns what a run is doing now, such as ``Loading the model``."""
     if record.status == "queued":

@@ -153,7 +153,7 @@ def test_actions_are_on_only_where_they_make_sense(
     page._table.selectRow(1)
     assert get_enabled() == {"open", "resume", "rename", "delete"}
     page._table.selectRow(2)
-    assert get_enabled() == {"open", "compare", "export", "rename", "delete"}
+    assert get_enabled() == {"open", "continue", "compare", "export", "rename", "delete"}
     page._table.selectAll()
     assert get_enabled() == {"delete"}
 

@@ -10,23 +10,29 @@ from PySide6.QtWidgets import QHBoxLayout, QMenu, QWidget
 from studio.gui.bridge.run_catalog import RunRow
 from studio.gui.theme.tokens import SIZES
 from studio.gui.widgets.buttons import Button
-from studio.gui.widgets.labels import PlainLabel
+from studio.gui.widgets.labels import PlainLabel, plain_tooltip
 
 _ALL: tuple[tuple[str, str, str], ...] = (
     ("open", "Open", "eye"),
     ("resume", "Resume", "play"),
+    ("continue", "Extend", "train"),
     ("compare", "Compare", "compare"),
     ("export", "Export", "export"),
     ("rename", "Rename", "pencil"),
     ("delete", "Delete", "trash"),
 )
 
+_HELP = {
+    "resume": "Goes on with a run that ended before its plan was done, exactly where it was.",
+    "continue": "Starts a new run that begins with this adapter, on data of your choice.",
+}
+
 
 class RunActions(QWidget):
     """One button per action, on only where the action makes sense.
 
     Signals:
-        requested: The key of an action: open, resume, compare, export, rename or delete.
+        requested: The key of an action: open, resume, continue, compare, export, rename or delete.
     """
 
     requested = Signal(str)
@@ -41,6 +47,8 @@ class RunActions(QWidget):
         for key, words, icon in _ALL:
             button = Button(words, icon, "danger" if key == "delete" else "normal")
             button.clicked.connect(lambda _=False, key=key: self.requested.emit(key))
+            if key in _HELP:
+                button.setToolTip(plain_tooltip(_HELP[key]))
             self._buttons[key] = button
             row.addWidget(button)
         row.addStretch(1)
@@ -72,6 +80,7 @@ def _judge(rows: Sequence[RunRow]) -> dict[str, bool]:
     return {
         "open": is_one,
         "resume": is_one and rows[0].record.is_resumable,
+        "continue": is_one and has_adapters and not rows[0].record.is_active,
         "compare": has_adapters,
         "export": is_one and has_adapters,
         "rename": is_one,

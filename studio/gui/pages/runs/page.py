@@ -1,4 +1,4 @@
-"""The Runs page: every run ever started here, with its curves."""
+"""The Runs page: every run started here or brought in, with its curves."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from studio.gui.bridge.run_catalog import RunRow
 from studio.gui.context import Context
 from studio.gui.pages.runs.actions import RunActions
 from studio.gui.pages.runs.confirm import confirm_deletion
+from studio.gui.pages.runs.import_desk import ImportDesk
 from studio.gui.pages.runs.overlay import OverlayPanel
 from studio.gui.pages.runs.presenter import RunsPresenter
 from studio.gui.pages.runs.table import RunTable
@@ -30,8 +31,10 @@ class RunsPage(Page):
         super().__init__("Runs", "Everything you have trained.", scrolls=False)
         self._context = context
         self._confirm = confirm
+        self._wanted = ""
         self._presenter = RunsPresenter(context.feed, context.background, self)
         self._notice = Notice()
+        self._desk = ImportDesk(context, self, self._notice)
         self._search = QLineEdit()
         self._search.setPlaceholderText("Search by name, state, base or data")
         self._search.setClearButtonEnabled(True)
@@ -43,13 +46,15 @@ class RunsPage(Page):
         self._empty = EmptyState(
             "runs",
             "No runs yet",
-            "Every run you start is kept here with its recipe and curves.",
+            "Every run you start is kept here with its recipe and curves. An adapter that was "
+            "trained elsewhere can be imported, or dropped here.",
             "Choose a model",
         )
         self._stack = QStackedLayout()
         self._stack.addWidget(self._empty)
         self._stack.addWidget(self._build_content())
         self.header_actions.addWidget(self._search)
+        self.header_actions.addWidget(self._desk.button)
         self.body.setContentsMargins(SIZES.xl, SIZES.xs, SIZES.xl, SIZES.l)
         self.body.addWidget(self._notice)
         self.body.addLayout(self._stack, 1)
@@ -85,6 +90,7 @@ class RunsPage(Page):
         presenter.curves_loaded.connect(self._overlay.show_runs)
         presenter.deletion_measured.connect(self._on_presenter_deletion_measured)
         presenter.failed.connect(self._notice.show_error)
+        self._desk.imported.connect(self._on_desk_imported)
         table.open_requested.connect(lambda folder: self.run_requested.emit("train", folder))
         table.rename_requested.connect(presenter.rename)
         table.delete_requested.connect(lambda: self._on_actions_requested("delete"))
@@ -98,6 +104,9 @@ class RunsPage(Page):
         self._stack.setCurrentIndex(1 if rows else 0)
         self._search.setVisible(bool(rows))
         self._table.show_rows(rows)
+        if self._wanted:
+            self._table.select_run(self._wanted)
+            self._wanted = ""
 
     def _on_presenter_record_changed(self, record: RunRecord) -> None:
         self._table.show_record(record)
@@ -118,6 +127,9 @@ class RunsPage(Page):
             self._table.rename_selected()
         elif key == "delete":
             self._presenter.measure_deletion(rows)
+        elif key == "continue":
+            self._presenter.train_further(rows[0], self._context.draft)
+            self.page_requested.emit("data")
         elif key == "resume":
             self._context.feed.resume(rows[0].folder)
             self.run_requested.emit("train", rows[0].folder)
@@ -126,6 +138,10 @@ class RunsPage(Page):
                 self.run_requested.emit("compare", row.folder)
         else:
             self.run_requested.emit("train" if key == "open" else key, rows[0].folder)
+
+    def _on_desk_imported(self, folder: str) -> None:
+        self._wanted = folder
+        self._presenter.load()
 
     def _on_presenter_deletion_measured(self, rows: list[RunRow], size_bytes: int) -> None:
         if self._confirm(self, rows, size_bytes):

@@ -13,6 +13,7 @@ from studio.gui.bridge.background import Background, BackgroundCall, Cancellatio
 from studio.gui.bridge.curves import RunCurves
 from studio.gui.bridge.run_catalog import RunCatalog, RunRow
 from studio.gui.bridge.run_feed import RunFeed
+from studio.gui.forms.draft import Draft
 
 Curves = tuple[tuple[str, RunCurves], ...]
 _SHOWN_CURVES = 6
@@ -74,6 +75,16 @@ class RunsPresenter(QObject):
             lambda _: self._feed.store.rename(folder, title),
             self._on_renamed,
             self.failed.emit,
+        )
+
+    def train_further(self, row: RunRow, draft: Draft) -> None:
+        """Fills the form so that the next run starts with the adapter of this one."""
+        draft.set_values(
+            {
+                "name": f"{row.record.name} further"[:100],
+                "base.model": row.base,
+                "adapter.resume_from": str(row.adapter),
+            }
         )
 
     def measure_deletion(self, rows: Sequence[RunRow]) -> None:

@@ -17,7 +17,7 @@ from PySide6.QtCore import (
 )
 
 from studio.core.runs.record import RunRecord
-from studio.core.runs.words import STATUS_WORDS
+from studio.core.runs.words import describe_state
 from studio.core.units import UNKNOWN, format_duration, format_loss
 from studio.gui.bridge.run_catalog import RunRow
 from studio.gui.widgets.labels import plain_tooltip
@@ -61,8 +61,8 @@ COLUMNS = (
     Column("Name", lambda row: row.record.name, lambda row: row.record.name.lower()),
     Column(
         "State",
-        lambda row: STATUS_WORDS[row.record.status],
-        lambda row: STATUS_WORDS[row.record.status],
+        lambda row: describe_state(row.record),
+        lambda row: describe_state(row.record),
     ),
     Column("Base", lambda row: row.base_name, lambda row: row.base_name.lower()),
     Column("Data", lambda row: row.data_names, lambda row: row.data_names.lower()),
