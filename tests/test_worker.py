@@ -18,6 +18,7 @@ from studio.core.errors import DatasetInvalid
 from studio.core.events.codec import decode
 from studio.core.events.types import (
     CheckpointSaved,
+    CheckpointSkipped,
     Event,
     JobStarted,
     RunFailed,
@@ -224,7 +225,8 @@ def test_on_a_disk_that_is_really_full_the_run_goes_on_after_cleaning_up(
     failure = read_events(layout)[-1]
     assert isinstance(failure, RunFailed)
     assert failure.code == "disk_full"
-    assert "step 4" in failure.message
+    assert "step 6" in failure.message  # until the end it went on without saving
+    assert {event.step for event in of_type(read_events(layout), CheckpointSkipped)} == {4, 6}
     assert list(layout.checkpoints.iterdir()) == [layout.checkpoint(2)]
     waste.unlink()
     recipe = layout.recipe.read_text().replace("keep_checkpoints: 9", "keep_checkpoints: 1")

@@ -15,6 +15,17 @@ from studio.core.events.exports import ExportFinished as ExportFinished
 from studio.core.events.exports import ExportProgressed as ExportProgressed
 from studio.core.events.exports import ImportFinished as ImportFinished
 from studio.core.events.exports import RunImported as RunImported
+from studio.core.events.guards import CardCooled as CardCooled
+from studio.core.events.guards import CardThrottled as CardThrottled
+from studio.core.events.guards import CheckpointSkipped as CheckpointSkipped
+from studio.core.events.guards import DiskNearlyFull as DiskNearlyFull
+from studio.core.events.guards import LearningRateLowered as LearningRateLowered
+from studio.core.events.guards import MemoryCleared as MemoryCleared
+from studio.core.events.guards import MicroBatchShrunk as MicroBatchShrunk
+from studio.core.events.guards import RecomputingExtended as RecomputingExtended
+from studio.core.events.guards import SharedMemoryUsed as SharedMemoryUsed
+from studio.core.events.guards import StateRestored as StateRestored
+from studio.core.events.guards import StepRefused as StepRefused
 from studio.core.events.measures import BlendFinished as BlendFinished
 from studio.core.events.measures import BlendProgressed as BlendProgressed
 from studio.core.events.measures import ColumnScore as ColumnScore

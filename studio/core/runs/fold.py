@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterable
 from typing import Any
 
 from studio.core.events import types
+from studio.core.runs.incidents import INCIDENT_TYPES, INCIDENTS_KEPT, describe_incident
 from studio.core.runs.record import IMPORTED, RunFailure, RunRecord, Status
 
 FOLD_VERSION = 1
@@ -102,6 +103,20 @@ def _on_run_failed(_: RunRecord, event: types.RunFailed) -> Changes:
 
 def _on_notice_raised(record: RunRecord, event: types.NoticeRaised) -> Changes:
     return {"notices": (*record.notices, event)[-NOTICES_KEPT:]}
+
+
+def _on_incident(record: RunRecord, event: types.Event) -> Changes:
+    incident = describe_incident(event)
+    if incident is None:
+        return {}
+    return {"incidents": (*record.incidents, incident)[-INCIDENTS_KEPT:]}
+
+
+def _on_state_restored(record: RunRecord, event: types.StateRestored) -> Changes:
+    changes = _on_incident(record, event) | {"step": event.step}
+    if record.best_step is not None and record.best_step > event.step:
+        changes.update(best_step=None, best_validation_loss=None, best_checkpoint_folder=None)
+    return changes
 
 
 def _on_setting_resolved(record: RunRecord, event: types.SettingResolved) -> Changes:
@@ -228,6 +243,8 @@ def _on_chat_ready(_: RunRecord, __: types.ChatReady) -> Changes:
 
 
 _FOLDS: dict[type[types.Event], Callable[[RunRecord, Any], Changes]] = {
+    **dict.fromkeys(INCIDENT_TYPES, _on_incident),
+    types.StateRestored: _on_state_restored,
     types.StepFinished: _on_step_finished,
     types.MemoryMeasured: _on_memory_measured,
     types.ValidationFinished: _on_validation_finished,

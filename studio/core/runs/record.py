@@ -15,6 +15,7 @@ from studio.core.events.types import (
     SampleAnswered,
     SettingResolved,
 )
+from studio.core.runs.incidents import Incident
 
 Status = Literal[
     "queued",
@@ -105,6 +106,7 @@ class RunRecord(BaseModel):
     model: ModelLoaded | None = None
     settings: tuple[SettingResolved, ...] = ()
     notices: tuple[NoticeRaised, ...] = ()
+    incidents: tuple[Incident, ...] = ()
     samples: tuple[SampleAnswered, ...] = ()
     versions: dict[str, str] = {}
 

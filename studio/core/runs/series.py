@@ -12,6 +12,7 @@ from studio.core.events.types import (
     Event,
     MemoryMeasured,
     PlanMade,
+    StateRestored,
     StepFinished,
     ValidationFinished,
 )
@@ -164,8 +165,13 @@ class RunSeries:
         elif isinstance(event, ValidationFinished):
             self.validation.append(event.step, event.loss)
         elif isinstance(event, PlanMade):
-            for curve in (self.training, self.validation, self.memory):
-                curve.truncate_behind(event.first_step)
+            self._truncate_behind(event.first_step)
+        elif isinstance(event, StateRestored):
+            self._truncate_behind(event.step)
+
+    def _truncate_behind(self, step: int) -> None:
+        for curve in (self.training, self.validation, self.memory):
+            curve.truncate_behind(step)
 
     def dump(self) -> dict[str, dict[str, str]]:
         """Returns all curves as text for a snapshot."""

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from studio.core.events import types
+from studio.core.runs.incidents import INCIDENT_TYPES, describe_incident
 from studio.core.runs.record import RunRecord, Status
 from studio.core.units import (
     format_bytes,
@@ -210,6 +211,7 @@ def _describe_answer(event: types.AnswerFinished) -> str:
 
 
 _LINES: dict[type[types.Event], Callable[[Any], str | None]] = {
+    **dict.fromkeys(INCIDENT_TYPES, lambda event: str(describe_incident(event))),
     types.JobStarted: _describe_start,
     types.JobQueued: lambda event: f"Waiting for the graphics card behind {event.behind}",
     types.PhaseEntered: _describe_phase_event,

@@ -152,16 +152,22 @@ def remove_old_checkpoints(
     Raises:
         FileUnusable: A folder cannot be deleted.
     """
-    removed = []
-    for path in find_checkpoints(folder)[:-keep]:
-        step = _get_step(path)
-        if step is None or step == best_step:
-            continue
-        with _words_for(path, "deleted"):
-            # Renamed first: if the machine stops meanwhile, the sweep finishes the work.
-            shutil.rmtree(path.rename(get_temporary_path(path)))
-        removed.append((step, path))
-    return removed
+    old = [path for path in find_checkpoints(folder)[:-keep] if _get_step(path) != best_step]
+    return [_remove(path) for path in old]
+
+
+def has_later_checkpoints(folder: Path, step: int) -> bool:
+    """Returns whether there is a checkpoint of a later step."""
+    return any(_get_sort_key(path) > step for path in find_checkpoints(folder))
+
+
+def remove_later_checkpoints(folder: Path, step: int) -> list[tuple[int, Path]]:
+    """Deletes the checkpoints of later steps than ``step``; returns step and folder.
+
+    Raises:
+        FileUnusable: A folder cannot be deleted.
+    """
+    return [_remove(path) for path in find_checkpoints(folder) if _get_sort_key(path) > step]
 
 
 def copy_adapter(checkpoint: Path, target: Path) -> None:
@@ -175,6 +181,13 @@ def copy_adapter(checkpoint: Path, target: Path) -> None:
     with replace_folder(target) as new:
         for name in names:
             shutil.copyfile(checkpoint / name, new / name)
+
+
+def _remove(path: Path) -> tuple[int, Path]:
+    with _words_for(path, "deleted"):
+        # Renamed first: if the machine stops meanwhile, the sweep finishes the work.
+        shutil.rmtree(path.rename(get_temporary_path(path)))
+    return _get_sort_key(path), path
 
 
 @torch.no_grad()

@@ -28,6 +28,19 @@ class StepSource(Protocol):
         """The optimizer steps of one epoch."""
         ...
 
+    @property
+    def micro_batch_tokens(self) -> int:
+        """The most tokens computed at once."""
+        ...
+
+    def with_micro_batch_tokens(self, tokens: int) -> StepSource:
+        """Returns the same steps, divided into other micro-batches."""
+        ...
+
+    def iter_documents(self, plan: StepPlan) -> Iterator[tuple[str, MicroBatch]]:
+        """Yields the documents of a step one by one, each with the words that name its row."""
+        ...
+
     def iter_steps(self, first_step: int) -> Iterator[StepPlan]:
         """Yields the steps from ``first_step`` on (the first of a run is 0), endlessly."""
         ...

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import shutil
 import time
 from collections.abc import Iterator
+from pathlib import Path
 
 import torch
 
@@ -12,6 +14,8 @@ from studio.core.events.types import (
     AdapterSaved,
     CheckpointRemoved,
     CheckpointSaved,
+    CheckpointSkipped,
+    DiskNearlyFull,
     Event,
     PhaseEntered,
 )
@@ -21,11 +25,16 @@ from studio.engine.train.checkpoint import (
     AdapterOrigin,
     copy_adapter,
     find_newest_checkpoint,
+    has_later_checkpoints,
+    remove_later_checkpoints,
     remove_old_checkpoints,
+    restore_checkpoint,
     save_checkpoint,
 )
 from studio.engine.train.progress import Progress
 from studio.engine.train.random_state import RandomState
+
+_LEAST_FREE_BYTES = 256 << 20
 
 
 class Keeper:
@@ -49,6 +58,9 @@ class Keeper:
         self._keep = keep
         self._saved_at = time.monotonic()
         self._saved: Progress | None = None
+        # Until one was saved: an adapter in 32 bits and what AdamW keeps of it.
+        self._size_bytes = sum(12 * one.numel() for one in adapter.parameters())
+        self._is_nearly_full = False
 
     def is_due(self) -> bool:
         """Returns whether the last save is longer ago than the recipe allows."""
@@ -61,12 +73,79 @@ class Keeper:
     def save(self, progress: Progress, random_state: RandomState) -> Iterator[Event]:
         """Saves a checkpoint and deletes the ones that are no longer kept.
 
+        A disk that is full does not end the run: older checkpoints give way, and where even that
+        is not enough the run goes on and tries again later.
+
         Yields:
-            CheckpointSaved, CheckpointRemoved for each deleted one.
+            CheckpointSaved, CheckpointRemoved for each deleted one; DiskNearlyFull,
+            CheckpointSkipped.
+
+        Raises:
+            FileUnusable: The folder cannot be written to; the older checkpoints are untouched.
+        """
+        yield from self._make_room(progress)
+        try:
+            yield from self._write(progress, random_state)
+        except DiskFull:
+            self._saved_at = time.monotonic()
+            yield CheckpointSkipped(
+                step=progress.step,
+                folder=str(self._layout.checkpoints),
+                free_bytes=get_free_space(self._layout.folder),
+            )
+            return
+        yield from self._remove_old(progress, 1 if self._is_nearly_full else self._keep)
+
+    def save_end(self, progress: Progress, random_state: RandomState) -> Iterator[Event]:
+        """Saves the last checkpoint and the adapter to use: the best one, else the present one.
+
+        Yields:
+            PhaseEntered, CheckpointSaved, CheckpointRemoved, AdapterSaved, DiskNearlyFull.
 
         Raises:
             FileUnusable: The disk is full or refuses; the older checkpoints are untouched.
         """
+        yield PhaseEntered(phase="saving")
+        if not self.is_saved(progress):
+            yield from self._make_room(progress)
+            yield from self._write(progress, random_state)
+            yield from self._remove_old(progress, 1 if self._is_nearly_full else self._keep)
+        best = None if progress.best_step is None else self._layout.checkpoint(progress.best_step)
+        source = best if best is not None and best.is_dir() else None
+        source = source or find_newest_checkpoint(self._layout.checkpoints)
+        if source is None:
+            raise LookupError("a checkpoint was just saved")
+        copy_adapter(source, self._layout.adapter)
+        step = progress.step if source != best else progress.best_step
+        yield AdapterSaved(step=step or 0, folder=str(self._layout.adapter), is_best=source == best)
+
+    def restore_newest(self) -> Progress | None:
+        """Puts the newest checkpoint back; returns its progress, None if nothing is saved yet."""
+        newest = find_newest_checkpoint(self._layout.checkpoints)
+        if newest is None:
+            return None
+        return restore_checkpoint(newest, self._adapter, self._optimizer)
+
+    def go_back(self, progress: Progress, random_state: RandomState) -> Iterator[Event]:
+        """Deletes the checkpoints of later steps than ``progress``, which turned out bad.
+
+        The present state is saved before, so that a resumed run begins with it.
+
+        Yields:
+            CheckpointSaved, CheckpointRemoved for each deleted one; what ``save`` yields.
+
+        Raises:
+            FileUnusable: The folder cannot be written to.
+        """
+        folder = self._layout.checkpoints
+        if not has_later_checkpoints(folder, progress.step):
+            return
+        if progress.step > 0:
+            yield from self._write(progress, random_state)
+        for step, path in remove_later_checkpoints(folder, progress.step):
+            yield CheckpointRemoved(step=step, folder=str(path))
+
+    def _write(self, progress: Progress, random_state: RandomState) -> Iterator[Event]:
         folder = self._layout.checkpoint(progress.step)
         try:
             size_bytes = save_checkpoint(
@@ -80,33 +159,35 @@ class Keeper:
             ) from error
         self._saved_at = time.monotonic()
         self._saved = progress
+        self._size_bytes = size_bytes
         yield CheckpointSaved(
             step=progress.step,
             folder=str(folder),
             is_best=progress.best_step == progress.step,
             bytes=size_bytes,
         )
-        removed = remove_old_checkpoints(self._layout.checkpoints, self._keep, progress.best_step)
+
+    def _make_room(self, progress: Progress) -> Iterator[Event]:
+        """Thins the checkpoints out where the disk has hardly room for another one."""
+        free = get_free_space(self._layout.folder)
+        was_nearly_full = self._is_nearly_full
+        self._is_nearly_full = free < 2 * self._size_bytes + _LEAST_FREE_BYTES
+        if self._is_nearly_full and not was_nearly_full:
+            yield DiskNearlyFull(
+                step=progress.step,
+                folder=str(self._layout.checkpoints),
+                free_bytes=free,
+                needed_bytes=self._size_bytes,
+            )
+        if self._is_nearly_full:
+            yield from self._remove_old(progress, 1)
+
+    def _remove_old(self, progress: Progress, keep: int) -> Iterator[Event]:
+        removed = remove_old_checkpoints(self._layout.checkpoints, keep, progress.best_step)
         for step, path in removed:
             yield CheckpointRemoved(step=step, folder=str(path))
 
-    def save_end(self, progress: Progress, random_state: RandomState) -> Iterator[Event]:
-        """Saves the last checkpoint and the adapter to use: the best one, else the present one.
 
-        Yields:
-            PhaseEntered, CheckpointSaved, CheckpointRemoved, AdapterSaved.
-
-        Raises:
-            FileUnusable: The disk is full or refuses; the older checkpoints are untouched.
-        """
-        yield PhaseEntered(phase="saving")
-        if not self.is_saved(progress):
-            yield from self.save(progress, random_state)
-        best = None if progress.best_step is None else self._layout.checkpoint(progress.best_step)
-        source = best if best is not None and best.is_dir() else None
-        source = source or find_newest_checkpoint(self._layout.checkpoints)
-        if source is None:
-            raise LookupError("a checkpoint was just saved")
-        copy_adapter(source, self._layout.adapter)
-        step = progress.step if source != best else progress.best_step
-        yield AdapterSaved(step=step or 0, folder=str(self._layout.adapter), is_best=source == best)
+def get_free_space(folder: Path) -> int:
+    """Returns the bytes that can still be written to the disk of ``folder``."""
+    return shutil.disk_usage(folder).free

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from pathlib import PurePath
 
 from studio.engine.data.collate import MicroBatch
 from studio.engine.data.loader import StepPlan, iter_micro_batches, iter_steps, steps_per_epoch
@@ -49,3 +50,15 @@ class PreparedSource:
             self.micro_batch_tokens,
             packs=self.packs,
         )
+
+    def with_micro_batch_tokens(self, tokens: int) -> PreparedSource:
+        """Returns the same documents in the same steps, divided into other micro-batches."""
+        return replace(self, micro_batch_tokens=tokens)
+
+    def iter_documents(self, plan: StepPlan) -> Iterator[tuple[str, MicroBatch]]:
+        """Yields the documents of a step one by one, each with the words that name its row."""
+        for document in plan.documents:
+            example = self.data.train[document]
+            name = f"row {example.row:,} of {PurePath(example.source).name}"
+            for batch in iter_micro_batches(self.data.train, [document], 1, packs=self.packs):
+                yield name, batch

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 
 import pytest
-from hypothesis import given
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from studio.core.events import types
@@ -33,6 +33,8 @@ def _step(
     )
 
 
+# Building a strategy for every type of event takes long on a busy machine, once.
+@settings(suppress_health_check=[HealthCheck.too_slow])
 @given(st.lists(any_event, max_size=10))
 def test_no_order_of_facts_breaks_a_record_and_none_changes_the_one_before(
     events: list[types.Event],

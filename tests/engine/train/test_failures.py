@@ -13,7 +13,10 @@ from torch import nn
 from studio.core.errors import DiskFull, StudioError
 from studio.core.events.types import (
     AdapterSaved,
+    CheckpointRemoved,
     CheckpointSaved,
+    CheckpointSkipped,
+    DiskNearlyFull,
     Event,
     RunFinished,
     StepFinished,
@@ -22,7 +25,7 @@ from studio.core.events.types import (
 from studio.core.jobs.orders import SaveCheckpoint
 from studio.engine.jobs import train as train_job
 from studio.engine.lora.stored import WEIGHTS_NAME
-from studio.engine.train import checkpoint
+from studio.engine.train import checkpoint, keeper
 from studio.engine.train.checkpoint import find_checkpoints, find_newest_checkpoint
 from studio.engine.train.optimizers import set_learning_rate
 from studio.engine.train.step import finish_step
@@ -56,24 +59,43 @@ def test_a_loss_that_is_not_finite_ends_the_run_and_keeps_the_last_checkpoint(
     assert newest == layout.checkpoint(of_type(events, CheckpointSaved)[-1].step)
 
 
-def test_a_disk_that_is_full_while_saving_leaves_the_checkpoint_before_it_intact(
-    tmp_path: Path, tiny_base: Path, tiny_chats: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    layout = build_run(
-        tmp_path / "run", tiny_base, tiny_chats, steps=8, evaluate_every_steps=2, learning_rate=1e-3
-    )
+def _fill_disk(monkeypatch: pytest.MonkeyPatch, first: int, last: int) -> None:
+    """Lets the disk be full from the ``first`` to the ``last`` checkpoint."""
     saved = 0
     write = checkpoint.write_atomically
 
     def write_until_full(path: Path, content: bytes) -> None:
         nonlocal saved
         saved += 1
-        if saved == 3:
+        if first <= saved <= last:
             path.with_name("half").write_bytes(content[: len(content) // 2])
             raise OSError(errno.ENOSPC, "No space left on device", str(path))
         write(path, content)
 
     monkeypatch.setattr(checkpoint, "write_atomically", write_until_full)
+
+
+def test_a_disk_that_is_full_for_a_while_does_not_end_the_run(
+    tmp_path: Path, tiny_base: Path, tiny_chats: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    layout = build_run(
+        tmp_path / "run", tiny_base, tiny_chats, steps=8, evaluate_every_steps=2, learning_rate=1e-3
+    )
+    _fill_disk(monkeypatch, 3, 3)
+    events = train_run(layout)
+    assert [event.step for event in of_type(events, CheckpointSkipped)] == [6]
+    assert [event.step for event in of_type(events, CheckpointSaved)] == [2, 4, 8]
+    assert of_type(events, AdapterSaved)[-1].step == 8
+    assert isinstance(events[-1], RunFinished)
+
+
+def test_a_disk_that_is_full_at_the_end_leaves_the_checkpoints_before_it_intact(
+    tmp_path: Path, tiny_base: Path, tiny_chats: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    layout = build_run(
+        tmp_path / "run", tiny_base, tiny_chats, steps=8, evaluate_every_steps=2, learning_rate=1e-3
+    )
+    _fill_disk(monkeypatch, 3, 1000)
     events, error = _collect(layout)
     assert isinstance(error, DiskFull)
     assert [event.step for event in of_type(events, CheckpointSaved)] == [2, 4]
@@ -86,6 +108,29 @@ def test_a_disk_that_is_full_while_saving_leaves_the_checkpoint_before_it_intact
     again = train_run(layout)
     assert of_type(again, StepFinished)[0].step == 5
     assert isinstance(again[-1], RunFinished)
+
+
+def test_on_a_disk_that_is_nearly_full_only_the_newest_and_the_best_are_kept(
+    tmp_path: Path, tiny_base: Path, tiny_chats: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    layout = build_run(
+        tmp_path / "run", tiny_base, tiny_chats, steps=8, validation=0.0, keep_checkpoints=5
+    )
+    control = ScriptedControl(layout)
+    for step in (2, 4, 6):
+        control.at(lambda seen, n=step: len(of_type(seen, StepFinished)) == n, SaveCheckpoint())
+
+    def get_free_space(folder: Path) -> int:
+        assert folder == layout.folder
+        return 1 << 40 if len(of_type(control.seen, StepFinished)) < 6 else 1 << 20
+
+    monkeypatch.setattr(keeper, "get_free_space", get_free_space)
+    events = train_run(layout, control)
+    (told,) = of_type(events, DiskNearlyFull)
+    assert (told.step, told.free_bytes) == (6, 1 << 20)
+    assert told.needed_bytes == of_type(events, CheckpointSaved)[-1].bytes
+    assert [event.step for event in of_type(events, CheckpointRemoved)] == [2, 4, 6]
+    assert isinstance(events[-1], RunFinished)
 
 
 def test_training_stops_early_and_saves_the_best_adapter(

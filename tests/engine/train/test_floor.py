@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -12,12 +14,17 @@ from torch.overrides import TorchFunctionMode
 from studio.core.recipe.schema import AdapterSettings
 from studio.engine.data.collate import MicroBatch, collate_packed
 from studio.engine.data.example import Example
+from studio.engine.data.loader import StepPlan
 from studio.engine.lora.inject import inject
 from studio.engine.models.attention import PACKED
 from studio.engine.models.body import split_model
 from studio.engine.models.recompute import recompute
 from studio.engine.tasks.causal_lm import CausalTask
+from studio.engine.train.collaborators import LoopSettings
+from studio.engine.train.progress import Progress
 from studio.engine.train.step import finish_step
+from studio.engine.train.stepper import Stepper
+from studio.engine.train.wishes import Wishes
 from tests.engine.lora.tiny_models import build_model
 from tests.engine.train.flops import FlopMeter
 
@@ -162,3 +169,33 @@ def test_a_step_waits_for_the_device_once(family: str, mode: str) -> None:
             total += task.add_gradients(batch, 2 * batch.supervised_tokens)
         finish_step(parameters, optimizer, total, 7, 0.1, 1.0, step=1)
     assert counter.reads == 1
+
+
+class _SameSteps:
+    """A source whose steps are all alike."""
+
+    steps_per_epoch = 100
+    micro_batch_tokens = 1000
+
+    def iter_steps(self, first_step: int) -> Iterator[StepPlan]:
+        del first_step
+        batch = _build_batch()
+        while True:
+            yield StepPlan(0, 0, (), (batch, batch), 2 * batch.supervised_tokens)
+
+
+def test_a_guarded_step_waits_for_the_device_once_even_when_its_state_is_copied() -> None:
+    task, _ = _build()
+    task.model.to("meta")
+    parameters = [p for p in task.model.parameters() if p.requires_grad]
+    optimizer = torch.optim.SGD([{"params": parameters, "ratio": 1.0}], lr=0.1, momentum=0.9)
+    adapter: Any = SimpleNamespace(parameters=lambda: parameters, named_parameters=list)
+    source: Any = _SameSteps()
+    nobody: Any = SimpleNamespace(poll=list)
+    settings = LoopSettings(total_steps=20, learning_rate=0.1)
+    stepper = Stepper(task, adapter, optimizer, source, settings, Progress(), keeper=nobody)
+    with _ReadCounter() as counter:
+        for _ in range(9):
+            list(stepper.run(Wishes(nobody)))
+    assert counter.reads == 9
+    assert stepper.progress.step == 9

@@ -1,0 +1,1 @@
+"""What keeps a run alive: memory that runs out, numbers that break, cards that suffer."""
