@@ -26,6 +26,8 @@ from studio.core.events.guards import RecomputingExtended as RecomputingExtended
 from studio.core.events.guards import SharedMemoryUsed as SharedMemoryUsed
 from studio.core.events.guards import StateRestored as StateRestored
 from studio.core.events.guards import StepRefused as StepRefused
+from studio.core.events.hub import DownloadFinished as DownloadFinished
+from studio.core.events.hub import DownloadProgressed as DownloadProgressed
 from studio.core.events.measures import BlendFinished as BlendFinished
 from studio.core.events.measures import BlendProgressed as BlendProgressed
 from studio.core.events.measures import ColumnScore as ColumnScore

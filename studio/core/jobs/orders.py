@@ -156,6 +156,19 @@ class BlendOrder(Order):
     out: str
 
 
+class DownloadOrder(Order):
+    """Fetch a model or data set of the hub; what an earlier attempt fetched is kept.
+
+    ``only`` is a folder or pattern of paths, for data sets that hold more than is wanted.
+    """
+
+    kind: Literal["download"] = "download"
+    repository: Literal["model", "dataset"]
+    name: str
+    revision: str | None = None
+    only: str = ""
+
+
 AnyOrder = Annotated[
     TrainOrder
     | PreviewOrder
@@ -165,7 +178,8 @@ AnyOrder = Annotated[
     | ExportOrder
     | ImportOrder
     | EvaluateOrder
-    | BlendOrder,
+    | BlendOrder
+    | DownloadOrder,
     Field(discriminator="kind"),
 ]
 order_type: TypeAdapter[AnyOrder] = TypeAdapter(AnyOrder)

@@ -6,11 +6,11 @@ import os
 from pathlib import Path
 
 from studio.core.errors import ModelUnusable
+from studio.core.hub.cache import find_hub_snapshot
 from studio.core.memory.anatomy import Anatomy, read_anatomy
 from studio.core.recipe.schema import Recipe
 from studio.core.weights.header import INDEX_FILE, SINGLE_FILE, read_json
 from studio.core.weights.layers import MAX_CONFIG_BYTES, build_layers, load_layers
-from studio.core.weights.local import find_hub_snapshot
 from studio.core.weights.shapes import build_tensors
 
 

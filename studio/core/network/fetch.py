@@ -11,6 +11,7 @@ import urllib.request
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import cache
 from typing import IO, Any
 from urllib.parse import urlsplit
 
@@ -191,6 +192,7 @@ def _get_headers(start: int) -> dict[str, str]:
     return headers
 
 
+@cache
 def _build_context() -> ssl.SSLContext:
     context = ssl.create_default_context()
     try:

@@ -6,11 +6,11 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from studio.core.errors import StudioError
+from studio.core.hub.cache import find_hub_snapshot
 from studio.core.recipe.problem import Problem
 from studio.core.recipe.schema import AdapterSettings, Recipe
 from studio.core.weights.folder import check_model_folder
 from studio.core.weights.header import read_json
-from studio.core.weights.local import find_hub_snapshot
 
 _MAX_ADAPTER_CONFIG_BYTES = 1_000_000
 

@@ -234,6 +234,9 @@ _LINES: dict[type[types.Event], Callable[[Any], str | None]] = {
     types.ExportFinished: lambda event: f"Exported {len(event.files)} files to {event.folder}",
     types.RunImported: lambda event: f"Imported from {event.source}",
     types.ImportFinished: lambda event: f"Imported as {event.name} into {event.folder}",
+    types.DownloadFinished: lambda event: (
+        f"Downloaded {event.name}: {format_bytes(event.total_bytes)} in {event.folder}"
+    ),
     types.RequestFailed: lambda event: _with_remedy(event.message, event.remedy),
     types.DataProblemFound: lambda event: (
         f"{_with_remedy(event.message, event.remedy)} ({event.rows:,} rows)"

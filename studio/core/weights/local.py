@@ -2,25 +2,20 @@
 
 from __future__ import annotations
 
-import os
-import re
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
 from studio.core.errors import StudioError
+from studio.core.hub.cache import MAX_FOLDERS, iter_snapshots, list_folders
 from studio.core.weights.folder import check_model_folder, list_names
 from studio.core.weights.header import read_json
 from studio.core.weights.layers import CAUSAL, MAX_CONFIG_BYTES, load_layers
 
 MAX_MODELS = 500
-MAX_FOLDERS = 5_000
 Place = Literal["hub_cache", "lm_studio", "folder"]
 
-_HUB_NAME = re.compile(r"models--(?P<owner>.+?)--(?P<model>.+)")
-_COMMIT = re.compile(r"[0-9a-f]{7,64}")
-_SAFE_PART = re.compile(r"[A-Za-z0-9._-]{1,96}")
 _WEIGHTS = (".safetensors", ".gguf", ".bin", ".pt", ".pth")
 
 
@@ -93,27 +88,6 @@ def describe_model(name: str, reference: str, folder: Path, place: Place) -> Fou
     )
 
 
-def find_hub_snapshot(name: str, revision: str | None = None) -> Path | None:
-    """Return the folder of a hub model (``owner/name``) in the cache, or None if it is not there.
-
-    Without ``revision`` it is the one that ``main`` points to, or the newest.
-    """
-    parts = name.split("/")
-    if len(parts) > 2 or not all(_SAFE_PART.fullmatch(p) and p not in (".", "..") for p in parts):
-        return None
-    return _choose_snapshot(get_hub_cache() / f"models--{'--'.join(parts)}", revision)
-
-
-def get_hub_cache(environment: Mapping[str, str] | None = None) -> Path:
-    """Return the folder in which the hub's own tools keep downloaded models."""
-    env = os.environ if environment is None else environment
-    for key in ("HF_HUB_CACHE", "HUGGINGFACE_HUB_CACHE"):
-        if env.get(key):
-            return Path(env[key]).expanduser()
-    cache = Path(env.get("XDG_CACHE_HOME") or "~/.cache").expanduser() / "huggingface"
-    return Path(env.get("HF_HOME") or cache).expanduser() / "hub"
-
-
 def get_lm_studio_folders() -> tuple[Path, ...]:
     """Return the folders in which LM Studio keeps models, whether they exist or not."""
     home = Path.home()
@@ -124,12 +98,8 @@ def _iter_places(folders: Iterable[Path]) -> Iterator[tuple[str, str, Path, Plac
     for folder in folders:
         for path in _iter_model_folders(folder, depth=2):
             yield path.name, str(path), path, "folder"
-    for repository in _list_folders(get_hub_cache()):
-        match = _HUB_NAME.fullmatch(repository.name)
-        snapshot = _choose_snapshot(repository, None) if match else None
-        if match and snapshot is not None:
-            name = f"{match['owner']}/{match['model']}"
-            yield name, name, snapshot, "hub_cache"
+    for name, snapshot in iter_snapshots("model"):
+        yield name, name, snapshot, "hub_cache"
     for root in get_lm_studio_folders():
         for path in _iter_model_folders(root, depth=2):
             yield "/".join(path.relative_to(root).parts), str(path), path, "lm_studio"
@@ -147,7 +117,7 @@ def _iter_model_folders(root: Path, depth: int) -> Iterator[Path]:
             if _looks_like_model(folder):
                 yield folder
             else:
-                below += _list_folders(folder)
+                below += list_folders(folder)
         level = below
 
 
@@ -159,32 +129,6 @@ def _looks_like_model(folder: Path) -> bool:
     if "adapter_config.json" in names and "config.json" not in names:
         return False
     return "config.json" in names or any(name.lower().endswith(_WEIGHTS) for name in names)
-
-
-def _list_folders(folder: Path) -> list[Path]:
-    try:
-        inside = [path for path in folder.iterdir() if not path.name.startswith(".")]
-        return sorted(path for path in inside if path.is_dir())[:MAX_FOLDERS]
-    except OSError:  # missing, or not ours to read
-        return []
-
-
-def _choose_snapshot(repository: Path, revision: str | None) -> Path | None:
-    snapshots = repository / "snapshots"
-    if revision is not None and _COMMIT.fullmatch(revision):
-        return next((p for p in _list_folders(snapshots) if p.name.startswith(revision)), None)
-    reference = revision or "main"
-    if not all(_SAFE_PART.fullmatch(part) for part in reference.split("/")) or ".." in reference:
-        return None
-    try:
-        pinned = snapshots / (repository / "refs" / reference).read_text("utf-8").strip()[:64]
-        if _COMMIT.fullmatch(pinned.name) and pinned.is_dir():
-            return pinned
-    except (OSError, UnicodeDecodeError):  # no such branch was ever downloaded
-        pass
-    if revision is not None:
-        return None
-    return max(_list_folders(snapshots), key=lambda path: path.stat().st_mtime, default=None)
 
 
 def _read_architecture(folder: Path) -> str:

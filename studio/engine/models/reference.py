@@ -11,7 +11,7 @@ from pathlib import Path
 
 from studio.core.errors import ModelUnusable
 from studio.core.files import get_file_error
-from studio.core.weights.local import find_hub_snapshot
+from studio.core.hub.cache import find_hub_snapshot
 
 _HUB_NAME = re.compile(r"^[\w.-]+(/[\w.-]+)?$")
 _COMMIT = re.compile(r"^[0-9a-f]{40}$")

@@ -10,8 +10,9 @@ from typing import Any
 from PySide6.QtCore import QObject, Signal
 
 from studio.core.errors import ModelUnusable, StudioError
+from studio.core.hub.cache import find_hub_snapshot
 from studio.core.weights.layers import ModelLayers, load_layers
-from studio.core.weights.local import find_hub_snapshot, find_models
+from studio.core.weights.local import find_models
 from studio.gui.bridge.background import Background
 
 _KEPT = 4

@@ -11,9 +11,10 @@ from safetensors.torch import save_file
 from transformers import LlamaConfig, LlamaForCausalLM
 
 from studio.core.errors import FileUnusable, ModelUnusable
+from studio.core.hub.cache import find_hub_snapshot, get_hub_cache
 from studio.core.weights import local
 from studio.core.weights.folder import check_model_folder
-from studio.core.weights.local import find_hub_snapshot, find_models, get_hub_cache
+from studio.core.weights.local import find_models
 
 _COMMIT = "a" * 40
 _OLDER = "b" * 40
