@@ -13,10 +13,10 @@ from studio.cli import (
     blend,
     demo,
     doctor,
+    download,
     evaluate,
     export,
     generate,
-    later,
     layers,
     plan,
     preview,
@@ -40,7 +40,7 @@ COMMANDS = (
     blend,
     export,
     doctor,
-    later,
+    download,
 )
 
 
@@ -76,9 +76,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         if hasattr(stream, "reconfigure"):
             stream.reconfigure(encoding="utf-8", errors="replace")
     parser = build_parser()
-    parsed, unknown = parser.parse_known_args(arguments)
-    if unknown and parsed.run is not later.run:
-        parser.error(f"unrecognized arguments: {' '.join(unknown)}")
+    parsed = parser.parse_args(arguments)
     if getattr(parsed, "offline", False):
         os.environ[OFFLINE_VARIABLE] = "1"  # children inherit it
     console = Console(is_json=parsed.json)

@@ -72,6 +72,12 @@ def default_home() -> Home:
     return Home(Path(platformdirs.user_data_dir("lora-studio", appauthor=False)))
 
 
+def find_home(folder: Path) -> Home:
+    """Returns the home that the folder of a run or job lies in, the default one if in none."""
+    parent = folder.absolute().parent
+    return Home(parent.parent) if parent.name in ("runs", "jobs") else default_home()
+
+
 def slug(name: str) -> str:
     """Returns a name of 1 to 64 characters that is a safe folder name on every system.
 

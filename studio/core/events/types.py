@@ -42,7 +42,14 @@ from studio.core.events.survey import SurveyProgressed as SurveyProgressed
 from studio.core.events.survey import TemplateTried as TemplateTried
 
 Phase = Literal[
-    "starting", "loading_data", "loading_model", "training", "validating", "saving", "finishing"
+    "starting",
+    "loading_data",
+    "loading_model",
+    "downloading",
+    "training",
+    "validating",
+    "saving",
+    "finishing",
 ]
 
 

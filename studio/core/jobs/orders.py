@@ -159,11 +159,12 @@ class BlendOrder(Order):
 class DownloadOrder(Order):
     """Fetch a model or data set of the hub; what an earlier attempt fetched is kept.
 
-    ``only`` is a folder or pattern of paths, for data sets that hold more than is wanted.
+    ``repository`` None means: a model of that name, or else a data set. ``only`` is a folder or
+    pattern of paths, for data sets that hold more than is wanted.
     """
 
     kind: Literal["download"] = "download"
-    repository: Literal["model", "dataset"]
+    repository: Literal["model", "dataset"] | None = None
     name: str
     revision: str | None = None
     only: str = ""

@@ -8,6 +8,8 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+from studio.core.errors import StudioError
+from studio.core.hub.resolve import find_data_path
 from studio.core.memory.rows import RowLengths, assume_rows
 from studio.core.recipe.schema import Recipe
 from studio.core.recipe.schema_data import DataSource
@@ -36,7 +38,10 @@ def guess_rows(
     trained = total = 0.0
     rows = 0.0
     for source in recipe.data.active_train:
-        path = base_folder / Path(source.source).expanduser()
+        try:
+            path = find_data_path(source.source, base_folder, source.revision)
+        except StudioError:  # the check of the recipe says so
+            continue
         count = 0
         for size, answer, turns in _iter_sizes(path, source):
             lengths.append(math.ceil(size / per_token) + _TURN_TOKENS * turns)

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from studio.core.errors import StudioError
 from studio.core.hub.cache import find_hub_snapshot
+from studio.core.hub.resolve import find_data_path
 from studio.core.recipe.problem import Problem
 from studio.core.recipe.schema import AdapterSettings, Recipe
 from studio.core.weights.folder import check_model_folder
@@ -26,7 +27,11 @@ def iter_file_problems(recipe: Recipe, base_folder: Path) -> Iterator[Problem]:
         listed = enumerate(recipe.data.validation)
         sources += [(f"data.validation[{i}]", item) for i, item in listed]
     for path, item in sources:
-        source = resolve_path(item.source, base_folder)
+        try:
+            source = find_data_path(item.source, base_folder, item.revision)
+        except StudioError as error:
+            yield Problem(f"{path}.source", error.message, error.remedy)
+            continue
         if not source.is_dir():  # a folder of files is a data set as well
             yield from _check_file(f"{path}.source", source)
     if recipe.data.template not in ("auto", "plain"):
@@ -50,7 +55,8 @@ def _check_model(recipe: Recipe, base_folder: Path) -> Iterator[Problem]:
                 "base.model",
                 f"there is no folder {folder}, and no model {recipe.base.model} in this machine's "
                 "cache.",
-                "Check the name, or choose the folder of a model.",
+                "Check the name, choose the folder of a model, or download it (Model page, or "
+                f"lora-studio download {recipe.base.model}).",
             )
             return
         folder = snapshot

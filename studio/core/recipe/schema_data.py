@@ -39,8 +39,8 @@ class DataSource(Section):
         ...,
         "File",
         "A table with one example per row (JSONL, JSON, CSV, Parquet, Arrow), a text, or a folder "
-        "of such files; packed files are read as well. Relative paths start at the recipe's "
-        "folder.",
+        "of such files; packed files are read as well. hub:owner/name is a data set of the hub "
+        "that was downloaded. Relative paths start at the recipe's folder.",
         level="essential",
         editor="file",
         min_length=1,
@@ -74,6 +74,12 @@ class DataSource(Section):
         "needed when the names are unusual. Several columns make one text where their names stand "
         "in braces, as in {title}: {body}.",
         default_factory=dict,
+    )
+    revision: str | None = knob(
+        None,
+        "Revision",
+        "Only for data sets of the hub: the exact version (commit). Filled in when the run starts, "
+        "so that the run can be repeated.",
     )
     split: str = knob("train", "Split", "Which part of a data set with several parts.")
     documents: Literal["auto", "file", "line", "blank_line"] = knob(

@@ -32,6 +32,7 @@ PHASE_WORDS: dict[types.Phase, str] = {
     "starting": "Starting",
     "loading_data": "Reading the data",
     "loading_model": "Loading the model",
+    "downloading": "Downloading",
     "training": "Training",
     "validating": "Measuring the validation loss",
     "saving": "Saving",

@@ -7,7 +7,8 @@ from dataclasses import dataclass, field
 from itertools import chain, islice
 from pathlib import Path
 
-from studio.core.errors import DatasetInvalid, NotAvailableYet
+from studio.core.errors import DatasetInvalid
+from studio.core.hub.resolve import find_data_path
 from studio.core.recipe.schema_data import DataSource
 from studio.engine.data.columns import SAMPLE_ROWS, Layout, find_layout
 from studio.engine.data.conversation import Record
@@ -63,16 +64,9 @@ def source_path(source: DataSource, base_folder: Path) -> Path:
     """Return the file or folder of a source; relative paths start at ``base_folder``.
 
     Raises:
-        NotAvailableYet: The source names a data set on the hub.
+        FileUnusable: The source names a data set of the hub that is not on this machine.
     """
-    path = base_folder / Path(source.source).expanduser()
-    if not path.exists() and not path.suffix and source.source.count("/") == 1:
-        raise NotAvailableYet(
-            f"{source.source} is neither a file nor a folder, and data sets of the hub are not "
-            "available yet.",
-            "Download the data set and give the path of its file or folder.",
-        )
-    return path
+    return find_data_path(source.source, base_folder, source.revision)
 
 
 def open_source(source: DataSource, base_folder: Path, limit: int | None = None) -> OpenSource:

@@ -7,9 +7,10 @@ from collections.abc import Iterator
 
 import torch
 
+from studio.core import paths
 from studio.core.events.types import Event, JobQueued
 from studio.core.jobs.queue import DeviceLease
-from studio.core.paths import Home, default_home
+from studio.core.paths import Home
 from studio.core.runs.layout import RunLayout
 from studio.engine.jobs.requests import RequestFeed
 
@@ -45,5 +46,4 @@ def wait_for_device(
 
 def find_home(layout: RunLayout) -> Home:
     """Returns the home that a run or job directory lies in."""
-    parent = layout.folder.absolute().parent
-    return Home(parent.parent) if parent.name in ("runs", "jobs") else default_home()
+    return paths.find_home(layout.folder)

@@ -76,12 +76,13 @@ def _run(order: TrainOrder, layout: RunLayout, control: RequestFeed) -> Iterator
     sweep_checkpoints(layout.checkpoints)
     reference = find_model(recipe.base.model, base_folder, recipe.base.revision)
     yield from settled.settle("base.revision", reference.revision, "the version in the cache")
+    yield from settled.pin_sources(base_folder)
     device, why = resolve_device(recipe.train.devices)
     yield from settled.settle("train.devices", str(device), why)
     yield from wait_for_device(layout, device, control)
     tokenizer, config = load_tokenizer(reference.folder), load_config(reference.folder)
     data = yield from load_data(
-        recipe.data,
+        settled.recipe.data,
         reference,
         tokenizer,
         config,

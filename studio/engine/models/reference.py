@@ -12,6 +12,7 @@ from pathlib import Path
 from studio.core.errors import ModelUnusable
 from studio.core.files import get_file_error
 from studio.core.hub.cache import find_hub_snapshot
+from studio.core.hub.names import PREFIX
 
 _HUB_NAME = re.compile(r"^[\w.-]+(/[\w.-]+)?$")
 _COMMIT = re.compile(r"^[0-9a-f]{40}$")
@@ -47,6 +48,7 @@ def find_model(model: str, base_folder: Path, revision: str | None = None) -> Mo
     Raises:
         ModelUnusable: There is no such folder or cached model, or it has no safetensors weights.
     """
+    model = model.removeprefix(PREFIX)
     folder = Path(os.path.expandvars(model)).expanduser()
     folder = folder if folder.is_absolute() else base_folder / folder
     if folder.exists():
@@ -64,7 +66,7 @@ def find_model(model: str, base_folder: Path, revision: str | None = None) -> Mo
         raise ModelUnusable(
             f"The model {model} is not on this machine{version}: there is no such folder, and it "
             "is not in the hub's cache.",
-            "Check the name, choose a model folder, or download the model first.",
+            f"Check the name, choose a model folder, or download it: lora-studio download {model}",
         )
     check_model_folder(snapshot)
     commit = snapshot.name if _COMMIT.match(snapshot.name) else revision

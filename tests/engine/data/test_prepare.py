@@ -17,7 +17,6 @@ from studio.core.errors import (
     DatasetInvalid,
     FileUnusable,
     ModelUnusable,
-    NotAvailableYet,
     RecipeInvalid,
 )
 from studio.core.recipe.schema_data import DataSettings
@@ -265,7 +264,7 @@ def test_bad_settings_are_refused(
     path = write_rows([chat("q", "a")])
     cases: list[tuple[DataSettings, type[Exception], str]] = [
         (settings_for("none.jsonl"), FileUnusable, "does not exist"),
-        (settings_for("org/dataset"), NotAvailableYet, "hub"),
+        (settings_for("org/dataset"), FileUnusable, "not on this machine"),
         (settings_for(path, {"split": "test"}), DatasetInvalid, "no part named 'test'"),
         (settings_for(path, max_tokens=9000), RecipeInvalid, "can read only 512"),
         (settings_for(path, {"columns": {"prompt": "x"}}), RecipeInvalid, "no format"),
