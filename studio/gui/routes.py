@@ -65,6 +65,12 @@ def _build_compare(context: Context) -> Page:
     return ComparePage(context)
 
 
+def _build_evaluate(context: Context) -> Page:
+    from studio.gui.pages.evaluate.page import EvaluatePage
+
+    return EvaluatePage(context)
+
+
 def _build_export(context: Context) -> Page:
     from studio.gui.pages.export.page import ExportPage
 
@@ -89,7 +95,8 @@ ROUTES: tuple[Route, ...] = (
     Route(RailEntry("data", "Data", "data", 2), _build_data),
     Route(RailEntry("recipe", "Recipe", "recipe", 3), _build_recipe),
     Route(RailEntry("train", "Train", "train", 4), _build_train),
-    Route(RailEntry("compare", "Compare", "compare", 5), _build_compare),
+    Route(RailEntry("compare", "Compare", "compare", 5), _build_compare, tab="Answers"),
+    Route(RailEntry("evaluate", "Evaluate", "compare"), _build_evaluate, under="compare"),
     Route(RailEntry("export", "Export", "export", 6), _build_export),
     Route(RailEntry("runs", "Runs", "runs", starts_group=True), _build_runs),
     Route(RailEntry("settings", "Settings", "settings"), _build_settings),

@@ -14,6 +14,7 @@ from studio.core.jobs.orders import (
     Ask,
     CancelAsk,
     ChatOrder,
+    EvaluateOrder,
     ExportOrder,
     ImportOrder,
     Pause,
@@ -198,11 +199,42 @@ def play_import(layout: RunLayout, writer: EventWriter) -> None:
             folder=str(kept.folder), name=Path(order.source).name, base="org/some-base", modules=4
         )
     )
+
+
+def play_evaluate(layout: RunLayout, writer: EventWriter) -> None:
+    order = load_order(layout)
+    assert isinstance(order, EvaluateOrder)
+    columns = ("base", *order.adapters)
+    writer.write(types.JobStarted(kind="evaluate", process_id=os.getpid(), attempt=1))
+    writer.write(types.EvaluationProgressed(part="answers", done_rows=1, total_rows=1))
+    scores = {column: {"loss": 2.0 - place} for place, column in enumerate(columns)}
+    answers = dict.fromkeys(columns, "Arr <b>x</b>")
+    writer.write(
+        types.RowEvaluated(row=1, prompt="Who?", expected="x", answers=answers, scores=scores)
+    )
+    values = [
+        types.ColumnScore(
+            column=column,
+            metric="loss",
+            label="Loss",
+            is_higher_better=False,
+            rows=1,
+            value=2.0 - place,
+            low=1.9 - place,
+            high=2.1 - place,
+            difference=-place or None,
+            is_significant=bool(place),
+            p_value=0.001,
+        )
+        for place, column in enumerate(columns)
+    ]
+    writer.write(types.EvaluationFinished(columns=columns, rows=1, scores=tuple(values)))
     writer.write(types.RunFinished(step=0))
 
 
 SCENES = {
     "import": play_import,
+    "evaluate": play_evaluate,
     "chat": play_chat,
     "broken-chat": play_broken_chat,
     "export": play_export,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import time
 from collections.abc import Iterable, Sequence
 from pathlib import Path
@@ -10,6 +11,8 @@ from pydantic import BaseModel, ConfigDict
 
 from studio.core.events.measures import ColumnScore, EvaluationFinished, RowEvaluated
 from studio.core.jobs.orders import EvaluateOrder
+
+_MOMENT = re.compile(r"^\d{8}-\d{6}-")
 
 
 class ResultSummary(BaseModel):
@@ -65,7 +68,7 @@ def build_result(
     source = order.run or order.data
     names = ", ".join(order.adapters) or "base"
     summary = ResultSummary(
-        name=f"{names} on {Path(source).name}"[:120],
+        name=f"{names} on {name_source(source)}"[:120],
         base=order.base,
         adapters=order.adapters,
         data=source,
@@ -77,6 +80,11 @@ def build_result(
         time_seconds=time.time() if seconds is None else seconds,
     )
     return EvaluationResult(summary=summary, rows=tuple(rows))
+
+
+def name_source(source: str) -> str:
+    """Returns the name of a data file, or of a run without the moment in its folder's name."""
+    return _MOMENT.sub("", Path(source).name)
 
 
 def find_advantage(row: RowEvaluated, metric: str, column: str, other: str) -> float | None:

@@ -9,9 +9,17 @@ from pathlib import Path
 
 from studio.core.events.measures import ColumnScore
 from studio.core.results.metrics import format_value
-from studio.core.results.result import EvaluationResult, ResultSummary
+from studio.core.results.result import EvaluationResult, ResultSummary, name_source
 
 _FORMULA_STARTS = ("=", "+", "-", "@", "\t", "\r")
+
+
+def build_file(result: EvaluationResult, kind: str) -> str:
+    """Returns what a file holds: ``table.md``, ``table.csv`` or ``rows.csv``."""
+    if kind == "rows.csv":
+        return build_rows_csv(result)
+    build = build_markdown if kind == "table.md" else build_scores_csv
+    return build(result.summary)
 
 
 def build_scores_csv(summary: ResultSummary) -> str:
@@ -58,7 +66,7 @@ def build_markdown(summary: ResultSummary) -> str:
     lines = [
         f"# {_escape(summary.name)}",
         "",
-        f"{summary.rows:,} rows of {_escape(Path(summary.data).name)}, base "
+        f"{summary.rows:,} rows of {_escape(name_source(summary.data))}, base "
         f"{_escape(Path(summary.base).name)}, {moment}.",
         "",
         "| | " + " | ".join(map(_escape, summary.columns)) + " |",

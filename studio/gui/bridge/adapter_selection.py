@@ -1,0 +1,113 @@
+"""A base and adapters that a page works with: offered from the history, checked, by name."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from PySide6.QtCore import QObject, Signal
+
+from studio.core.errors import AdapterUnusable
+from studio.core.runs.store import RunStore
+from studio.gui.bridge.adapter_choice import AdapterChoice, check_base, choose_run, load_choice
+from studio.gui.bridge.background import Background
+from studio.gui.bridge.run_catalog import RunCatalog, RunRow
+
+BASE = "base"
+
+
+class AdapterSelection(QObject):
+    """Which base and which adapters are chosen; the first adapter brings its base along.
+
+    Signals:
+        offered: The history was read; ``choices`` and ``rows`` are new.
+        changed: Another base or other adapters are chosen.
+        refused: A choice is impossible, or the history cannot be read; a ``StudioError``.
+    """
+
+    offered = Signal()
+    changed = Signal()
+    refused = Signal(object)
+
+    def __init__(
+        self, store: RunStore, background: Background, parent: QObject | None = None
+    ) -> None:
+        super().__init__(parent)
+        self._background = background
+        self._catalog = RunCatalog(store)
+        self._wanted: list[str] = []
+        self.base = ""
+        self.adapters: dict[str, AdapterChoice] = {}
+        self.choices: list[AdapterChoice] = []
+        self.rows: list[RunRow] = []
+
+    @property
+    def folders(self) -> dict[str, str]:
+        """The adapter folders by column name, as orders want them."""
+        return {name: str(choice.folder) for name, choice in self.adapters.items()}
+
+    def refresh(self) -> None:
+        """Reads which adapters there are."""
+        self._background.start(
+            lambda _: self._catalog.load(), self._on_rows_loaded, self.refused.emit
+        )
+
+    def add_run(self, folder: str) -> None:
+        """Adds the adapter of the run in a folder as soon as the history is read."""
+        self._wanted.append(folder)
+        self.refresh()
+
+    def add_folder(self, folder: Path) -> None:
+        """Adds the adapter in a folder, or tells what is wrong with it."""
+        self._background.start(lambda _: load_choice(folder), self.add, self.refused.emit)
+
+    def add(self, choice: AdapterChoice) -> None:
+        """Adds an adapter unless it belongs to another base."""
+        if any(choice.folder == other.folder for other in self.adapters.values()):
+            return
+        try:
+            if not self.base and not choice.base:
+                raise AdapterUnusable(
+                    f"The adapter {choice.name} does not say which base model it belongs to.",
+                    "Choose the base first, then add the adapter.",
+                )
+            check_base(choice, self.base)
+        except AdapterUnusable as error:
+            self.refused.emit(error)
+            return
+        self.base = self.base or choice.base
+        self.adapters[self._find_free_name(choice.name)] = choice
+        self.changed.emit()
+
+    def remove(self, name: str) -> None:
+        """Takes an adapter out."""
+        if self.adapters.pop(name, None) is not None:
+            self.changed.emit()
+
+    def choose_base(self, base: str) -> None:
+        """Works with another base; adapters of other models leave."""
+        self.base = base
+        kept = {}
+        for name, choice in self.adapters.items():
+            try:
+                check_base(choice, base)
+                kept[name] = choice
+            except AdapterUnusable as error:
+                self.refused.emit(error)
+        self.adapters = kept
+        self.changed.emit()
+
+    def _find_free_name(self, name: str) -> str:
+        candidate, number = name, 2
+        while candidate in self.adapters or candidate == BASE:
+            candidate, number = f"{name} ({number})", number + 1
+        return candidate
+
+    def _on_rows_loaded(self, rows: list[RunRow]) -> None:
+        self.rows = rows
+        self.choices = [choice for row in rows if (choice := choose_run(row)) is not None]
+        wanted, self._wanted = self._wanted, []
+        for row in rows:
+            choice = choose_run(row)
+            if row.folder in wanted and choice is not None:
+                self.add(choice)
+        self.offered.emit()

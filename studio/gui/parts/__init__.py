@@ -1,0 +1,1 @@
+"""Parts of pages that know runs, models or adapters and that several pages share."""
