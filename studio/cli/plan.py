@@ -12,13 +12,13 @@ from typing import Any
 from studio.cli.console import Console
 from studio.cli.jobs import run_job, short_lived
 from studio.core.errors import RecipeInvalid, StudioError
-from studio.core.events.types import DryRunMeasured, Event, RowsCounted, SettingResolved
+from studio.core.events.types import Event, SettingResolved
 from studio.core.jobs.orders import MeasureOrder
 from studio.core.memory.anatomy import Anatomy
 from studio.core.memory.card import DeviceSpec, find_device
 from studio.core.memory.fit import Advice
-from studio.core.memory.forecast import Forecast, build_forecast
-from studio.core.memory.measured import learn
+from studio.core.memory.forecast import Forecast, advise, build_forecast
+from studio.core.memory.measured import DryRun, Measurements, learn
 from studio.core.memory.model import load_anatomy
 from studio.core.memory.rows import RowLengths
 from studio.core.memory.text_lengths import guess_rows
@@ -80,7 +80,8 @@ def run(arguments: argparse.Namespace, console: Console, home: Home) -> int:
             problem = error
     budget = device.free_bytes if arguments.budget is None else arguments.budget
     allowed = replace(device, free_bytes=budget)
-    forecast = build_forecast(recipe, anatomy, allowed, rows, budget, home)
+    known = Measurements.load(home)
+    forecast = advise(build_forecast(recipe, anatomy, allowed, rows, budget, known))
     if problem is not None:
         forecast = replace(forecast, fits=False)
         console.say(f"The dry run ended: {problem}")
@@ -111,26 +112,20 @@ def _measure(
     home: Home,
 ) -> RowLengths | None:
     """Do the dry run in a child, remember what it taught; returns the rows as they were counted."""
-    rows: RowLengths | None = None
-    measured: DryRunMeasured | None = None
+    dry_run = DryRun()
 
     def collect(event: Event) -> None:
-        nonlocal rows, measured
-        if isinstance(event, RowsCounted):
-            rows = RowLengths(
-                event.lengths, event.rows, event.mean_tokens, event.supervised_fraction
-            )
-        elif isinstance(event, DryRunMeasured):
-            measured = event
-        elif isinstance(event, SettingResolved):
+        dry_run.take(event)
+        if isinstance(event, SettingResolved):
             console.say(f"{event.key} = {event.value} ({event.why})")
 
     with short_lived(home) as layout:
         save_recipe(recipe, layout.recipe)
         run_job(layout, MeasureOrder(base_folder=str(base_folder)), console, collect)
-    if measured is None or rows is None:
+    rows, result = dry_run.rows, dry_run.result
+    if result is None or rows is None:
         raise RecipeInvalid("The measurement was stopped.", "Start it again.", code="stopped")
-    learn(home, recipe, anatomy, device, rows, measured)
+    learn(home, recipe, anatomy, device, rows, result)
     return rows
 
 

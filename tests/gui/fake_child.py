@@ -171,6 +171,33 @@ def play_export(layout: RunLayout, writer: EventWriter) -> None:
     writer.write(types.RunFinished(step=0))
 
 
+def play_measure(layout: RunLayout, writer: EventWriter) -> None:
+    writer.write(types.JobStarted(kind="measure", process_id=os.getpid(), attempt=1))
+    writer.write(
+        types.RowsCounted(lengths=(90, 40), rows=2, mean_tokens=65.0, supervised_fraction=0.5)
+    )
+    writer.write(
+        types.DryRunMeasured(
+            device="cpu",
+            loaded_bytes=400 << 20,
+            peak_bytes=600 << 20,
+            documents=(90, 40),
+            supervised_tokens=60,
+            tokens=130,
+            seconds=0.5,
+            dtype="float32",
+            checkpointing="none",
+            micro_batch_tokens=4096,
+        )
+    )
+    writer.write(types.RunFinished(step=2))
+
+
+def play_full_memory(layout: RunLayout, writer: EventWriter) -> None:
+    writer.write(types.JobStarted(kind="measure", process_id=os.getpid(), attempt=1))
+    writer.write(types.RunFailed(code="out_of_memory", message="Memory is full.", remedy="Less."))
+
+
 def play_broken_export(layout: RunLayout, writer: EventWriter) -> None:
     writer.write(types.JobStarted(kind="export", process_id=os.getpid(), attempt=1))
     writer.write(types.RunFailed(code="disk_full", message="No space.", remedy="Free some."))
@@ -239,6 +266,8 @@ SCENES = {
     "broken-chat": play_broken_chat,
     "export": play_export,
     "broken-export": play_broken_export,
+    "full-memory": play_full_memory,
+    "measure": play_measure,
     "short": play_short,
     "burst": play_burst,
     "silent-death": play_silent_death,

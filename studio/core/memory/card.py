@@ -5,7 +5,7 @@ from __future__ import annotations
 import platform
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from types import ModuleType
 from typing import Any, Literal
 
@@ -13,6 +13,12 @@ import psutil
 
 from studio.core.jobs.command import count_threads
 
+CARD_SIZES = (6, 8, 10, 12, 16, 24, 32, 48, 80)
+"""Memory of common graphics cards, in GiB."""
+_DESKTOP_BYTES = 512 << 20
+"""What the system's desktop and a browser usually take of a card's memory."""
+_TYPICAL_FLOPS = {6: 10e12, 8: 15e12, 10: 25e12, 12: 18e12, 16: 25e12, 24: 50e12, 32: 90e12,
+                  48: 70e12, 80: 200e12}  # fmt: skip
 _CPU_FLOPS_PER_THREAD = 25e9
 _BFLOAT16_CAPABILITY = 8
 
@@ -48,6 +54,25 @@ def find_device(wish: str | int = "auto") -> DeviceSpec:
     name = str(wish)
     index = int(name.partition(":")[2] or 0) if name.startswith("cuda") else 0
     return _find_card(index) or describe_processor()
+
+
+def limit_device(device: DeviceSpec, gib: int) -> DeviceSpec:
+    """Return a card with this much memory: this computer's own, or a typical one where none is.
+
+    The desktop's share is taken off. Speeds of typical cards are guesses.
+    """
+    total = gib << 30
+    free = total - _DESKTOP_BYTES
+    if not device.is_cpu:
+        return replace(device, total_bytes=total, free_bytes=free)
+    return DeviceSpec(
+        name=f"a card with {gib} GB",
+        kind="cuda",
+        total_bytes=total,
+        free_bytes=free,
+        computes_bfloat16=True,
+        guessed_flops=_TYPICAL_FLOPS.get(gib, gib * 2e12),
+    )
 
 
 def describe_processor() -> DeviceSpec:

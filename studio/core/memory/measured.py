@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from studio.core.errors import FileUnusable
-from studio.core.events.types import DryRunMeasured
+from studio.core.events.types import DryRunMeasured, Event, RowsCounted
 from studio.core.files import write_atomically
 from studio.core.memory.anatomy import Anatomy
 from studio.core.memory.card import DeviceSpec
@@ -44,6 +46,50 @@ class Measurement(BaseModel):
         grown = max(0, self.peak_bytes - self.loaded_bytes)
         factor = grown / self.working_bytes if self.working_bytes else 1.0
         return Correction(overhead, min(_HIGHEST_FACTOR, max(_LOWEST_FACTOR, factor)))
+
+
+@dataclass(frozen=True)
+class Measurements:
+    """Everything that was measured on this computer, by the way of computing."""
+
+    by_key: Mapping[str, Measurement] = field(default_factory=dict)
+
+    @classmethod
+    def load(cls, home: Home) -> Measurements:
+        """Return what ``home`` remembers; a file that cannot be read counts as none."""
+        found = {}
+        for path in sorted(_get_folder(home).glob("*.json")):
+            try:
+                found[path.stem] = Measurement.model_validate_json(path.read_bytes())
+            except (OSError, ValidationError):  # it can be measured again
+                continue
+        return cls(found)
+
+    def find(
+        self, device: DeviceSpec, anatomy: Anatomy, recipe: Recipe, ledger: Ledger
+    ) -> Measurement | None:
+        """Return what was measured on this device with such a model, or None."""
+        found = self.by_key.get(_get_key(device.name, anatomy.model_type, recipe, ledger))
+        if found is None or (found.device, found.model) != (device.name, anatomy.model_type):
+            return None
+        return found
+
+
+class DryRun:
+    """What the events of a measuring job told: the rows as they were counted, and the result."""
+
+    def __init__(self) -> None:
+        self.rows: RowLengths | None = None
+        self.result: DryRunMeasured | None = None
+
+    def take(self, event: Event) -> None:
+        """Notes an event."""
+        if isinstance(event, RowsCounted):
+            self.rows = RowLengths(
+                event.lengths, event.rows, event.mean_tokens, event.supervised_fraction
+            )
+        elif isinstance(event, DryRunMeasured):
+            self.result = event
 
 
 def learn(
@@ -92,7 +138,8 @@ def save_measurement(home: Home, recipe: Recipe, ledger: Ledger, found: Measurem
     Raises:
         FileUnusable: The home folder is not writable.
     """
-    path = _get_path(home, found.device, found.model, recipe, ledger)
+    key = _get_key(found.device, found.model, recipe, ledger)
+    path = _get_folder(home) / f"{key}.json"
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
     except OSError as error:
@@ -102,22 +149,11 @@ def save_measurement(home: Home, recipe: Recipe, ledger: Ledger, found: Measurem
     write_atomically(path, found.model_dump_json(indent=2) + "\n")
 
 
-def find_measurement(
-    home: Home, device: DeviceSpec, anatomy: Anatomy, recipe: Recipe, ledger: Ledger
-) -> Measurement | None:
-    """Return what was measured on this device with such a model, or None.
-
-    A file that cannot be read counts as none: it can be made again.
-    """
-    path = _get_path(home, device.name, anatomy.model_type, recipe, ledger)
-    try:
-        found = Measurement.model_validate_json(path.read_bytes())
-    except (OSError, ValidationError):
-        return None
-    return found if (found.device, found.model) == (device.name, anatomy.model_type) else None
+def _get_folder(home: Home) -> Path:
+    return home.cache / "measured"
 
 
-def _get_path(home: Home, device: str, model: str, recipe: Recipe, ledger: Ledger) -> Path:
+def _get_key(device: str, model: str, recipe: Recipe, ledger: Ledger) -> str:
     settled = ledger.settled
     words = (
         device,
@@ -127,5 +163,4 @@ def _get_path(home: Home, device: str, model: str, recipe: Recipe, ledger: Ledge
         settled.checkpointing,
         recipe.data.pack,
     )
-    digest = hashlib.blake2b(repr(words).encode(), digest_size=12).hexdigest()
-    return home.cache / "measured" / f"{digest}.json"
+    return hashlib.blake2b(repr(words).encode(), digest_size=12).hexdigest()

@@ -15,7 +15,8 @@ class RowLengths:
 
     ``lengths`` are sorted from the longest down; of many rows an even selection that holds the
     longest. ``supervised_fraction`` is the share of tokens that is trained. ``is_guess`` says that
-    nobody has counted: the lengths come from the size of the text, or from nothing at all.
+    nobody has counted: the lengths come from the size of the text. ``is_assumed`` says that there
+    was no text either: every row is taken to be as long as allowed.
     """
 
     lengths: tuple[int, ...]
@@ -23,6 +24,7 @@ class RowLengths:
     mean_tokens: float
     supervised_fraction: float = 1.0
     is_guess: bool = False
+    is_assumed: bool = False
 
     @classmethod
     def of(
@@ -67,6 +69,7 @@ class RowLengths:
             self.mean_tokens * after / before,
             self.supervised_fraction,
             self.is_guess,
+            self.is_assumed,
         )
 
     def fill_micro_batch(
@@ -96,4 +99,6 @@ class RowLengths:
 
 def assume_rows(longest: int, *, rows: int = 1000) -> RowLengths:
     """Return rows that are all as long as allowed: what is planned for where data is unknown."""
-    return RowLengths((longest,) * min(rows, 64), rows, float(longest), 1.0, is_guess=True)
+    return RowLengths(
+        (longest,) * min(rows, 64), rows, float(longest), 1.0, is_guess=True, is_assumed=True
+    )

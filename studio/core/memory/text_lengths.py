@@ -50,12 +50,16 @@ def guess_rows(
             count += 1
         rows += count * source.weight
     if not lengths:
-        wish = recipe.data.max_tokens
-        longest = wish if wish != "auto" else min(context or _UNKNOWN_TOKENS, _UNKNOWN_TOKENS)
-        return assume_rows(longest)
+        return assume_longest(recipe, context)
     share = 1.0 if recipe.data.supervise == "everything" else trained / max(1.0, total)
     found = RowLengths.of(lengths, share, is_guess=True)
     return RowLengths(found.lengths, max(1, round(rows)), found.mean_tokens, share, is_guess=True)
+
+
+def assume_longest(recipe: Recipe, context: int | None) -> RowLengths:
+    """Return rows as long as the recipe allows; ``context`` tokens are the most the model reads."""
+    wish = recipe.data.max_tokens
+    return assume_rows(min(context or _UNKNOWN_TOKENS, _UNKNOWN_TOKENS) if wish == "auto" else wish)
 
 
 def get_bytes_per_token(vocabulary: int) -> float:

@@ -18,6 +18,7 @@ from studio.core.recipe.fields import get_fields
 from studio.core.recipe.load import parse_recipe
 from studio.core.recipe.problem import Problem
 from studio.core.recipe.schema import AdapterSettings, Recipe
+from studio.gui.forms.history import History
 
 _SAVE_DELAY_MS = 400
 _log = logging.getLogger(__name__)
@@ -40,6 +41,7 @@ class Draft(QObject):
         self._values = merge_values(build_defaults(), load_values(path))
         self._recipe: Recipe | None = None
         self._problems: tuple[Problem, ...] = ()
+        self.history = History(self)
         self._timer = QTimer(self)
         self._timer.setSingleShot(True)
         self._timer.setInterval(_SAVE_DELAY_MS)
@@ -92,11 +94,13 @@ class Draft(QObject):
             place = place[group]
         if name in place and place[name] == value and type(place[name]) is type(value):
             return
+        self.history.note(path, self._values, is_series=True)
         place[name] = copy.deepcopy(value)
         self._note_change(path)
 
     def set_values(self, values: Mapping[str, Any]) -> None:
         """Changes several dotted paths at once; the listeners hear of it once."""
+        self.history.note("several settings", self._values)
         for path, value in values.items():
             *groups, name = path.split(".")
             place: Any = self._values
@@ -107,8 +111,16 @@ class Draft(QObject):
 
     def load(self, recipe: Recipe) -> None:
         """Takes over all values of a recipe, for example to train an old run once more."""
+        self.history.note("the whole recipe", self._values)
         self._values = merge_values(build_defaults(), recipe.model_dump(mode="json"))
         self._note_change("")
+
+    def undo(self) -> None:
+        """Takes the last change back; nothing where there is none."""
+        values = self.history.take_back()
+        if values is not None:
+            self._values = values
+            self._note_change("")
 
     def save(self) -> None:
         """Writes the values to disk now; called by itself shortly after each change."""

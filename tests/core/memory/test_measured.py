@@ -10,7 +10,7 @@ import pytest
 from studio.core.events.types import DryRunMeasured
 from studio.core.memory.forecast import build_forecast
 from studio.core.memory.ledger import build_ledger
-from studio.core.memory.measured import find_measurement, learn
+from studio.core.memory.measured import Measurements, learn
 from studio.core.memory.rows import RowLengths
 from studio.core.paths import Home
 from tests.core.memory.published import PUBLISHED
@@ -46,11 +46,11 @@ def build_event(**changes: object) -> DryRunMeasured:
 
 def test_the_next_forecast_equals_the_measurement(tmp_path: Path) -> None:
     home = Home(tmp_path)
-    before = build_forecast(RECIPE, ANATOMY, CARD, ROWS, 8 * GIB, home)
+    before = build_forecast(RECIPE, ANATOMY, CARD, ROWS, 8 * GIB, Measurements.load(home))
     assert not before.ledger.is_measured
     assert before.time.is_guess
     learn(home, RECIPE, ANATOMY, CARD, ROWS, build_event())
-    after = build_forecast(RECIPE, ANATOMY, CARD, ROWS, 8 * GIB, home)
+    after = build_forecast(RECIPE, ANATOMY, CARD, ROWS, 8 * GIB, Measurements.load(home))
     assert after.ledger.is_measured
     assert after.ledger.total_bytes == pytest.approx(PEAK, rel=0.001)
     assert not after.time.is_guess
@@ -62,7 +62,7 @@ def test_it_serves_other_adapters_and_lengths_of_the_same_model(tmp_path: Path) 
     learn(home, RECIPE, ANATOMY, CARD, ROWS, build_event())
     adapter = RECIPE.adapter.model_copy(update={"rank": 64})
     wider = RECIPE.model_copy(update={"adapter": adapter})
-    found = build_forecast(wider, ANATOMY, CARD, ROWS.cut(100), 8 * GIB, home)
+    found = build_forecast(wider, ANATOMY, CARD, ROWS.cut(100), 8 * GIB, Measurements.load(home))
     assert found.ledger.is_measured
 
 
@@ -70,13 +70,13 @@ def test_it_does_not_serve_another_card_or_way_of_computing(tmp_path: Path) -> N
     home = Home(tmp_path)
     learn(home, RECIPE, ANATOMY, CARD, ROWS, build_event())
     ledger = build_ledger(RECIPE, ANATOMY, CARD, ROWS)
-    assert find_measurement(home, CARD, ANATOMY, RECIPE, ledger) is not None
+    assert Measurements.load(home).find(CARD, ANATOMY, RECIPE, ledger) is not None
     other = replace(CARD, name="another card")
-    assert find_measurement(home, other, ANATOMY, RECIPE, ledger) is None
+    assert Measurements.load(home).find(other, ANATOMY, RECIPE, ledger) is None
     train = RECIPE.train.model_copy(update={"checkpointing": "all"})
     recomputed = RECIPE.model_copy(update={"train": train})
     ledger = build_ledger(recomputed, ANATOMY, CARD, ROWS)
-    assert find_measurement(home, CARD, ANATOMY, recomputed, ledger) is None
+    assert Measurements.load(home).find(CARD, ANATOMY, recomputed, ledger) is None
 
 
 def test_a_damaged_memory_of_it_counts_as_none(tmp_path: Path) -> None:
@@ -85,7 +85,7 @@ def test_a_damaged_memory_of_it_counts_as_none(tmp_path: Path) -> None:
     for path in (home.cache / "measured").iterdir():
         path.write_text("{")
     ledger = build_ledger(RECIPE, ANATOMY, CARD, ROWS)
-    assert find_measurement(home, CARD, ANATOMY, RECIPE, ledger) is None
+    assert Measurements.load(home).find(CARD, ANATOMY, RECIPE, ledger) is None
 
 
 def test_nonsense_from_a_busy_machine_is_bounded(tmp_path: Path) -> None:

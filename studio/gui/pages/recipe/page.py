@@ -4,13 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from PySide6.QtGui import QHideEvent, QShowEvent
 from PySide6.QtWidgets import QHBoxLayout, QVBoxLayout, QWidget
 
 from studio.core.recipe.problem import Problem
 from studio.gui.context import Context
 from studio.gui.forms.form import RecipeForm
+from studio.gui.pages.recipe.advice_card import AdviceCard
 from studio.gui.pages.recipe.files import RecipeFiles
 from studio.gui.pages.recipe.judge import RecipeJudge
+from studio.gui.pages.recipe.measure_box import MeasureBox
+from studio.gui.pages.recipe.memory_card import MemoryCard
+from studio.gui.pages.recipe.outlook import Outlook
 from studio.gui.pages.recipe.presets import PresetRow, find_presets
 from studio.gui.pages.recipe.summary import ProblemsCard, SizeCard
 from studio.gui.theme.tokens import SIZES
@@ -19,7 +24,7 @@ from studio.gui.widgets.notice import Notice
 from studio.gui.widgets.page import Page
 from studio.gui.widgets.scroll import build_scroll_area
 
-_SIDE_WIDTH = 268
+_SIDE_WIDTHS = (276, 336)
 _OPEN_KEY = "recipe_open_sections"
 
 
@@ -37,6 +42,10 @@ class RecipePage(Page):
         self._files = RecipeFiles(self)
         self._presets = PresetRow(find_presets())
         self._form = RecipeForm(self._preferences.get_texts(_OPEN_KEY))
+        self._measure = MeasureBox()
+        self._memory = MemoryCard(self._measure)
+        self._advice = AdviceCard()
+        self._outlook = Outlook(context, self._memory, self._advice, self._measure)
         self._size = SizeCard()
         self._problems = ProblemsCard()
         self._judge = RecipeJudge(context, self)
@@ -49,12 +58,24 @@ class RecipePage(Page):
         """Shows the draft, which may have changed on another page."""
         self._show_draft()
 
+    def showEvent(self, event: QShowEvent) -> None:  # noqa: N802 - Qt's name
+        """Begins to look at the free memory."""
+        super().showEvent(event)
+        self._outlook.follow()
+        self._outlook.watch(is_shown=True)
+
+    def hideEvent(self, event: QHideEvent) -> None:  # noqa: N802 - Qt's name
+        """Looks at nothing any more."""
+        super().hideEvent(event)
+        self._outlook.watch(is_shown=False)
+
     def _connect(self) -> None:
         draft, notice = self._draft, self._notice
         self._files.recipe_opened.connect(draft.load)
         self._files.failed.connect(notice.show_error)
         self._presets.preset_chosen.connect(draft.set_values)
         self._form.value_edited.connect(draft.set_value)
+        self._outlook.changes_chosen.connect(draft.set_values)
         self._form.fold_toggled.connect(self._on_fold_toggled)
         self._problems.setting_requested.connect(self._on_setting_requested)
         self._judge.counted.connect(self._size.show_count)
@@ -77,15 +98,16 @@ class RecipePage(Page):
     def _build_columns(self) -> None:
         left = _build_column(self._notice, self._presets, self._form)
         left.setContentsMargins(0, 0, SIZES.s, SIZES.xl)
-        right = _build_column(self._size, self._problems)
+        right = _build_column(self._memory, self._advice, self._problems, self._size)
         right.setContentsMargins(0, 0, SIZES.m, SIZES.xl)  # the scroll bar takes this place
         self._scroll = build_scroll_area(left)
         side = build_scroll_area(right)
-        side.setFixedWidth(_SIDE_WIDTH)
+        side.setMinimumWidth(_SIDE_WIDTHS[0])
+        side.setMaximumWidth(_SIDE_WIDTHS[1])
         columns = QHBoxLayout()
         columns.setSpacing(SIZES.s)
-        columns.addWidget(self._scroll, 1)
-        columns.addWidget(side)
+        columns.addWidget(self._scroll, 7)
+        columns.addWidget(side, 3)
         self.body.setContentsMargins(SIZES.xl, SIZES.xs, SIZES.xs, 0)
         self.body.addLayout(columns, 1)
 
@@ -94,6 +116,8 @@ class RecipePage(Page):
         self._form.show_values(values)
         self._presets.show_values(values)
         self._judge.judge(may_read=self.isVisible())
+        if self.isVisible():
+            self._outlook.follow()
 
     def _show_problems(self, problems: Sequence[Problem]) -> None:
         self._form.show_problems(problems)

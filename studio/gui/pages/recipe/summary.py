@@ -94,7 +94,7 @@ class ProblemsCard(Card):
         self._shown = problems
         self._rows.clear()
         if not any(problem.severity == "error" for problem in problems):
-            self._rows.addWidget(_Line("success", "success", "Everything fits together."))
+            self._rows.addWidget(_Line("success", "success", "No problems found."))
         ranked = sorted(problems, key=lambda problem: _ORDER.index(problem.severity))
         for problem in ranked[:_SHOWN]:
             line = _Line(
