@@ -20,6 +20,8 @@ from studio.core.jobs.orders import ExportOrder
 from studio.core.runs.layout import RunLayout
 from studio.engine.export.adapter import export_adapter
 from studio.engine.export.capsule import export_capsule, find_capsule_faults
+from studio.engine.export.card import write_card
+from studio.engine.export.card_facts import CARD_NAME, collect_facts
 from studio.engine.export.certificate import CERTIFICATE_NAME, Certificate, write_certificate
 from studio.engine.export.certify import (
     Exported,
@@ -64,7 +66,8 @@ def _export(order: ExportOrder, control: RequestFeed) -> Iterator[Event]:
         yield from _pack(order, out, control)
         return
     yield PhaseEntered(phase="loading_model")
-    base = find_model(_name_base(order), get_base_folder(order), _find_revision(order)).folder
+    reference = find_model(_name_base(order), get_base_folder(order), _find_revision(order))
+    base = reference.folder
     if order.tool is not None:
         for finding in check_export(base, Path(order.adapter), order.target, order.tool):
             yield _tell(finding)
@@ -83,11 +86,12 @@ def _export(order: ExportOrder, control: RequestFeed) -> Iterator[Event]:
         shutil.rmtree(out)
         raise
     path = write_certificate(certificate, out)
+    write_card(collect_facts(order, reference.name, base, certificate, files), out)
     if not certificate.is_verified:
         yield _warn(certificate)
     yield ExportFinished(
         folder=str(out),
-        files=(*files, CERTIFICATE_NAME),
+        files=(*files, CERTIFICATE_NAME, CARD_NAME),
         is_verified=certificate.is_verified,
         largest_difference=certificate.largest_difference,
         certificate=str(path),

@@ -214,7 +214,8 @@ def test_a_certificate_lies_beside_the_files(
     (finished,) = of_type(_export(order, ScriptedControl(RunLayout(tmp_path))), ExportFinished)
     assert finished.is_verified
     assert finished.reasons == ()
-    assert set(finished.files) == {"tone-Q4_0.gguf", "Modelfile", "certificate.json"}
+    named = {"tone-Q4_0.gguf", "Modelfile", "certificate.json", "README.md"}
+    assert set(finished.files) == named
     assert finished.certificate == str(tmp_path / "out" / "certificate.json")
     assert finished.mean_divergence is not None
 
