@@ -67,7 +67,10 @@ class LearningRateLowered(Event):
 
 
 class SharedMemoryUsed(Event):
-    """Steps became ``slowdown`` times slower while the card's memory is full."""
+    """The card's memory is full, and the driver uses the computer's for the rest.
+
+    ``slowdown`` is how many times slower steps became, 0 where that is not known.
+    """
 
     step: int
     used_bytes: int

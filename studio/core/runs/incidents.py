@@ -111,13 +111,14 @@ def _describe_lowered(event: types.LearningRateLowered) -> Incident:
 
 
 def _describe_shared(event: types.SharedMemoryUsed) -> Incident:
+    slower = f"Steps became {event.slowdown:.1f} times slower: " if event.slowdown else ""
     return Incident(
         step=event.step,
         severity="warning",
         title="Card's memory is full",
-        message=f"Steps became {event.slowdown:.1f} times slower: "
-        f"{format_bytes(event.used_bytes)} of {format_bytes(event.total_bytes)} are in use, and "
-        "the driver has moved a part to the computer's much slower memory.",
+        message=f"{slower}{format_bytes(event.used_bytes)} of "
+        f"{format_bytes(event.total_bytes)} are in use, and the driver has moved a part to the "
+        "computer's memory, which is much slower.",
         remedy="Close other programs that use the card.",
     )
 

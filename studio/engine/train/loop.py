@@ -15,11 +15,14 @@ from studio.core.events.types import (
     PhaseEntered,
     RunFinished,
     RunStopped,
+    SharedMemoryUsed,
+    StepFinished,
     ValidationFinished,
 )
 from studio.engine.lora.adapter import Adapter
 from studio.engine.tasks.causal_lm import CausalTask
 from studio.engine.train.collaborators import Control, LoopSettings, Sampler, StepSource
+from studio.engine.train.guard.card import CardWatch, build_watch
 from studio.engine.train.guard.memory import give_memory_back, is_out_of_memory
 from studio.engine.train.keeper import Keeper
 from studio.engine.train.meter import MemoryMeter
@@ -42,11 +45,13 @@ class TrainingLoop:
         settings: LoopSettings,
         progress: Progress,
         sampler: Sampler | None = None,
+        watch: CardWatch | None = None,
     ) -> None:
         self._task = task
         self._keeper = keeper
         self._settings = settings
         self._sampler = sampler
+        self._watch = watch or build_watch(task.model.device)
         self._wishes = Wishes(control)
         self._meter = MemoryMeter(task.model.device)
         self._steps = Stepper(task, adapter, optimizer, source, settings, progress, keeper)
@@ -95,10 +100,23 @@ class TrainingLoop:
                 return True
             if self.progress.step >= settings.total_steps:
                 return False
-            yield from self._steps.run(self._wishes)
+            for event in self._steps.run(self._wishes):
+                yield event
+                if self._watch is not None and isinstance(event, StepFinished):
+                    yield from self._look_at_card(self._watch, event)
             memory = self._meter.measure_if_due(self.progress.step)
             if memory is not None:
                 yield memory
+
+    def _look_at_card(self, watch: CardWatch, done: StepFinished) -> Iterator[Event]:
+        """States how the card is doing; computes less at once when its memory has overflowed."""
+        for fact in watch.observe(done.step, done.tokens, done.seconds):
+            yield fact
+            if isinstance(fact, SharedMemoryUsed):
+                eased = list(self._steps.ease())
+                yield from eased
+                if not eased:
+                    watch.accept()
 
     def _follow_step(self) -> Iterator[Event]:
         """Does what is due after the step that was just done or found in a checkpoint."""

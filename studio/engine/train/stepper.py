@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import replace
 
 import torch
@@ -71,6 +71,7 @@ class Stepper:
         self._troubles = Troubles()
         self._plans: Iterator[StepPlan] | None = None
         self._batch: MicroBatch | None = None
+        self._divisible_tokens = 0
         self._is_updating = False
         self._tidied: Counter[int] = Counter()
         self.progress = progress
@@ -139,10 +140,10 @@ class Stepper:
         give_memory_back()
         if self._is_updating:
             yield from self._undo_update()
-        sizes = [batch.ids.numel() for batch in failed if batch.rows > 1]
+        divisible = _get_divisible(failed)
         before = self.source.micro_batch_tokens
-        if sizes:
-            self.shrink(min(before, max(sizes)) // 2)
+        if divisible:
+            self.shrink(min(before, divisible) // 2)
             yield MicroBatchShrunk(
                 step=failed_at.step + 1,
                 before_tokens=before,
@@ -155,6 +156,24 @@ class Stepper:
         else:
             tokens = max((batch.ids.numel() for batch in failed), default=before)
             raise build_refusal(tokens, failed_at.step + 1)
+
+    def ease(self) -> Iterator[Event]:
+        """Lets half as much be computed at once, if a step can be divided further.
+
+        Yields:
+            MicroBatchShrunk, once, if so.
+        """
+        if self._divisible_tokens == 0:
+            return
+        before = self.source.micro_batch_tokens
+        self.shrink(min(before, self._divisible_tokens) // 2)
+        give_memory_back()
+        yield MicroBatchShrunk(
+            step=self.progress.step,
+            before_tokens=before,
+            after_tokens=self.source.micro_batch_tokens,
+            cause="shared_memory",
+        )
 
     def shrink(self, tokens: int) -> None:
         """Lets at most ``tokens`` be computed at once from now on; the result stays the same."""
@@ -171,6 +190,7 @@ class Stepper:
             self._batch = batch
             total += self._task.add_gradients(batch, plan.supervised_tokens)
         self._batch = None
+        self._divisible_tokens = _get_divisible(plan.micro_batches)
         result, norm = measure_step(self._parameters, total, plan.supervised_tokens)
         verdict = self._watch.judge(result.loss, result.gradient_norm)
         if verdict in ("not_finite", "exploded"):
@@ -269,3 +289,8 @@ class Stepper:
         if self.progress.step > 0 and not self._keeper.is_saved(self.progress):
             yield from self._keeper.save(self.progress, self.random_state)
         raise explain_refusal(result, found, rate, now.step + 1)
+
+
+def _get_divisible(batches: Iterable[MicroBatch]) -> int:
+    """Returns the tokens of the largest batch that has more than one example, else 0."""
+    return max((batch.ids.numel() for batch in batches if batch.rows > 1), default=0)
