@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 import numpy as np
 from numpy.typing import NDArray
 from PySide6.QtCore import Qt
@@ -40,6 +42,7 @@ class LossPlot(QWidget):
         self._train: tuple[Array, Array] = (_EMPTY, _EMPTY)
         self._smoothed = _EMPTY
         self._validation: tuple[Array, Array] = (_EMPTY, _EMPTY)
+        self._marks: dict[int, str] = {}
         self._hovered: float | None = None
         self._total_steps = 0
         self._canvas = PlotCanvas()
@@ -52,6 +55,7 @@ class LossPlot(QWidget):
         self._legend.add_entry("train", "Training loss")
         self._legend.add_entry("validation", "Validation loss")
         self._legend.add_entry("best", "Best")
+        self._legend.add_entry("mark", "Mended")
         self._slider = QSlider(Qt.Orientation.Horizontal)
         self._log = Button("Log scale", kind="quiet")
         self._fit = Button("Fit", kind="quiet")
@@ -84,6 +88,12 @@ class LossPlot(QWidget):
         self._total_steps = total_steps
         self._draw()
 
+    def show_marks(self, marks: Mapping[int, str]) -> None:
+        """Draws an upright line at each step of ``marks``, with words for below the pointer."""
+        self._marks = dict(marks)
+        self._canvas.show_marks(tuple(self._marks), self._canvas.colours.series[3])
+        self._show_values()
+
     def fit(self) -> None:
         """Shows the whole run again."""
         self._canvas.fit()
@@ -99,6 +109,8 @@ class LossPlot(QWidget):
         self._legend.show_colour("train", train)
         self._legend.show_colour("validation", validation)
         self._legend.show_colour("best", best)
+        self._legend.show_colour("mark", colours.series[3])
+        self._canvas.show_marks(tuple(self._marks), colours.series[3])
 
     def _build(self) -> None:
         self._slider.setRange(0, 100)
@@ -153,6 +165,16 @@ class LossPlot(QWidget):
         losses = self._validation[1]
         return int(np.argmin(losses)) if len(losses) else None
 
+    def _find_mark(self) -> str:
+        """Returns the words of the mark below the pointer, empty where there is none."""
+        hovered = self._hovered
+        if hovered is None or not self._marks:
+            return ""
+        nearest = min(self._marks, key=lambda step: abs(step - hovered))
+        if abs(nearest - hovered) > self._canvas.get_reach():
+            return ""
+        return self._marks[nearest]
+
     def _show_bounds(self) -> None:
         steps, losses = self._train
         seen = [part for part in (self._smoothed, self._validation[1]) if len(part)]
@@ -188,7 +210,9 @@ class LossPlot(QWidget):
         self._legend.show_value("validation", f"{values[near]:.4g}" if is_known else "")
         best = self._find_best()
         words = "" if best is None else f"{values[best]:.4g} at step {int(marks[best]):,}"
-        self._legend.show_value("best", words)
+        mark = self._find_mark()
+        self._legend.show_value("best", "" if mark else words)  # there is room for one of them
+        self._legend.show_value("mark", mark)
 
 
 def _positive(steps: Array, values: Array) -> tuple[Array, Array]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 
 import numpy as np
 from PySide6.QtCore import Qt, QTimer
@@ -70,6 +70,10 @@ class RunPlots(QWidget):
         if not self._turns.isActive():
             self._turns.start()
             self._draw_next()
+
+    def show_marks(self, marks: Mapping[int, str]) -> None:
+        """Marks steps in the loss plot, each with a few words."""
+        self._loss.show_marks(marks)
 
     def _draw_next(self) -> None:
         """Draws one plot: a part of a frame, so that the window never waits for all five."""

@@ -146,6 +146,40 @@ def test_a_run_of_the_history_shows_its_frozen_recipe_log_and_curves(
     wait(lambda: studio.context.draft.get_value("name") == "an old run")
 
 
+def test_what_a_run_mended_by_itself_is_shown_marked_and_can_be_put_away(
+    studio: Studio, page: TrainPage, home: Home, qtbot: QtBot, wait: Wait
+) -> None:
+    facts = [
+        *tell_start(40),
+        *tell_steps(20, 40),
+        types.MicroBatchShrunk(
+            step=21, before_tokens=4096, after_tokens=2048, cause="out_of_memory"
+        ),
+        types.CardThrottled(step=21, temperature_celsius=88, clock_mhz=1200, full_clock_mhz=1900),
+        types.RunStopped(step=21),
+    ]
+    page.show_run(write_run(home, "hot", facts))
+    bar = page._view._incidents
+    wait(lambda: not bar.isHidden())
+    assert "88 °C" in bar._message.text()
+    assert "1 earlier note is in the log" in bar._remedy.text()
+    assert "2,048 instead of 4,096" in page._view._log._text.toPlainText()
+    plots = page._view._plots._plots
+    assert plots is not None
+    assert plots._loss._marks == {21: "Fewer tokens at once, Card is hot"}
+    plots._loss._on_canvas_step_hovered(21.0)
+    assert plots._loss._legend._entries["mark"][2].text().startswith("Fewer tokens")
+    qtbot.mouseClick(bar._action, Qt.MouseButton.LeftButton)
+    assert bar.isHidden()
+    assert page._presenter.record is not None
+    page._view.show_record(page._presenter.record)
+    assert bar.isHidden()
+    page.show_run(write_run(home, "cool", tell_finished()))
+    wait(lambda: page._presenter.record is not None and page._presenter.record.name == "cool")
+    assert bar.isHidden()
+    assert plots._loss._marks == {}
+
+
 def test_a_failed_run_shows_the_remedy_and_what_resume_repeats(
     studio: Studio, page: TrainPage, home: Home, wait: Wait
 ) -> None:

@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from PySide6.QtGui import QShowEvent
 from PySide6.QtWidgets import QVBoxLayout, QWidget
 
+from studio.core.runs.incidents import Incident
 from studio.gui.bridge.curves import RunCurves
 from studio.gui.theme.tokens import SIZES
 
 if TYPE_CHECKING:
     from studio.gui.plots.run_plots import RunPlots
+
+_MOST_MARKS = 40
 
 
 class PlotsPanel(QWidget):
@@ -20,6 +24,7 @@ class PlotsPanel(QWidget):
     def __init__(self, parent: QWidget | None = None) -> None:
         super().__init__(parent)
         self._plots: RunPlots | None = None
+        self._marks: dict[int, str] = {}
         self._waiting: tuple[RunCurves, int | None] | None = None
         self._box = QVBoxLayout(self)
         self._box.setContentsMargins(0, SIZES.m, 0, 0)
@@ -29,6 +34,18 @@ class PlotsPanel(QWidget):
         self._waiting = (curves or RunCurves.empty(), total_steps)
         if self.isVisible():
             self._draw()
+
+    def show_incidents(self, incidents: Sequence[Incident]) -> None:
+        """Marks the steps at which the run mended something by itself."""
+        marks: dict[int, str] = {}
+        for one in incidents[-_MOST_MARKS:]:
+            titles = marks.get(one.step)
+            if titles is None or one.title not in titles:
+                marks[one.step] = f"{titles}, {one.title}" if titles else one.title
+        if marks != self._marks:
+            self._marks = marks
+            if self._plots is not None:
+                self._plots.show_marks(marks)
 
     def fit(self) -> None:
         """Shows the whole run again."""
@@ -46,6 +63,7 @@ class PlotsPanel(QWidget):
             from studio.gui.plots.run_plots import RunPlots
 
             self._plots = RunPlots()
+            self._plots.show_marks(self._marks)
             self._box.addWidget(self._plots)
 
     def _draw(self) -> None:

@@ -10,6 +10,7 @@ from PySide6.QtWidgets import QTabWidget, QVBoxLayout, QWidget
 from studio.core.events.types import Event
 from studio.core.runs.record import RunRecord
 from studio.gui.bridge.curves import RunCurves
+from studio.gui.pages.train.incident_bar import IncidentBar
 from studio.gui.pages.train.log_panel import LogPanel
 from studio.gui.pages.train.outcome_card import OutcomeCard
 from studio.gui.pages.train.plots_panel import PlotsPanel
@@ -38,6 +39,7 @@ class RunView(QWidget):
         super().__init__(parent)
         self._outcome = OutcomeCard()
         self._status = StatusCard()
+        self._incidents = IncidentBar()
         self._plots = PlotsPanel()
         self._samples = SamplesPanel()
         self._log = LogPanel()
@@ -61,6 +63,7 @@ class RunView(QWidget):
         box.setSpacing(SIZES.m)
         box.addWidget(self._outcome)
         box.addWidget(self._status)
+        box.addWidget(self._incidents)
         box.addWidget(self._tabs, 1)
 
     def prepare(self) -> None:
@@ -71,6 +74,8 @@ class RunView(QWidget):
         """Shows the newest state of the run."""
         self._outcome.show_record(record)
         self._status.show_record(record)
+        self._incidents.show_incidents(record.id, record.incidents)
+        self._plots.show_incidents(record.incidents)
         self._samples.show_samples(record.samples)
 
     def show_curves(self, curves: RunCurves | None, total_steps: int | None) -> None:
