@@ -13,6 +13,7 @@ from studio.cli.console import Console
 from studio.cli.jobs import run_job, short_lived
 from studio.core.errors import RecipeInvalid, StudioError
 from studio.core.events.types import Event, SettingResolved
+from studio.core.hub.layers import HubLayers
 from studio.core.jobs.orders import MeasureOrder
 from studio.core.memory.anatomy import Anatomy
 from studio.core.memory.card import DeviceSpec, find_device
@@ -22,6 +23,7 @@ from studio.core.memory.measured import DryRun, Measurements, learn
 from studio.core.memory.model import load_anatomy
 from studio.core.memory.rows import RowLengths
 from studio.core.memory.text_lengths import guess_rows
+from studio.core.network.gate import find_gate
 from studio.core.paths import Home
 from studio.core.recipe.load import load_recipe, set_values
 from studio.core.recipe.save import save_recipe
@@ -66,7 +68,7 @@ def run(arguments: argparse.Namespace, console: Console, home: Home) -> int:
     """Forecast, measure if asked to, and say what to change where it does not fit."""
     recipe = set_values(load_recipe(arguments.recipe), arguments.set)
     base_folder = arguments.recipe.expanduser().resolve().parent
-    anatomy = load_anatomy(recipe, base_folder)
+    anatomy = load_anatomy(recipe, base_folder, HubLayers(find_gate(home)))
     device = find_device(recipe.train.devices)
     context = anatomy.layers.context_tokens
     rows = guess_rows(recipe, base_folder, anatomy.vocabulary, context)

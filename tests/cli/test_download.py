@@ -97,3 +97,18 @@ def test_training_by_a_name_that_is_not_here_says_how_to_get_it(
     outcome = lora_studio("train", recipe)
     assert outcome.code == 1
     assert "lora-studio download acme/rows --data" in outcome.error_line
+
+
+def test_a_model_is_planned_for_before_it_is_downloaded(
+    lora_studio: CommandLine, hub: FakeHub, tmp_path: Path
+) -> None:
+    kit = load_starter()
+    hub.add_folder("acme/base", kit.model_folder)
+    recipe = tmp_path / "recipe.yaml"
+    write_starter_recipe(recipe, base={"model": "acme/base"})
+    far = lora_studio("plan", recipe, "--json", "--budget", "8GB")
+    assert far.code == 0, far.err
+    write_starter_recipe(recipe)
+    near = lora_studio("plan", recipe, "--json", "--budget", "8GB")
+    assert far.result["bytes_by_part"] == near.result["bytes_by_part"]
+    assert far.result["trainable_parameters"] == near.result["trainable_parameters"]

@@ -7,23 +7,40 @@ from pathlib import Path
 
 from studio.core.errors import ModelUnusable
 from studio.core.hub.cache import find_hub_snapshot
+from studio.core.hub.layers import HubLayers
 from studio.core.memory.anatomy import Anatomy, read_anatomy
+from studio.core.network.fetch import Cancelled
 from studio.core.recipe.schema import Recipe
 from studio.core.weights.header import INDEX_FILE, SINGLE_FILE, read_json
 from studio.core.weights.layers import MAX_CONFIG_BYTES, build_layers, load_layers
 from studio.core.weights.shapes import build_tensors
 
 
-def load_anatomy(recipe: Recipe, base_folder: Path) -> Anatomy:
+def load_anatomy(
+    recipe: Recipe,
+    base_folder: Path,
+    hub: HubLayers | None = None,
+    *,
+    is_cancelled: Cancelled = lambda: False,
+) -> Anatomy:
     """Return the anatomy of the recipe's base; no weights are read, and none need be there.
 
-    A folder with nothing but ``config.json`` is enough where the family is known.
+    A folder with nothing but ``config.json`` is enough where the family is known. With ``hub``
+    a model that is not on this machine is read there, headers alone.
 
     Raises:
         ModelUnusable: There is no such model on this machine, or its files are broken.
         FileUnusable: A file cannot be read.
+        NetworkFailed: The hub was not reached, or refused.
     """
-    return read_model_folder(find_folder(recipe, base_folder))
+    try:
+        folder = find_folder(recipe, base_folder)
+    except ModelUnusable:
+        base = recipe.base
+        if hub is None or not hub.can_ask(base.model):
+            raise
+        return read_anatomy(*hub.load(base.model, base.revision, is_cancelled=is_cancelled))
+    return read_model_folder(folder)
 
 
 def read_model_folder(folder: Path) -> Anatomy:
@@ -53,6 +70,7 @@ def find_folder(recipe: Recipe, base_folder: Path) -> Path:
     if snapshot is None:
         raise ModelUnusable(
             f"The model {name} is not on this machine, so its size is not known.",
-            "Choose a model folder; one with only config.json in it is enough for a forecast.",
+            "Choose a model folder (one with only config.json in it is enough for a forecast), or "
+            "go online: then its sizes are read from the hub.",
         )
     return snapshot

@@ -113,10 +113,13 @@ def open_stream(
     wish: str,
     *,
     start: int = 0,
+    size_bytes: int | None = None,
     token: str | None = None,
     is_cancelled: Cancelled = lambda: False,
 ) -> Iterator[Stream]:
     """Yields an answer piece by piece, from byte ``start`` on where the server can do that.
+
+    With ``size_bytes`` the server is asked for that many only; it may send more.
 
     A server that ignores the wish for a part sends the whole file: then ``Stream.start`` is 0.
     The token goes to the host of ``url`` only, never along with a redirection to another one.
@@ -132,7 +135,7 @@ def open_stream(
         raise NetworkFailed(f"{url} is no web address.", "It must begin with https://.")
     if is_cancelled():
         raise FetchCancelled("Cancelled.")
-    request = urllib.request.Request(url, headers=_get_headers(start))  # noqa: S310 - checked above
+    request = urllib.request.Request(url, headers=_get_headers(start, size_bytes))  # noqa: S310 - checked above
     if token:
         request.add_unredirected_header("Authorization", f"Bearer {token}")
     with _told_in_words(url):
@@ -182,13 +185,13 @@ class _Redirects(urllib.request.HTTPRedirectHandler):
         return following
 
 
-def _get_headers(start: int) -> dict[str, str]:
+def _get_headers(start: int, size_bytes: int | None) -> dict[str, str]:
     headers = {
         "User-Agent": f"lora-studio/{studio.__version__}",
         "Accept-Encoding": "identity",
     }
-    if start:
-        headers["Range"] = f"bytes={start}-"
+    if start or size_bytes:
+        headers["Range"] = f"bytes={start}-{start + size_bytes - 1 if size_bytes else ''}"
     return headers
 
 

@@ -73,6 +73,17 @@ def read_header(path: Path) -> Header:
             text = _read_header_text(stream, path, file_bytes)
     except OSError as error:
         raise get_file_error(path, error, "read") from error
+    return parse_header(path, text, file_bytes)
+
+
+def parse_header(path: Path, text: bytes, file_bytes: int) -> Header:
+    """Return a table of contents given as its JSON text, checked as ``read_header`` does.
+
+    ``path`` names the file in what people read; ``file_bytes`` is its whole size.
+
+    Raises:
+        ModelUnusable: It contradicts the format or itself.
+    """
     try:
         content = json.loads(text, object_pairs_hook=_refuse_repeated)
     except (ValueError, RecursionError) as error:
@@ -89,6 +100,25 @@ def read_header(path: Path) -> Header:
     return Header(path, tensors, metadata, file_bytes)
 
 
+def get_header_size(start: bytes, path: Path, file_bytes: int) -> int:
+    """Return the length of the JSON text that follows the first 8 bytes of a file.
+
+    Raises:
+        ModelUnusable: No safetensors file begins so, or the file is cut off.
+    """
+    length = int.from_bytes(start[:8], "little")
+    if start.startswith(b"version "):
+        raise ModelUnusable(
+            f"{path} is only a pointer to the real file (Git LFS).",
+            "Run 'git lfs pull' in the folder, or download the model again.",
+        )
+    if len(start) < 8 or length > MAX_HEADER_BYTES or length < 2:
+        raise _broken(path, "it does not start as a safetensors file does")
+    if 8 + length > file_bytes:
+        raise _broken(path, "it is cut off")
+    return length
+
+
 def read_headers(folder: Path) -> tuple[Header, ...]:
     """Return the tables of contents of a model folder: one file, or the shards of its index.
 
@@ -99,7 +129,8 @@ def read_headers(folder: Path) -> tuple[Header, ...]:
     single = folder / SINGLE_FILE
     if single.is_file():
         return (read_header(single),)
-    shards = _read_index(folder / INDEX_FILE)
+    path = folder / INDEX_FILE
+    shards = parse_index(path, read_json(path, MAX_INDEX_BYTES))
     headers = []
     for name, tensors in shards.items():
         path = folder / name
@@ -109,12 +140,7 @@ def read_headers(folder: Path) -> tuple[Header, ...]:
                 "Download the model again, or copy the missing file into the folder.",
             )
         header = read_header(path)
-        lost = tensors - {tensor.name for tensor in header.tensors}
-        if lost:
-            raise ModelUnusable(
-                f"{path} does not hold {min(lost)}, which the index of the model promises.",
-                "The files do not belong together. Download the model again.",
-            )
+        check_promised(header, tensors)
         headers.append(header)
     return tuple(headers)
 
@@ -142,18 +168,7 @@ def read_json(path: Path, max_bytes: int) -> dict[str, Any]:
 
 
 def _read_header_text(stream: BinaryIO, path: Path, file_bytes: int) -> bytes:
-    start = stream.read(8)
-    length = int.from_bytes(start, "little")
-    if start.startswith(b"version "):
-        raise ModelUnusable(
-            f"{path} is only a pointer to the real file (Git LFS).",
-            "Run 'git lfs pull' in the folder, or download the model again.",
-        )
-    if len(start) < 8 or length > MAX_HEADER_BYTES or length < 2:
-        raise _broken(path, "it does not start as a safetensors file does")
-    if 8 + length > file_bytes:
-        raise _broken(path, "it is cut off")
-    text = stream.read(length)
+    text = stream.read(get_header_size(stream.read(8), path, file_bytes))
     if not text.startswith(b"{"):
         raise _broken(path, "it does not start as a safetensors file does")
     return text
@@ -192,9 +207,27 @@ def _check_layout(path: Path, tensors: tuple[TensorEntry, ...], data_bytes: int)
         raise _broken(path, "it holds bytes that belong to no tensor")
 
 
-def _read_index(path: Path) -> dict[str, set[str]]:
-    """Return which tensors each shard holds, by file name."""
-    weight_map = read_json(path, MAX_INDEX_BYTES).get("weight_map")
+def check_promised(header: Header, tensors: set[str]) -> None:
+    """Compares a shard with what the index of the model says of it.
+
+    Raises:
+        ModelUnusable: A tensor is missing.
+    """
+    lost = tensors - {tensor.name for tensor in header.tensors}
+    if lost:
+        raise ModelUnusable(
+            f"{header.path} does not hold {min(lost)}, which the index of the model promises.",
+            "The files do not belong together. Download the model again.",
+        )
+
+
+def parse_index(path: Path, index: Mapping[str, Any]) -> dict[str, set[str]]:
+    """Return which tensors each shard holds, by file name.
+
+    Raises:
+        ModelUnusable: The index is not valid, or names files elsewhere.
+    """
+    weight_map = index.get("weight_map")
     if not isinstance(weight_map, dict) or not weight_map:
         raise _broken(path, "it names no files")
     shards: dict[str, set[str]] = {}

@@ -9,6 +9,7 @@ from pathlib import Path
 from PySide6.QtCore import QObject, QTimer, Signal
 
 from studio.core.errors import RecipeInvalid, StudioError
+from studio.core.hub.layers import HubLayers
 from studio.core.memory.anatomy import Anatomy
 from studio.core.memory.card import DeviceSpec, find_device, limit_device
 from studio.core.memory.forecast import Forecast, advise, build_forecast
@@ -16,6 +17,7 @@ from studio.core.memory.measured import Measurements
 from studio.core.memory.model import load_anatomy
 from studio.core.memory.rows import RowLengths
 from studio.core.memory.text_lengths import assume_longest, guess_rows
+from studio.core.network.gate import Gate
 from studio.core.paths import Home
 from studio.core.recipe.schema import Recipe
 from studio.gui.bridge.background import Background, BackgroundCall, Cancellation
@@ -53,10 +55,13 @@ class Forecaster(QObject):
     reading_started = Signal()
     failed = Signal(object)
 
-    def __init__(self, background: Background, home: Home, parent: QObject | None = None) -> None:
+    def __init__(
+        self, background: Background, home: Home, gate: Gate, parent: QObject | None = None
+    ) -> None:
         super().__init__(parent)
         self._background = background
         self._home = home
+        self._hub = HubLayers(gate)
         self._budget_gib: int | None = None
         self._recipe: Recipe | None = None
         self._base_folder = Path()
@@ -102,10 +107,10 @@ class Forecaster(QObject):
             return
         if self._reading is not None:
             self._reading.cancel()
-        recipe, base_folder, home = self._recipe, self._base_folder, self._home
+        recipe, base_folder, home, hub = self._recipe, self._base_folder, self._home, self._hub
         self._key = _get_key(recipe)
         self._reading = self._background.start(
-            lambda cancellation: _read(recipe, base_folder, home, cancellation),
+            lambda cancellation: _read(recipe, base_folder, home, hub, cancellation),
             partial(self._on_read, self._key),
             partial(self._on_failed, self._key),
         )
@@ -217,9 +222,9 @@ def _get_key(recipe: Recipe) -> _Key:
 
 
 def _read(
-    recipe: Recipe, base_folder: Path, home: Home, cancellation: Cancellation
+    recipe: Recipe, base_folder: Path, home: Home, hub: HubLayers, cancellation: Cancellation
 ) -> Facts | None:
-    anatomy = load_anatomy(recipe, base_folder)
+    anatomy = load_anatomy(recipe, base_folder, hub, is_cancelled=lambda: cancellation.is_set)
     if cancellation.is_set:
         return None
     rows = guess_rows(recipe, base_folder, anatomy.vocabulary, anatomy.layers.context_tokens)

@@ -116,11 +116,12 @@ class FakeHub:
         if path in self.wrong:
             content = content[::-1]
         part = request.headers.get("Range")
-        start = int(part.removeprefix("bytes=").rstrip("-")) if part else 0
+        first, _, last = (part or "bytes=0-").removeprefix("bytes=").partition("-")
+        start, end = int(first), min(len(content), int(last or len(content)) + 1)
         if part and start >= len(content):
             return self._refuse(request, 416, "")
-        extent = {"Content_Range": f"bytes {start}-{len(content) - 1}/{len(content)}"}
-        rest = content[start:]
+        extent = {"Content_Range": f"bytes {start}-{end - 1}/{len(content)}"}
+        rest = content[start:end]
         shown = rest[: self.cuts.pop(0)] if self.cuts and path.endswith(LARGE) else rest
         return send(
             request, shown, 206 if part else 200, length=len(rest), **(extent if part else {})

@@ -38,7 +38,7 @@ class Outlook(QObject):
         super().__init__(card)
         self._draft, self._preferences = context.draft, context.preferences
         self._card, self._advice, self._measure = card, advice, measure
-        self._forecaster = Forecaster(context.background, context.home, self)
+        self._forecaster = Forecaster(context.background, context.home, context.gate, self)
         self._dry_run = DryRunJob(context.feed, context.background, context.home, self)
         self._clock = QTimer(self)
         self._clock.setInterval(_LOOK_AGAIN_MS)
