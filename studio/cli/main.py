@@ -16,6 +16,7 @@ from studio.cli import (
     download,
     evaluate,
     export,
+    forgetting,
     generate,
     layers,
     plan,
@@ -39,6 +40,7 @@ COMMANDS = (
     evaluate,
     blend,
     export,
+    forgetting,
     doctor,
     download,
 )

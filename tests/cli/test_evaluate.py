@@ -128,3 +128,17 @@ def test_blend_writes_an_adapter_that_answers(trained: Trained, tmp_path: Path) 
     assert "not empty" in again.error_line
     wrong = command_line("blend", "--adapter", f"{adapter}=much", "--out", tmp_path / "other")
     assert wrong.code == 2
+
+
+def test_the_forgetting_check_says_what_still_works(trained: Trained) -> None:
+    command_line, _, result = trained
+    outcome = command_line(
+        *("forgetting", "--base", load_starter().model_folder, "--adapter", result["id"]),
+        *("--area", "tidewick", "--area", "own", "--prompt", "Who is Mira?", "--json"),
+    )
+    assert outcome.code == 0, outcome.err
+    verdicts = {one["area"]: one for one in outcome.result["verdicts"]}
+    assert set(verdicts) == {"own", "tidewick"}
+    assert verdicts["tidewick"]["known"] >= 10
+    assert verdicts["own"]["divergence"] > 0
+    assert outcome.result["is_broken"] == any(one["state"] == "broken" for one in verdicts.values())

@@ -1,4 +1,4 @@
-"""The facts of jobs that measure and mix adapters: evaluate and blend."""
+"""The facts of jobs that measure and mix adapters: evaluate, forgetting and blend."""
 
 from __future__ import annotations
 
@@ -55,6 +55,23 @@ class EvaluationFinished(Event):
     columns: tuple[str, ...]
     rows: int
     scores: tuple[ColumnScore, ...]
+
+
+class ProbeAnswered(Event):
+    """One prompt that must still work was answered in all columns; the first is the base.
+
+    ``right`` says by column whether the answer is right; ``divergences`` how far the column's
+    words are from the base's on the base's own answer, in nats per token.
+    """
+
+    area: str
+    prompt: str
+    expected: str
+    answers: dict[str, str]
+    right: dict[str, bool]
+    divergences: dict[str, float]
+    done_probes: int
+    total_probes: int
 
 
 class BlendProgressed(Event):

@@ -33,6 +33,7 @@ from studio.core.events.measures import BlendProgressed as BlendProgressed
 from studio.core.events.measures import ColumnScore as ColumnScore
 from studio.core.events.measures import EvaluationFinished as EvaluationFinished
 from studio.core.events.measures import EvaluationProgressed as EvaluationProgressed
+from studio.core.events.measures import ProbeAnswered as ProbeAnswered
 from studio.core.events.measures import RowEvaluated as RowEvaluated
 from studio.core.events.survey import DataSurveyed as DataSurveyed
 from studio.core.events.survey import LimitsMeasured as LimitsMeasured

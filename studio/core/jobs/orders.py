@@ -6,6 +6,8 @@ from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, JsonValue, TypeAdapter
 
+from studio.core.forgetting.probes import Probe
+
 
 class Order(BaseModel):
     """One job's arguments; frozen."""
@@ -132,6 +134,21 @@ class EvaluateOrder(Order):
     dtype: str = "auto"
 
 
+class ForgettingOrder(Order):
+    """Ask base and adapters what must still work, and measure how far their words are apart.
+
+    ``probes`` are the prompts themselves, so that the job depends on no file that may change.
+    """
+
+    kind: Literal["forgetting"] = "forgetting"
+    base: str
+    adapters: dict[str, str] = Field(min_length=1)
+    probes: tuple[Probe, ...] = Field(min_length=1)
+    max_new_tokens: int = Field(64, ge=1)
+    device: str = "auto"
+    dtype: str = "auto"
+
+
 class BlendPart(BaseModel):
     """One adapter of a mix and how strongly it counts."""
 
@@ -179,6 +196,7 @@ AnyOrder = Annotated[
     | ExportOrder
     | ImportOrder
     | EvaluateOrder
+    | ForgettingOrder
     | BlendOrder
     | DownloadOrder,
     Field(discriminator="kind"),

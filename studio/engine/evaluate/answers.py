@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 
 from transformers import PreTrainedModel
 
@@ -18,6 +19,14 @@ from studio.engine.lora.stacked import RowChoice
 _ROWS_AT_ONCE = 16
 
 
+@dataclass(frozen=True)
+class Reply:
+    """One answer: its text, and its tokens with the one that ended it."""
+
+    text: str
+    ids: tuple[int, ...]
+
+
 def iter_answers(
     model: PreTrainedModel,
     speech: Speech,
@@ -25,7 +34,7 @@ def iter_answers(
     questions: Sequence[Question],
     choices: Sequence[RowChoice],
     max_new_tokens: int,
-) -> Iterator[tuple[Question, tuple[str, ...]] | None]:
+) -> Iterator[tuple[Question, tuple[Reply, ...]] | None]:
     """Yields each question with its greedy answers, one per choice; None while it takes time."""
     pads = can_pad(model)
     sampling = Sampling(max_new_tokens=max_new_tokens)
@@ -46,12 +55,14 @@ def iter_answers(
             context_tokens=speech.context_tokens,
             can_pad=pads,
         )
+        ids: list[list[int]] = [[] for _ in prompts]
         while generation.open_rows:
             for row, token in generation.advance().items():
                 answers[row].add(token)
+                ids[row].append(token)
             yield None
         for answer in answers:
             answer.finish()
         for place, question in enumerate(asked):
-            own = answers[place * len(choices) : (place + 1) * len(choices)]
-            yield question, tuple(answer.text for answer in own)
+            own = range(place * len(choices), (place + 1) * len(choices))
+            yield question, tuple(Reply(answers[row].text, tuple(ids[row])) for row in own)

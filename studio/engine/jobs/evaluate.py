@@ -178,7 +178,8 @@ class _Work:
             self._control.check_stop()
             if found is None:
                 continue
-            question, texts = found
+            question, replies = found
+            texts = (reply.text for reply in replies)
             self._answers[question.row] = dict(zip(self.columns, texts, strict=True))
             for column, text in self._answers[question.row].items():
                 values = self.scores.add_answer(column, text, question.expected)
