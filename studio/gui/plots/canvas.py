@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -24,7 +23,6 @@ _ZOOM_STEP = 0.8
 _PAN_STEP = 0.15
 _POINTS_PER_PIXEL = 2.0
 _AXIS_WIDTH = 46
-_REACH_PIXELS = 8
 
 
 class PlotCanvas(QWidget):
@@ -47,7 +45,6 @@ class PlotCanvas(QWidget):
         self._is_following = True
         self._is_log = False
         self._bounds: tuple[float, float, float, float] | None = None
-        self._marks: list[Any] = []
         self._view = _View()
         self._plot = pg.PlotWidget(viewBox=self._view)
         self._plot.setFrameShape(self._plot.Shape.NoFrame)
@@ -97,19 +94,6 @@ class PlotCanvas(QWidget):
         points = pg.PlotDataItem(pen=None, symbol=symbol, symbolSize=size, antialias=True)
         self._plot.addItem(points, ignoreBounds=True)
         return points
-
-    def show_marks(self, steps: Sequence[int], colour: str) -> None:
-        """Draws an upright line at each of ``steps`` in place of the ones before."""
-        for line in self._marks:
-            self._plot.removeItem(line)
-        pen = pg.mkPen(colour, width=1, style=Qt.PenStyle.DashLine)
-        self._marks = [pg.InfiniteLine(step, angle=90, movable=False, pen=pen) for step in steps]
-        for line in self._marks:
-            self._plot.addItem(line, ignoreBounds=True)
-
-    def get_reach(self) -> float:
-        """Returns how many steps lie within a few pixels of the pointer."""
-        return float(self._view.viewPixelSize()[0]) * _REACH_PIXELS
 
     def remove_item(self, item: Any) -> None:
         """Takes a plot item away."""

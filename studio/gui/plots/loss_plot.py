@@ -15,13 +15,13 @@ from PySide6.QtWidgets import (
 )
 
 from studio.gui.plots.canvas import (
-    PlotCanvas,
     find_nearest,
     keep_finite,
     paint_line,
     paint_points,
 )
 from studio.gui.plots.legend import Legend
+from studio.gui.plots.marks import MarkedCanvas
 from studio.gui.plots.smoothing import smooth
 from studio.gui.theme.tokens import blend
 from studio.gui.widgets.buttons import Button
@@ -45,7 +45,7 @@ class LossPlot(QWidget):
         self._marks: dict[int, str] = {}
         self._hovered: float | None = None
         self._total_steps = 0
-        self._canvas = PlotCanvas()
+        self._canvas = MarkedCanvas()
         self._raw_line = self._canvas.add_line()
         self._smooth_line = self._canvas.add_line(is_smooth=True)
         self._validation_line = self._canvas.add_points("o", 6)
