@@ -21,6 +21,7 @@ from studio.cli import (
     layers,
     plan,
     preview,
+    prune,
     runs,
     train,
 )
@@ -39,6 +40,7 @@ COMMANDS = (
     generate,
     evaluate,
     blend,
+    prune,
     export,
     forgetting,
     doctor,

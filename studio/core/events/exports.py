@@ -42,6 +42,16 @@ class RunImported(Event):
     has_recipe: bool = False
 
 
+class PruneFinished(Event):
+    """A pruned copy of a model was written; counts are of the matrices that were pruned."""
+
+    folder: str
+    files: tuple[str, ...]
+    modules: int
+    zeros: int
+    weights: int
+
+
 class ImportFinished(Event):
     """Everything was checked and copied; ``folder`` is the new run's directory.
 

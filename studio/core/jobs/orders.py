@@ -173,6 +173,16 @@ class BlendOrder(Order):
     out: str
 
 
+class PruneOrder(Order):
+    """Write a copy of a model in which a share of the linear layers' weights is zero."""
+
+    kind: Literal["prune"] = "prune"
+    base: str
+    pattern: Literal["magnitude", "two_four"] = "magnitude"
+    sparsity: float = Field(0.5, gt=0, lt=1)
+    out: str
+
+
 class DownloadOrder(Order):
     """Fetch a model or data set of the hub; what an earlier attempt fetched is kept.
 
@@ -198,6 +208,7 @@ AnyOrder = Annotated[
     | EvaluateOrder
     | ForgettingOrder
     | BlendOrder
+    | PruneOrder
     | DownloadOrder,
     Field(discriminator="kind"),
 ]

@@ -107,3 +107,21 @@ class RowReplacement:
             if rows.start <= index < rows.stop:
                 weight[index - rows.start] = self._values[place].to(weight.dtype)
         return weight
+
+
+class KeepZeros:
+    """Applies ``change``, except to weights of the base that are zero."""
+
+    def __init__(self, change: Change) -> None:
+        self._change = change
+        self.shape = change.shape
+        self.needs_measuring = change.needs_measuring
+
+    def measure(self, rows: slice, weight: torch.Tensor) -> None:
+        """Shows ``rows`` to the change."""
+        self._change.measure(rows, weight)
+
+    def apply(self, rows: slice, weight: torch.Tensor) -> torch.Tensor:
+        """Returns the changed ``rows`` with the base's zeros."""
+        is_zero = weight == 0
+        return self._change.apply(rows, weight).masked_fill_(is_zero, 0.0)

@@ -18,14 +18,15 @@ from studio.engine.models.reference import check_model_folder
 
 
 def export_merged(
-    base: Path, adapter: Path, target: Path
+    base: Path, adapter: Path, target: Path, *, keeps_zeros: bool = False
 ) -> Generator[ExportProgressed, None, tuple[str, ...]]:
     """Writes base plus adapter as a model folder to ``target``; returns the names of its files.
 
     The update is added in fp32 to the base's original weights and rounded once into their own
     format. Everything else of the base is copied byte by byte. Where input and output table
     were one and the adapter changes one of them, both are written and the configuration says
-    so. Closing the generator early, like any failure, leaves nothing behind.
+    so. With ``keeps_zeros`` the weights that are zero in a pruned base stay zero. Closing the
+    generator early, like any failure, leaves nothing behind.
 
     Yields:
         ExportProgressed every 32 MiB and at the end.
@@ -36,8 +37,17 @@ def export_merged(
         FileUnusable: ``target`` is taken or cannot be written to, or the disk is full.
     """
     check_model_folder(base)
-    stored = read_adapter(adapter)
-    plan = make_plan(base, stored)
+    plan = make_plan(base, read_adapter(adapter), keeps_zeros=keeps_zeros)
+    return (yield from write_model(base, target, plan))
+
+
+def write_model(
+    base: Path, target: Path, plan: MergePlan
+) -> Generator[ExportProgressed, None, tuple[str, ...]]:
+    """Writes the tensors of ``plan`` and the small files of ``base`` to ``target``.
+
+    Yields and raises as ``export_merged``, whose second half it is; returns the files' names.
+    """
     companions = find_companions(base)
     total_bytes = plan.total_bytes
     check_target(target, total_bytes + sum(path.stat().st_size for path in companions))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -10,7 +11,7 @@ from torch import nn
 from transformers import AutoConfig, AutoModelForCausalLM
 
 from studio.core.errors import AdapterUnusable, ModelUnusable
-from studio.engine.export.changes import Change, LowRank, Replacement, RowReplacement
+from studio.engine.export.changes import Change, KeepZeros, LowRank, Replacement, RowReplacement
 from studio.engine.export.expert_changes import StackedLowRank, build_single, build_stacked
 from studio.engine.export.shards import PlannedTensor, StoredTensor, read_shards, read_tensor
 from studio.engine.lora.expert_layouts import stack_experts
@@ -34,15 +35,17 @@ class MergePlan:
         return sum(tensor.source.byte_count for shard in self.shards.values() for tensor in shard)
 
 
-def make_plan(base: Path, stored: StoredAdapter) -> MergePlan:
+def make_plan(base: Path, stored: StoredAdapter, *, keeps_zeros: bool = False) -> MergePlan:
     """Returns how the model in ``base`` and an adapter become one model.
+
+    With ``keeps_zeros`` what is zero in the base stays zero.
 
     Raises:
         AdapterUnusable: The adapter does not belong to this base or is not supported.
         ModelUnusable: The base cannot be merged into, for example because it is quantised.
     """
     shards = read_shards(base)
-    model = _build_skeleton(base)
+    model = build_skeleton(base)
     tied = _find_tied(model)
     tensors = {tensor.name: tensor for shard in shards.values() for tensor in shard}
     _check_base_weights(stored, tensors)
@@ -52,7 +55,7 @@ def make_plan(base: Path, stored: StoredAdapter) -> MergePlan:
     changed: dict[str, Change] = {}
     added: dict[str, StoredTensor] = {}
     for parameter in {**changes, **dict.fromkeys(name for group in untied for name in group)}:
-        source = _find_tensor(parameter, tensors)
+        source = find_tensor(parameter, tensors)
         if source is None:
             source = _find_twin(parameter, tied, tensors)
             if source is None:
@@ -67,8 +70,9 @@ def make_plan(base: Path, stored: StoredAdapter) -> MergePlan:
         change = changes.get(parameter)
         if change is not None:
             _check_fit(parameter, change, source, base)
-            changed[parameter if parameter in added else source.name] = change
-    return MergePlan(_lay_out(shards, changed, added), is_untied=bool(untied))
+            target = parameter if parameter in added else source.name
+            changed[target] = KeepZeros(change) if keeps_zeros else change
+    return MergePlan(lay_out(shards, changed, added), is_untied=bool(untied))
 
 
 def _build_changes(
@@ -162,11 +166,12 @@ def _check_fit(parameter: str, change: Change, source: StoredTensor, base: Path)
         )
 
 
-def _lay_out(
+def lay_out(
     shards: dict[str, list[StoredTensor]],
-    changes: dict[str, Change],
-    added: dict[str, StoredTensor],
+    changes: Mapping[str, Change],
+    added: Mapping[str, StoredTensor],
 ) -> dict[str, list[PlannedTensor]]:
+    """Returns what each file will hold: its old tensors, changed or not, and ``added`` twins."""
     planned = {
         file: [PlannedTensor(tensor.name, tensor, changes.get(tensor.name)) for tensor in tensors]
         for file, tensors in shards.items()
@@ -176,8 +181,12 @@ def _lay_out(
     return planned
 
 
-def _build_skeleton(base: Path) -> nn.Module:
-    """Returns the model without memory for its weights: names, types and ties of its layers."""
+def build_skeleton(base: Path) -> nn.Module:
+    """Returns the model without memory for its weights: names, types and ties of its layers.
+
+    Raises:
+        ModelUnusable: The configuration is no language model's.
+    """
     try:
         config = AutoConfig.from_pretrained(base, local_files_only=True, trust_remote_code=False)
         with torch.device("meta"):
@@ -197,7 +206,7 @@ def _find_tied(model: nn.Module) -> list[set[str]]:
     return [group for group in groups.values() if len(group) > 1]
 
 
-def _find_tensor(parameter: str, tensors: dict[str, StoredTensor]) -> StoredTensor | None:
+def find_tensor(parameter: str, tensors: dict[str, StoredTensor]) -> StoredTensor | None:
     """Returns the tensor of ``parameter``; a file may name it without the base model's prefix."""
     return tensors.get(parameter) or tensors.get(parameter.partition(".")[2])
 
@@ -208,7 +217,7 @@ def _find_twin(
     for group in tied:
         if parameter in group:
             for name in sorted(group):
-                found = _find_tensor(name, tensors)
+                found = find_tensor(name, tensors)
                 if found is not None:
                     return found
     return None
@@ -216,7 +225,7 @@ def _find_twin(
 
 def _check_base_weights(stored: StoredAdapter, tensors: dict[str, StoredTensor]) -> None:
     for name, saved in stored.foreign_weights.items():
-        own = _find_tensor(name, tensors)
+        own = find_tensor(name, tensors)
         if own is not None and own.shape == tuple(saved.shape):
             values = read_tensor(own)
             if torch.equal(values, saved.to(values.dtype)):

@@ -38,7 +38,7 @@ def find_targets(model: nn.Module, settings: AdapterSettings) -> list[TargetModu
         RecipeInvalid: A pattern or an exception matches nothing, or a layer does not exist.
     """
     adaptable = find_adaptable(model)
-    heads = _find_heads(model)
+    heads = find_heads(model)
     candidates = [
         Candidate(name, is_linear=kind in ("linear", "conv1d"), is_head=name in heads)
         for name, (_, kind) in adaptable.items()
@@ -75,7 +75,7 @@ def get_kind(module: nn.Module) -> Kind | None:
     return None
 
 
-def _find_heads(model: nn.Module) -> set[str]:
+def find_heads(model: nn.Module) -> set[str]:
     """Returns the names of modules above the base model, and of the output head."""
     base = getattr(model, "base_model", model)
     get_output = getattr(model, "get_output_embeddings", None)
