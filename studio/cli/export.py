@@ -35,6 +35,11 @@ def add_parser(
     parser.add_argument("what", metavar="RUN_OR_ADAPTER", help="a run, or an adapter folder")
     parser.add_argument("--to", required=True, choices=TARGETS, dest="target", help="kind of file")
     parser.add_argument("--out", required=True, type=Path, metavar="DIR", help="new folder")
+    parser.add_argument(
+        "--keep-zeros",
+        action="store_true",
+        help="merged: leave the zeros of a pruned base as they are",
+    )
     parser.add_argument("--base", help="folder of the base model, if the adapter does not name it")
     parser.add_argument(
         "--quant",
@@ -69,6 +74,7 @@ def run(arguments: argparse.Namespace, console: Console, home: Home) -> int:
         home,
         quant=arguments.quant,
         tool=arguments.tool,
+        keeps_zeros=arguments.keep_zeros and target == "merged",
         name=slug(Path(arguments.what).name),
         **read_export_details(adapter),
     )

@@ -80,6 +80,7 @@ class ExportOrder(Order):
     recipe's chat template; ``base_folder`` is where relative paths start. ``prompts`` are asked
     before and after, besides some of our own. ``name`` becomes part of file names. ``tool`` is
     where the files will be used; what it would refuse is said before anything is written.
+    ``keeps_zeros`` merges without touching the zeros of a pruned base.
     """
 
     kind: Literal["export"] = "export"
@@ -93,6 +94,7 @@ class ExportOrder(Order):
     prompts: tuple[str, ...] = ()
     name: str = "model"
     tool: ExportTool | None = None
+    keeps_zeros: bool = False
 
 
 class ImportOrder(Order):

@@ -64,7 +64,10 @@ class Verdict:
 
 @dataclass(frozen=True)
 class Certificate:
-    """What was compared with what, and how it ended; ``reasons`` say why it failed."""
+    """What was compared with what, and how it ended; ``reasons`` say why it failed.
+
+    ``notes`` say what was changed on purpose, and what it cost.
+    """
 
     target: str
     format: str
@@ -73,6 +76,7 @@ class Certificate:
     reasons: tuple[str, ...]
     inputs: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
     files: Mapping[str, str] = field(default_factory=dict)
+    notes: tuple[str, ...] = ()
 
     @property
     def is_verified(self) -> bool:

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import torch
 
@@ -15,6 +15,7 @@ from studio.engine.export.certificate import (
     DEFAULT_PROMPTS,
     Certificate,
     Trial,
+    Verdict,
     ask,
     compare,
     find_reasons,
@@ -26,6 +27,8 @@ from studio.engine.export.gguf.model import GgufPlan, plan_gguf
 from studio.engine.export.gguf.read import GgufContent, load_lora_into
 from studio.engine.export.ollama import MODELFILE_NAME, find_modelfile_faults
 from studio.engine.infer.speech import Speech, build_speech
+from studio.engine.lora.adapter import Adapter
+from studio.engine.lora.linear import AdaptedLinear
 from studio.engine.lora.state import load_adapter
 from studio.engine.models.files import load_config, load_tokenizer
 from studio.engine.models.reference import hash_model
@@ -59,18 +62,42 @@ def certify(exported: Exported, between: Callable[[], None]) -> Certificate:
     """
     speech = build_export_speech(exported.order, exported.base)
     model = load_for_check(exported.base)
-    load_adapter(model, exported.adapter)
+    adapter = load_adapter(model, exported.adapter)
     between()
     prompts = tuple(dict.fromkeys([*exported.order.prompts, *DEFAULT_PROMPTS]))[:_MAX_PROMPTS]
     trials = ask(ModelAnswerer(model), speech, prompts, between)
-    del model  # two large models need not be in memory at once
+    notes: tuple[str, ...] = ()
+    if exported.order.keeps_zeros:  # the files shall differ, but only by what was asked for
+        merge_around_zeros(adapter)
+        cost = _get_divergence(compare(ModelAnswerer(model), trials, between))
+        notes = (f"keeping the zeros of the base cost {cost:.2g} nats per token",)
+        trials = ask(ModelAnswerer(model), speech, prompts, between)
+    del adapter, model  # two large models need not be in memory at once
     between()
     if exported.order.target in ("gguf", "ollama"):
         return _certify_gguf(exported, speech, trials, between)
     answerer, number_format = _load_again(exported)
     verdicts = compare(answerer, trials, between)
     reasons = find_reasons(verdicts, number_format, trials)
-    return _sign(exported, number_format, answerer, verdicts, reasons)
+    return replace(_sign(exported, number_format, answerer, verdicts, reasons), notes=notes)
+
+
+def merge_around_zeros(adapter: Adapter) -> None:
+    """Merges ``adapter`` into its model in memory, leaving zeros of linear weights as they are."""
+    for module in adapter.modules.values():
+        if isinstance(module, AdaptedLinear):
+            weight = cast(torch.Tensor, module.base.weight)
+            is_zero = weight == 0
+            merged = module.get_merged_weight().masked_fill(is_zero, 0.0)
+            with torch.no_grad():
+                weight.copy_(merged)
+            module.is_enabled = False
+
+
+def _get_divergence(verdicts: Sequence[Verdict]) -> float:
+    """Returns the mean over all tokens, in nats."""
+    tokens = sum(one.tokens for one in verdicts)
+    return sum(one.mean_divergence * one.tokens for one in verdicts) / max(1, tokens)
 
 
 def _certify_gguf(

@@ -38,7 +38,7 @@ class MergePlan:
 def make_plan(base: Path, stored: StoredAdapter, *, keeps_zeros: bool = False) -> MergePlan:
     """Returns how the model in ``base`` and an adapter become one model.
 
-    With ``keeps_zeros`` what is zero in the base stays zero.
+    With ``keeps_zeros`` a low-rank update leaves the base's zeros alone.
 
     Raises:
         AdapterUnusable: The adapter does not belong to this base or is not supported.
@@ -71,7 +71,9 @@ def make_plan(base: Path, stored: StoredAdapter, *, keeps_zeros: bool = False) -
         if change is not None:
             _check_fit(parameter, change, source, base)
             target = parameter if parameter in added else source.name
-            changed[target] = KeepZeros(change) if keeps_zeros else change
+            changed[target] = (
+                KeepZeros(change) if keeps_zeros and isinstance(change, LowRank) else change
+            )
     return MergePlan(lay_out(shards, changed, added), is_untied=bool(untied))
 
 

@@ -87,6 +87,8 @@ def _export(order: ExportOrder, control: RequestFeed) -> Iterator[Event]:
         raise
     path = write_certificate(certificate, out)
     write_card(collect_facts(order, reference.name, base, certificate, files), out)
+    for note in certificate.notes:
+        yield NoticeRaised(code="export_changed", message=f"As you wished: {note}.")
     if not certificate.is_verified:
         yield _warn(certificate)
     yield ExportFinished(
@@ -140,7 +142,7 @@ def _start(order: ExportOrder, base: Path, out: Path) -> Steps:
     if order.target == "adapter":
         return export_adapter(adapter, out)
     if order.target == "merged":
-        return export_merged(base, adapter, out)
+        return export_merged(base, adapter, out, keeps_zeros=order.keeps_zeros)
     if order.target == "gguf_lora":
         return export_lora_gguf(base, adapter, out, name=order.name)
     return export_gguf(plan_order(order, base), out, name=order.name)
