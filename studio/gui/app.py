@@ -22,6 +22,7 @@ from studio.core.paths import Home, default_home
 from studio.core.runs.store import RunStore
 from studio.core.starter import StarterKit, load_starter
 from studio.gui.bridge.background import Background
+from studio.gui.bridge.hub_shelf import HubShelf
 from studio.gui.bridge.model_shelf import ModelShelf
 from studio.gui.bridge.preferences import Preferences, load_preferences
 from studio.gui.bridge.run_feed import RunFeed
@@ -50,6 +51,7 @@ class Studio:
         """Saves what is open and ends what runs in this process; jobs go on by themselves."""
         self.context.draft.close()
         self.context.feed.close()
+        self.context.hub.close()
         self.context.background.close()
         self.net.remove()
 
@@ -61,9 +63,10 @@ def build_studio(app: QApplication, home: Home) -> Studio:
     theme.choose(preferences.get_text("theme", "system"))
     background = Background()
     feed = RunFeed(RunStore(home), background)
+    gate = find_gate(home)
     context = Context(
         home=home,
-        gate=find_gate(home),
+        gate=gate,
         preferences=preferences,
         theme=theme,
         background=background,
@@ -71,6 +74,7 @@ def build_studio(app: QApplication, home: Home) -> Studio:
         draft=Draft(home.settings / "draft.json"),
         journey=Journey(),
         shelf=ModelShelf(background),
+        hub=HubShelf(gate, feed),
         starter=find_starter(),
     )
     geometry = QSettings(str(home.settings / "geometry.ini"), QSettings.Format.IniFormat)

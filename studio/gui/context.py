@@ -8,6 +8,7 @@ from studio.core.network.gate import Gate
 from studio.core.paths import Home
 from studio.core.starter import StarterKit
 from studio.gui.bridge.background import Background
+from studio.gui.bridge.hub_shelf import HubShelf
 from studio.gui.bridge.model_shelf import ModelShelf
 from studio.gui.bridge.preferences import Preferences
 from studio.gui.bridge.run_feed import RunFeed
@@ -28,5 +29,6 @@ class Context:
     feed: RunFeed
     draft: Draft
     journey: Journey
+    hub: HubShelf
     shelf: ModelShelf
     starter: StarterKit | None

@@ -8,7 +8,7 @@ from studio.core.network.fetch import Refused
 
 HOW_TO_LOG_IN = (
     "Make an access token on huggingface.co/settings/tokens and save it: on the Settings page, or "
-    "with the command hf auth login."
+    "with the command hf auth login, or in the variable HF_TOKEN."
 )
 
 

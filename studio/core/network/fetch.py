@@ -5,6 +5,7 @@ from __future__ import annotations
 import http.client
 import socket
 import ssl
+import threading
 import time
 import urllib.error
 import urllib.request
@@ -26,6 +27,7 @@ ANSWER_SECONDS = 30.0
 """Longest time a whole small answer may take."""
 
 PIECE_BYTES = 1 << 18
+_POLL_SECONDS = 0.05
 LARGEST_ANSWER_BYTES = 32 << 20
 
 Cancelled = Callable[[], bool]
@@ -85,25 +87,33 @@ def fetch(
 ) -> Reply:
     """Returns the whole answer to a GET; ``wish`` says in words what it is for.
 
+    Cancelling ends it at once, even while the server is silent.
+
     Raises:
         Offline: The gate is closed.
         Refused: The server answered with an error.
         FetchCancelled: The user no longer wants it.
         NetworkFailed: The server was not reached, was silent, too slow, or sent too much.
     """
-    deadline = time.monotonic() + ANSWER_SECONDS
-    content = bytearray()
-    with open_stream(gate, url, wish, token=token, is_cancelled=is_cancelled) as stream:
-        for piece in stream.pieces:
-            content += piece
-            if len(content) > largest_bytes:
-                raise NetworkFailed(
-                    f"{get_host(url)} sent more than {largest_bytes >> 20} MB for a short answer.",
-                    "Check the address of the server.",
-                )
-            if time.monotonic() > deadline:
-                raise _get_silence(url)
-        return Reply(stream.status, stream.headers, bytes(content))
+
+    def receive() -> Reply:
+        deadline = time.monotonic() + ANSWER_SECONDS
+        content = bytearray()
+        with open_stream(gate, url, wish, token=token, is_cancelled=is_cancelled) as stream:
+            for piece in stream.pieces:
+                content += piece
+                if len(content) > largest_bytes:
+                    raise NetworkFailed(
+                        f"{get_host(url)} sent more than {largest_bytes >> 20} MB for a short "
+                        "answer.",
+                        "Check the address of the server.",
+                    )
+                if time.monotonic() > deadline:
+                    raise _get_silence(url)
+            return Reply(stream.status, stream.headers, bytes(content))
+
+    gate.check(wish)
+    return _run_beside(receive, is_cancelled)
 
 
 @contextmanager
@@ -153,6 +163,30 @@ def open_stream(
 def get_host(url: str) -> str:
     """Returns the name of the server in ``url``."""
     return urlsplit(url).hostname or url
+
+
+def _run_beside(work: Callable[[], Reply], is_cancelled: Cancelled) -> Reply:
+    """Returns what ``work`` returns; when cancelled, leaves it to end by itself.
+
+    Nothing can interrupt a thread that waits for a silent server, so nobody waits for the thread.
+    """
+    outcome: list[Reply | BaseException] = []
+    has_ended = threading.Event()
+
+    def run() -> None:
+        try:
+            outcome.append(work())
+        except BaseException as error:  # noqa: BLE001 - raised again on the caller's thread
+            outcome.append(error)
+        has_ended.set()
+
+    threading.Thread(target=run, name="fetch", daemon=True).start()
+    while not has_ended.wait(_POLL_SECONDS):
+        if is_cancelled():
+            raise FetchCancelled("Cancelled.")
+    if isinstance(outcome[0], BaseException):
+        raise outcome[0]
+    return outcome[0]
 
 
 class _Redirects(urllib.request.HTTPRedirectHandler):

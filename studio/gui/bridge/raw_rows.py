@@ -10,11 +10,13 @@ from typing import Any
 
 from studio.core.errors import DatasetInvalid
 from studio.core.files import get_file_error
+from studio.core.hub.resolve import find_data_path
 
 _HEAD_BYTES = 4_000_000
 _BLOCK_BYTES = 1 << 20
 _LONGEST_TEXT = 600
 _NAMES = ("content", "value")
+_SHOWN_SUFFIXES = (".jsonl", ".ndjson", ".json")
 _ROLES = ("role", "from")
 
 
@@ -52,6 +54,25 @@ def load_raw_rows(path: Path, limit: int = 50, is_cancelled: Callable[[], bool] 
     except OSError as error:
         raise get_file_error(path, error, "read") from error
     return _build(objects[:limit], count, size_bytes)
+
+
+def find_shown_file(source: str) -> Path:
+    """Return the file whose rows are shown of a source: itself, or the first text table in it.
+
+    Raises:
+        FileUnusable: A data set of the hub is not on this machine.
+        DatasetInvalid: A folder holds no table that can be read without the engine.
+    """
+    path = find_data_path(source, Path())
+    if not path.is_dir():
+        return path
+    found = sorted(one for one in path.rglob("*") if one.suffix.lower() in _SHOWN_SUFFIXES)
+    if not found:
+        raise DatasetInvalid(
+            f"The files in {source} cannot be shown raw.",
+            "Choose a model, then look at them as the model sees them.",
+        )
+    return found[0]
 
 
 def count_lines(path: Path, is_cancelled: Callable[[], bool] = bool) -> int | None:

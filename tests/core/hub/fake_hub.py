@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import re
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -19,6 +20,7 @@ from tests.core.network.web import send, served
 
 GOOD_TOKEN = "hf_goodgoodgood"  # noqa: S105 - of no account anywhere
 Asked = BaseHTTPRequestHandler
+STALL_SECONDS = 20.0
 LARGE = (".safetensors", ".parquet")
 
 
@@ -27,7 +29,8 @@ class FakeHub:
     """Repositories by kind and name; each is a mapping of paths to contents.
 
     ``cuts`` are after how many bytes the next answers break off, ``wrong`` are paths whose content
-    is damaged on the way, ``log`` holds path, range and token of every request.
+    is damaged on the way, ``log`` holds path, range and token of every request. After
+    ``stall_after`` bytes of a large file (-1: before every answer) it waits for ``go_on``.
     """
 
     repositories: dict[tuple[str, str], dict[str, bytes]] = field(default_factory=dict)
@@ -36,6 +39,8 @@ class FakeHub:
     wrong: list[str] = field(default_factory=list)
     log: list[tuple[str, str | None, str | None]] = field(default_factory=list)
     url: str = ""
+    stall_after: int = 0
+    go_on: threading.Event = field(default_factory=threading.Event)
 
     def add(self, name: str, files: dict[str, bytes], kind: str = "model") -> str:
         """Add a repository and return its commit."""
@@ -48,7 +53,8 @@ class FakeHub:
         return self.add(name, files)
 
     def commit(self, kind: str, name: str) -> str:
-        content = repr(sorted((kind, name, *self.repositories[kind, name].items()), key=repr))
+        files = self.repositories[kind, name].items()
+        content = repr((kind, name, sorted((path, len(one), one[:32]) for path, one in files)))
         return hashlib.sha1(content.encode(), usedforsecurity=False).hexdigest()
 
     def ranges(self, path: str) -> list[str | None]:
@@ -56,6 +62,8 @@ class FakeHub:
         return [part for asked, part, _ in self.log if asked.endswith(path)]
 
     def answer(self, request: Asked) -> None:
+        if self.stall_after < 0:
+            self.go_on.wait(STALL_SECONDS)
         place = urlsplit(request.path)
         path, query = unquote(place.path), parse_qs(place.query)
         token = (request.headers.get("Authorization") or "").removeprefix("Bearer ")
@@ -123,6 +131,10 @@ class FakeHub:
         extent = {"Content_Range": f"bytes {start}-{end - 1}/{len(content)}"}
         rest = content[start:end]
         shown = rest[: self.cuts.pop(0)] if self.cuts and path.endswith(LARGE) else rest
+        if 0 < self.stall_after < len(rest):
+            send(request, shown[: self.stall_after], 206 if part else 200, length=len(rest))
+            self.go_on.wait(STALL_SECONDS)
+            return None
         return send(
             request, shown, 206 if part else 200, length=len(rest), **(extent if part else {})
         )

@@ -12,16 +12,18 @@ from PySide6.QtWidgets import QFileDialog, QStackedWidget, QVBoxLayout, QWidget
 from studio.core.errors import StudioError
 from studio.core.units import format_bytes
 from studio.gui.bridge.background import BackgroundCall, Cancellation
-from studio.gui.bridge.raw_rows import RawRows, load_raw_rows
+from studio.gui.bridge.raw_rows import RawRows, find_shown_file, load_raw_rows
 from studio.gui.context import Context
 from studio.gui.forms.editors.lists import DATA_FILTER
 from studio.gui.pages.data.files_card import FilesCard
+from studio.gui.pages.data.hub_source import HubSourceButton
 from studio.gui.pages.data.model_view import ModelView
 from studio.gui.pages.data.offers import DataOffers
 from studio.gui.pages.data.preview_card import PreviewTabs
 from studio.gui.theme.tokens import SIZES
 from studio.gui.widgets.buttons import Button
 from studio.gui.widgets.drop_area import DropCatcher
+from studio.gui.widgets.hub.strip import DownloadStrip
 from studio.gui.widgets.page import Page
 
 
@@ -70,6 +72,7 @@ class DataPage(Page):
         add.clicked.connect(self._on_add_clicked)
         self._next = Button("&Next: Recipe", "arrow-right", "primary", icon_after=True)
         self._next.clicked.connect(lambda: self.page_requested.emit("recipe"))
+        self.header_actions.addWidget(HubSourceButton(self._context))
         self.header_actions.addWidget(add)
         self.header_actions.addWidget(self._next)
         chosen = QWidget()
@@ -81,6 +84,7 @@ class DataPage(Page):
         self._stack.addWidget(self._offers)
         self._stack.addWidget(chosen)
         self.body.addWidget(self._stack, 1)
+        self.body.addWidget(DownloadStrip(self._context.hub, "dataset"))
 
     def _load(self, paths: list[str]) -> None:
         for call in self._calls:
@@ -142,4 +146,4 @@ class DataPage(Page):
 
 
 def _read_rows(path: str, cancellation: Cancellation) -> RawRows:
-    return load_raw_rows(Path(path), is_cancelled=lambda: cancellation.is_set)
+    return load_raw_rows(find_shown_file(path), is_cancelled=lambda: cancellation.is_set)

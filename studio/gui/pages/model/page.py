@@ -17,13 +17,15 @@ from studio.gui.theme.tokens import SIZES
 from studio.gui.widgets.buttons import Button
 from studio.gui.widgets.drop_area import DropCatcher
 from studio.gui.widgets.empty_state import EmptyState
+from studio.gui.widgets.hub.dialog import open_hub_dialog
+from studio.gui.widgets.hub.strip import DownloadStrip
 from studio.gui.widgets.page import Page
 
 _EMPTY = (
     "model",
     "No model chosen yet",
-    "Choose one of the models on the left, or drop a model folder here. A model folder holds "
-    "config.json, a tokenizer and safetensors files.",
+    "Choose one of the models on the left, find one on the hub, or drop a model folder here: one "
+    "with config.json, a tokenizer and safetensors files.",
     "Choose a folder…",
 )
 
@@ -39,6 +41,7 @@ class ModelPage(Page):
         )
         self._draft = context.draft
         self._shelf = context.shelf
+        self._hub_shelf = context.hub
         self._search = ModelSearch(context, self)
         self._found = FoundPanel()
         self._details = ModelDetails()
@@ -46,9 +49,11 @@ class ModelPage(Page):
         self._right = QStackedWidget()
         self._right.addWidget(self._empty)
         self._right.addWidget(self._details)
+        self._hub = Button("&Find on the hub…", "search")
         self._choose = Button("&Choose a folder…", "folder")
         self._next = Button("&Next: Data", "arrow-right", "primary", icon_after=True)
         self._drops = DropCatcher(self, "Drop the model folder here")
+        self.header_actions.addWidget(self._hub)
         self.header_actions.addWidget(self._choose)
         self.header_actions.addWidget(self._next)
         columns = QHBoxLayout()
@@ -56,6 +61,7 @@ class ModelPage(Page):
         columns.addWidget(self._found)
         columns.addWidget(self._right, 1)
         self.body.addLayout(columns, 1)
+        self.body.addWidget(DownloadStrip(context.hub, "model"))
         self._connect()
 
     def refresh(self) -> None:
@@ -64,6 +70,10 @@ class ModelPage(Page):
         self._show_chosen()
 
     def _connect(self) -> None:
+        self._hub.clicked.connect(
+            lambda: open_hub_dialog(self._hub_shelf, "model", self.window(), self._choose_model)
+        )
+        self._hub_shelf.arrived.connect(lambda *_: self._search.start())
         self._choose.clicked.connect(self._on_choose_clicked)
         self._empty.action_requested.connect(self._on_choose_clicked)
         self._next.clicked.connect(lambda: self.page_requested.emit("data"))
@@ -98,8 +108,7 @@ class ModelPage(Page):
 
     def _choose_folder(self, folder: str) -> None:
         path = Path(folder)
-        self._shelf.forget(folder)
-        self._draft.set_value("base.model", str(path if path.is_dir() else path.parent))
+        self._choose_model(str(path if path.is_dir() else path.parent))
         self._search.start()
 
     def _on_choose_clicked(self) -> None:
@@ -107,9 +116,13 @@ class ModelPage(Page):
         if folder:
             self._choose_folder(str(Path(folder)))
 
+    def _choose_model(self, reference: str, commit: str = "") -> None:
+        self._shelf.forget(reference)
+        self._draft.set_values({"base.model": reference, "base.revision": commit or None})
+
     def _on_model_selected(self, model: FoundModel) -> None:
         if model.is_usable:
-            self._draft.set_value("base.model", model.reference)
+            self._choose_model(model.reference)
             self._show_chosen()
             return
         self._right.setCurrentWidget(self._details)

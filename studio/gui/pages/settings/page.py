@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from studio.core.hub.token import find_token, save_token
 from studio.core.network.gate import OFFLINE_SETTING
 from studio.gui.context import Context
 from studio.gui.pages.settings.about import AboutCard
@@ -30,6 +31,7 @@ class SettingsPage(Page):
         self._folders.folders_changed.connect(self._on_folders_changed)
         self._network = NetworkCard(context.gate)
         self._network.offline_chosen.connect(self._on_offline_chosen)
+        self._network.token_entered.connect(self._on_token_entered)
         self._notice = Notice()
         preferences.save_failed.connect(self._notice.show_error)
         for card in (
@@ -52,6 +54,19 @@ class SettingsPage(Page):
 
     def _on_offline_chosen(self, is_offline: bool) -> None:
         self._context.preferences.keep(OFFLINE_SETTING, is_offline)
+
+    def refresh(self) -> None:
+        """Looks whether an access token of the hub is saved."""
+        self._context.background.start(lambda _: find_token(), self._on_token_known)
+
+    def _on_token_entered(self, token: str) -> None:
+        self._notice.clear()
+        self._context.background.start(
+            lambda _: save_token(token), lambda _: self.refresh(), self._notice.show_error
+        )
+
+    def _on_token_known(self, token: str | None) -> None:
+        self._network.show_token_state(is_saved=token is not None)
 
     def _on_folders_changed(self, folders: list[str]) -> None:
         self._context.preferences.keep("model_folders", folders)

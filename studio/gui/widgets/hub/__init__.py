@@ -1,0 +1,1 @@
+"""What pages show of the hub: the dialog to find and fetch, and the strip of running downloads."""
