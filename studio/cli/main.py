@@ -22,6 +22,7 @@ from studio.cli import (
     plan,
     preview,
     prune,
+    push,
     runs,
     train,
 )
@@ -43,6 +44,7 @@ COMMANDS = (
     prune,
     export,
     forgetting,
+    push,
     doctor,
     download,
 )

@@ -63,3 +63,10 @@ class ImportFinished(Event):
     base: str | None = None
     modules: int = 0
     hashes: int = 0
+
+
+class PushFinished(Event):
+    """Everything is on the hub; ``url`` is the page of the repository, ``commit`` its version."""
+
+    url: str
+    commit: str

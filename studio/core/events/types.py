@@ -15,6 +15,7 @@ from studio.core.events.exports import ExportFinished as ExportFinished
 from studio.core.events.exports import ExportProgressed as ExportProgressed
 from studio.core.events.exports import ImportFinished as ImportFinished
 from studio.core.events.exports import PruneFinished as PruneFinished
+from studio.core.events.exports import PushFinished as PushFinished
 from studio.core.events.exports import RunImported as RunImported
 from studio.core.events.guards import CardCooled as CardCooled
 from studio.core.events.guards import CardThrottled as CardThrottled

@@ -113,6 +113,15 @@ class ImportOrder(Order):
     base_folder: str | None = None
 
 
+class PushOrder(Order):
+    """Upload a verified export to the hub; ``repository`` is owner/name."""
+
+    kind: Literal["push"] = "push"
+    folder: str
+    repository: str
+    is_private: bool = True
+
+
 class EvaluateOrder(Order):
     """Measure a base and adapters on the rows of a file, or on those a run held back.
 
@@ -207,6 +216,7 @@ AnyOrder = Annotated[
     | ChatOrder
     | ExportOrder
     | ImportOrder
+    | PushOrder
     | EvaluateOrder
     | ForgettingOrder
     | BlendOrder

@@ -233,6 +233,7 @@ _LINES: dict[type[types.Event], Callable[[Any], str | None]] = {
     types.AdapterSaved: lambda event: f"Step {event.step:,}: adapter saved in {event.folder}",
     types.AnswerFinished: _describe_answer,
     types.ExportFinished: lambda event: f"Exported {len(event.files)} files to {event.folder}",
+    types.PushFinished: lambda event: f"Uploaded to {event.url}",
     types.RunImported: lambda event: f"Imported from {event.source}",
     types.ImportFinished: lambda event: f"Imported as {event.name} into {event.folder}",
     types.DownloadFinished: lambda event: (
