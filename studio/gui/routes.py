@@ -71,6 +71,12 @@ def _build_evaluate(context: Context) -> Page:
     return EvaluatePage(context)
 
 
+def _build_forgetting(context: Context) -> Page:
+    from studio.gui.pages.forgetting.page import ForgettingPage
+
+    return ForgettingPage(context)
+
+
 def _build_export(context: Context) -> Page:
     from studio.gui.pages.export.page import ExportPage
 
@@ -97,6 +103,7 @@ ROUTES: tuple[Route, ...] = (
     Route(RailEntry("train", "Train", "train", 4), _build_train),
     Route(RailEntry("compare", "Compare", "compare", 5), _build_compare, tab="Answers"),
     Route(RailEntry("evaluate", "Evaluate", "compare"), _build_evaluate, under="compare"),
+    Route(RailEntry("forgetting", "Forgetting", "compare"), _build_forgetting, under="compare"),
     Route(RailEntry("export", "Export", "export", 6), _build_export),
     Route(RailEntry("runs", "Runs", "runs", starts_group=True), _build_runs),
     Route(RailEntry("settings", "Settings", "settings"), _build_settings),

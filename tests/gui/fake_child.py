@@ -16,6 +16,7 @@ from studio.core.jobs.orders import (
     ChatOrder,
     EvaluateOrder,
     ExportOrder,
+    ForgettingOrder,
     ImportOrder,
     Pause,
     Resume,
@@ -259,7 +260,30 @@ def play_evaluate(layout: RunLayout, writer: EventWriter) -> None:
     writer.write(types.RunFinished(step=0))
 
 
+def play_forgetting(layout: RunLayout, writer: EventWriter) -> None:
+    """The base answers every prompt rightly; the adapters fail at those of the user."""
+    order = load_order(layout)
+    assert isinstance(order, ForgettingOrder)
+    columns = ("base", *order.adapters)
+    writer.write(types.JobStarted(kind="forgetting", process_id=os.getpid(), attempt=1))
+    for number, probe in enumerate(order.probes, 1):
+        writer.write(
+            types.ProbeAnswered(
+                area=probe.area,
+                prompt=probe.prompt,
+                expected=probe.expected,
+                answers=dict.fromkeys(columns, "x"),
+                right={one: one == "base" or probe.area != "own" for one in columns},
+                divergences=dict.fromkeys(columns, 0.1),
+                done_probes=number,
+                total_probes=len(order.probes),
+            )
+        )
+    writer.write(types.RunFinished(step=0))
+
+
 SCENES = {
+    "forgetting": play_forgetting,
     "import": play_import,
     "evaluate": play_evaluate,
     "chat": play_chat,

@@ -33,8 +33,9 @@ _TAIL = 240
 class Probe(BaseModel):
     """One prompt and how a right answer is known; without any sign only the base can tell.
 
-    A right answer has every text of ``contains`` (whatever its case), matches ``pattern``, and is
-    the JSON value ``json_value``, where they are given.
+    ``sign`` says in words what a right answer looks like. It has every text of ``contains``
+    (whatever its case), matches ``pattern``, and is the JSON value ``json_value``, where they are
+    given.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -43,6 +44,7 @@ class Probe(BaseModel):
     contains: tuple[str, ...] = ()
     pattern: str = ""
     json_value: str = ""
+    sign: str = ""
 
     @property
     def has_sign(self) -> bool:
@@ -52,8 +54,10 @@ class Probe(BaseModel):
     @property
     def expected(self) -> str:
         """What a right answer looks like, in words."""
+        if self.sign:
+            return self.sign
         if self.json_value:
-            return f"the JSON value {self.json_value}"
+            return self.json_value
         if self.pattern:
             return f"a match of {self.pattern}"
         return " and ".join(self.contains)

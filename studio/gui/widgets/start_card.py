@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from PySide6.QtCore import Signal
-from PySide6.QtWidgets import QHBoxLayout, QProgressBar, QVBoxLayout, QWidget
+from PySide6.QtWidgets import QHBoxLayout, QProgressBar, QScrollArea, QVBoxLayout, QWidget
 
 from studio.gui.theme.tokens import SIZES
 from studio.gui.widgets.buttons import Button
@@ -65,8 +65,8 @@ class StartCard(Card):
         self._words.setText(f"{words} …")
 
 
-def build_setup(cards: Sequence[QWidget], start: StartCard) -> QWidget:
-    """Returns cards that scroll above a start card that always stays in sight."""
+def build_setup(cards: Sequence[QWidget], start: StartCard) -> tuple[QWidget, QScrollArea]:
+    """Returns cards that scroll above a start card that always stays in sight, and their area."""
     box = QVBoxLayout()
     box.setContentsMargins(0, 0, SIZES.m, SIZES.s)
     box.setSpacing(SIZES.m)
@@ -77,9 +77,10 @@ def build_setup(cards: Sequence[QWidget], start: StartCard) -> QWidget:
     outer = QVBoxLayout(content)
     outer.setContentsMargins(0, 0, 0, 0)
     outer.setSpacing(SIZES.s)
-    outer.addWidget(build_scroll_area(box), 1)
+    area = build_scroll_area(box)
+    outer.addWidget(area, 1)
     below = QHBoxLayout()
     below.setContentsMargins(0, 0, SIZES.m, 0)
     below.addWidget(start)
     outer.addLayout(below)
-    return content
+    return content, area

@@ -73,7 +73,8 @@ class EvaluatePage(Page):
         self._presenter.load_list()
 
     def _build_setup(self) -> QWidget:
-        return build_setup((self._models, self._rows, self._metrics, self._history), self._start)
+        cards = (self._models, self._rows, self._metrics, self._history)
+        return build_setup(cards, self._start)[0]
 
     def _connect(self) -> None:
         presenter, start = self._presenter, self._start

@@ -26,11 +26,13 @@ class OutcomeCard(QFrame):
     Signals:
         resume_requested: Go on from the last checkpoint.
         compare_requested: Open Compare with this run's adapter.
+        check_requested: See what this run's adapter made its base forget.
         export_requested: Open Export with this run's adapter.
     """
 
     resume_requested = Signal()
     compare_requested = Signal()
+    check_requested = Signal()
     export_requested = Signal()
 
     def __init__(self, parent: QWidget | None = None) -> None:
@@ -43,9 +45,12 @@ class OutcomeCard(QFrame):
             label.setTextInteractionFlags(Qt.TextInteractionFlag.TextSelectableByMouse)
         self._resume = Button("Resume", "play", "primary")
         self._compare = Button("Compare answers", "compare", "primary")
+        self._check = Button("Forgetting", "search")
+        self._check.setToolTip("Check what the base could do and no longer does")
         self._export = Button("Export", "export")
         self._resume.clicked.connect(self.resume_requested)
         self._compare.clicked.connect(self.compare_requested)
+        self._check.clicked.connect(self.check_requested)
         self._export.clicked.connect(self.export_requested)
         texts = QVBoxLayout()
         texts.setSpacing(2)
@@ -56,7 +61,7 @@ class OutcomeCard(QFrame):
         row.setSpacing(SIZES.m)
         row.addWidget(self._icon, 0, Qt.AlignmentFlag.AlignTop)
         row.addLayout(texts, 1)
-        for button in (self._resume, self._compare, self._export):
+        for button in (self._resume, self._compare, self._check, self._export):
             row.addWidget(button, 0, Qt.AlignmentFlag.AlignVCenter)
         self.hide()
 
@@ -79,6 +84,7 @@ class OutcomeCard(QFrame):
         has_adapter = record.adapter_folder is not None
         self._resume.setVisible(record.is_resumable)
         self._compare.setVisible(has_adapter)
+        self._check.setVisible(has_adapter)
         self._export.setVisible(has_adapter)
         self._compare.set_kind("normal" if record.is_resumable else "primary")
         self.setAccessibleName(f"{outcome.title}. {outcome.happened} {outcome.saved}")

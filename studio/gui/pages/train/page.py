@@ -92,6 +92,7 @@ class TrainPage(Page):
         view.reuse_requested.connect(presenter.load_recipe)
         for signal, key in (
             (view.compare_requested, "compare"),
+            (view.check_requested, "forgetting"),
             (view.export_requested, "export"),
         ):
             signal.connect(lambda key=key: self.run_requested.emit(key, presenter.folder))

@@ -26,12 +26,14 @@ class RunView(QWidget):
     Signals:
         resume_requested: Go on from the last checkpoint.
         compare_requested: Open Compare with this run's adapter.
+        check_requested: See what this run's adapter made its base forget.
         export_requested: Open Export with this run's adapter.
         reuse_requested: Take the run's recipe over into the form.
     """
 
     resume_requested = Signal()
     compare_requested = Signal()
+    check_requested = Signal()
     export_requested = Signal()
     reuse_requested = Signal()
 
@@ -46,6 +48,7 @@ class RunView(QWidget):
         self._recipe = RecipePanel()
         self._outcome.resume_requested.connect(self.resume_requested)
         self._outcome.compare_requested.connect(self.compare_requested)
+        self._outcome.check_requested.connect(self.check_requested)
         self._outcome.export_requested.connect(self.export_requested)
         self._recipe.reuse_requested.connect(self.reuse_requested)
         self._tabs = QTabWidget()

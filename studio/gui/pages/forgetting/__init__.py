@@ -1,0 +1,1 @@
+"""Does the base's knowledge survive under an adapter."""
