@@ -10,7 +10,7 @@ from PySide6.QtWidgets import QVBoxLayout, QWidget
 
 from studio.core.recipe.fields import FieldSpec, get_fields
 from studio.core.recipe.problem import Problem
-from studio.gui.forms.row import FieldRow
+from studio.gui.forms.row import FieldRow, is_changed
 from studio.gui.forms.words import SECTION_TITLES
 from studio.gui.theme.tokens import SIZES
 from studio.gui.widgets.card import Card
@@ -38,13 +38,17 @@ class RecipeForm(QWidget):
         self._folds: dict[str, Fold] = {}
         self._folded: dict[str, list[FieldSpec]] = {name: [] for name in SECTION_ORDER}
         self._sections = {spec.path: spec.section for spec in iter_form_fields()}
+        self._cards: dict[str, QWidget] = {}
+        self._wish: tuple[str, bool] = ("", False)
+        self._were_open: set[str] = set()
         self._values: Mapping[str, Any] = {}
         self._problems: dict[str, list[Problem]] = {}
         box = QVBoxLayout(self)
         box.setContentsMargins(0, 0, 0, 0)
         box.setSpacing(SIZES.l)
         for name in SECTION_ORDER:
-            box.addWidget(self._build_section(name))
+            self._cards[name] = self._build_section(name)
+            box.addWidget(self._cards[name])
         for name in open_sections:
             if name in self._folds:
                 self._unfold(name)
@@ -54,6 +58,31 @@ class RecipeForm(QWidget):
         self._values = values
         for row in self._rows.values():
             self._fill(row)
+
+    @property
+    def changed_count(self) -> int:
+        """How many settings are not at their defaults."""
+        return sum(is_changed(spec, self._get_value(spec)) for spec in iter_form_fields())
+
+    def show_matching(self, words: str, *, only_changed: bool) -> int:
+        """Shows only settings that fit; nothing to look for shows all. Returns how many fit."""
+        was_looking, self._wish = any(self._wish), (words, only_changed)
+        if not was_looking:
+            self._were_open = {name for name, fold in self._folds.items() if fold.is_open}
+        if not any(self._wish):
+            self._show_everything()
+            return len(self._sections)
+        found = 0
+        for name, fold in self._folds.items():
+            self._unfold(name)
+            fold.show_button(False)
+            rows = [row for row in self._rows.values() if row.spec.section == name]
+            for row in rows:
+                fits = is_match(row.spec, words) and (row.is_changed or not only_changed)
+                row.setVisible(fits)
+                found += fits
+            self._cards[name].setVisible(any(not row.isHidden() for row in rows))
+        return found
 
     def show_problems(self, problems: Iterable[Problem]) -> None:
         """Shows each problem beside its editor; a folded section with an error opens."""
@@ -119,18 +148,37 @@ class RecipeForm(QWidget):
         self._folded[name] = []
         self._folds[name].show_open(True)
 
+    def _show_everything(self) -> None:
+        for row in self._rows.values():
+            row.show()
+        for name, fold in self._folds.items():
+            self._cards[name].show()
+            fold.show_button(True)
+            fold.show_open(name in self._were_open)
+
     def _fill(self, row: FieldRow) -> None:
+        row.show_value(self._get_value(row.spec))
+
+    def _get_value(self, spec: FieldSpec) -> Any:
         place: Any = self._values
-        for name in row.spec.path.split("."):
+        for name in spec.path.split("."):
             if name not in place:
-                return
+                return spec.default
             place = place[name]
-        row.show_value(place)
+        return place
 
     def _on_fold_toggled(self, name: str, is_open: bool) -> None:
         if is_open:
             self._unfold(name)
         self.fold_toggled.emit(name, is_open)
+
+
+def is_match(spec: FieldSpec, words: str) -> bool:
+    """Return whether all words are found in what is written about a setting."""
+    choices = " ".join(f"{choice.value} {choice.words}" for choice in spec.choices)
+    title = SECTION_TITLES.get(spec.section, "")
+    text = f"{spec.path} {spec.label} {spec.help} {title} {choices}".lower()
+    return all(word in text for word in words.lower().split())
 
 
 def iter_form_fields() -> Iterable[FieldSpec]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Sequence
 from typing import Any
 
@@ -11,6 +12,7 @@ from PySide6.QtWidgets import QGridLayout, QHBoxLayout, QVBoxLayout, QWidget
 from studio.core.recipe.fields import FieldSpec
 from studio.core.recipe.problem import Problem
 from studio.gui.forms.editors.build import build_editor
+from studio.gui.forms.words import format_value
 from studio.gui.theme.tokens import SIZES
 from studio.gui.widgets.buttons import IconButton
 from studio.gui.widgets.labels import PlainLabel, allow_breaks, plain_tooltip
@@ -35,6 +37,9 @@ class FieldRow(QWidget):
         self._editor = build_editor(spec)
         self._editor.describe(spec.help)
         self._editor.edited.connect(lambda value: self.edited.emit(spec.path, value))
+        self._label = PlainLabel(spec.label)
+        self._reset = self._build_reset_button()
+        self._value: Any = spec.default
         self._problem = PlainLabel("", "error")
         self._problem.hide()
         grid = QGridLayout(self)
@@ -53,9 +58,17 @@ class FieldRow(QWidget):
         grid.addLayout(self._build_notes(), 2, 0 if is_wide else 1, 1, 2 if is_wide else 1)
         grid.setColumnStretch(1, 1)
 
+    @property
+    def is_changed(self) -> bool:
+        """Whether the value is another than the default."""
+        return is_changed(self.spec, self._value)
+
     def show_value(self, value: Any) -> None:
-        """Shows a value of the recipe."""
+        """Shows a value of the recipe, and whether it is the default."""
+        self._value = value
         self._editor.show_value(value)
+        self._reset.setVisible(self.is_changed)
+        self._label.set_role("strong" if self.is_changed else "body")
 
     def show_problems(self, problems: Sequence[Problem]) -> None:
         """Shows the worst problem of this setting beside its editor, or none."""
@@ -75,7 +88,7 @@ class FieldRow(QWidget):
         self._editor.setFocus(Qt.FocusReason.OtherFocusReason)
 
     def _build_label(self) -> QWidget:
-        label = PlainLabel(self.spec.label)
+        label = self._label
         label.setMinimumHeight(SIZES.control)
         label.setBuddy(self._editor)
         box = QWidget()
@@ -84,9 +97,20 @@ class FieldRow(QWidget):
         line.setContentsMargins(0, 0, 0, 0)
         line.setSpacing(0)
         line.addWidget(label, 1)
+        line.addWidget(self._reset, 0, Qt.AlignmentFlag.AlignVCenter)
         if not self._has_hint:
             line.addWidget(self._build_help_button(), 0, Qt.AlignmentFlag.AlignVCenter)
         return box
+
+    def _build_reset_button(self) -> IconButton:
+        default = format_value(self.spec.default)
+        button = IconButton("undo", f"Back to the default: {default}")
+        button.setAccessibleName(f"{self.spec.label}: back to the default, {default}")
+        button.clicked.connect(
+            lambda: self.edited.emit(self.spec.path, copy.deepcopy(self.spec.default))
+        )
+        button.hide()
+        return button
 
     def _build_help_button(self) -> IconButton:
         button = IconButton("note", f"About {self.spec.label}")
@@ -102,3 +126,8 @@ class FieldRow(QWidget):
         if self._has_hint:
             notes.addWidget(PlainLabel(self.spec.help, "caption"))
         return notes
+
+
+def is_changed(spec: FieldSpec, value: Any) -> bool:
+    """Return whether a value is another than the default; a name is everybody's own."""
+    return spec.path != "name" and value != spec.default

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Final
+from collections.abc import Mapping, Sequence
+from typing import Any, Final
 
 _NAMES: Final = {
     "adafactor": "Adafactor",
@@ -54,3 +55,22 @@ def format_number(value: float) -> str:
         mantissa, exponent = f"{value:.6e}".split("e")
         return f"{float(mantissa):g}e{int(exponent)}"
     return f"{value:.10g}"
+
+
+def format_value(value: Any) -> str:
+    """Return any value of the recipe in a few words, for sentences about it."""
+    if value is None or value == "" or value == []:
+        return "empty"
+    if isinstance(value, bool):
+        return "on" if value else "off"
+    if isinstance(value, int):
+        return f"{value:,}"
+    if isinstance(value, float):
+        return format_number(value)
+    if isinstance(value, str):
+        return get_choice_name(value)
+    if isinstance(value, Mapping):
+        return ", ".join(f"{name} {format_value(inner)}" for name, inner in value.items())
+    if isinstance(value, Sequence):
+        return ", ".join(str(item) for item in value)
+    return str(value)

@@ -53,6 +53,10 @@ class Fold(QWidget):
         self._button.setAccessibleName(self._name)
         self._button.setAccessibleDescription(f"{self._words}: {state}")
 
+    def show_button(self, is_shown: bool) -> None:
+        """Shows the button, or only the body."""
+        self._button.setVisible(is_shown)
+
     def _on_clicked(self) -> None:
         self.show_open(not self.is_open)
         self.toggled.emit(self.is_open)

@@ -94,7 +94,7 @@ def test_a_moving_knob_is_followed_at_once(page: RecipePage, studio: Studio, qtb
     forecaster = page._outlook._forecaster
     assert studio.context.draft.recipe is not None
     start = time.process_time()
-    page._form.value_edited.emit("adapter.rank", 4 * rank)
+    page._sheet.form.value_edited.emit("adapter.rank", 4 * rank)
     assert get_sizes(page)["Adapter"] == 4 * before
     forecaster.show_recipe(studio.context.draft.recipe, studio.context.draft.base_folder)
     # 20 ms are allowed; ten times that tells a change of kind from a busy machine

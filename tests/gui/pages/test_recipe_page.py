@@ -58,7 +58,7 @@ def test_editing_changes_the_draft_and_the_count(
         choose_starter(studio)
     before = int(page._size._count.toolTip().replace(",", ""))
     rank = studio.context.draft.get_value("adapter.rank")
-    page._form.value_edited.emit("adapter.rank", 2 * rank)
+    page._sheet.form.value_edited.emit("adapter.rank", 2 * rank)
     assert int(page._size._count.toolTip().replace(",", "")) == 2 * before
 
 
@@ -67,7 +67,7 @@ def test_odd_settings_are_warned_about_beside_their_editor(
 ) -> None:
     choose_starter(studio)
     studio.context.draft.set_value("train.learning_rate", 0.9)
-    row = page._form._rows["train.learning_rate"]
+    row = page._sheet.form._rows["train.learning_rate"]
     qtbot.waitUntil(lambda: not row._problem.isHidden())
     assert row._problem.property("role") == "warning"
 
@@ -83,7 +83,7 @@ def test_an_error_takes_the_check_mark_of_the_step_away(
 
 
 def test_a_preset_is_marked_while_its_settings_hold(page: RecipePage, studio: Studio) -> None:
-    cards = page._presets._cards
+    cards = page._sheet.presets._cards
     assert len(cards) >= 3
     for card, values in cards:
         card.chosen.emit()
@@ -94,9 +94,9 @@ def test_a_preset_is_marked_while_its_settings_hold(page: RecipePage, studio: St
 
 
 def test_unfolded_sections_stay_unfolded(page: RecipePage, studio: Studio) -> None:
-    page._form._folds["train"]._button.click()
+    page._sheet.form._folds["train"]._button.click()
     assert studio.context.preferences.get_texts("recipe_open_sections") == ["train"]
-    page._form._folds["train"]._button.click()
+    page._sheet.form._folds["train"]._button.click()
     assert studio.context.preferences.get_texts("recipe_open_sections") == []
 
 
@@ -152,3 +152,64 @@ def test_links_say_where_they_lead(path: str, words: str) -> None:
 def test_a_problem_names_its_setting() -> None:
     problem = Problem("train.epochs", "must be above 0.", "Try 2.")
     assert describe_problem(problem) == "Epochs: must be above 0. Try 2."
+
+
+def get_shown(page: RecipePage) -> set[str]:
+    rows = page._sheet.form._rows
+    return {path for path, row in rows.items() if row.isVisibleTo(page._sheet.form)}
+
+
+def test_settings_are_found_by_a_word_folded_ones_too(page: RecipePage) -> None:
+    before = get_shown(page)
+    finder = page._sheet._finder
+    finder._field.setText("optimizer")
+    assert "train.optimizer" in get_shown(page)
+    assert "name" not in get_shown(page)
+    assert not page._sheet.presets.isVisible()
+    finder._field.setText("no such setting anywhere")
+    assert get_shown(page) == set()
+    assert not page._sheet._nothing.isHidden()
+    finder._field.clear()
+    assert get_shown(page) == before
+    assert page._sheet.presets.isVisible()
+
+
+def test_changed_settings_are_marked_listed_and_reset(page: RecipePage, studio: Studio) -> None:
+    draft, finder = studio.context.draft, page._sheet._finder
+    assert finder._changed.text() == "Changed (0)"
+    default = draft.get_value("train.seed")
+    draft.set_values({"train.seed": 7, "adapter.rank": 64})
+    assert finder._changed.text() == "Changed (2)"
+    finder._changed.setChecked(True)
+    assert get_shown(page) == {"train.seed", "adapter.rank"}
+    row = page._sheet.form._rows["train.seed"]
+    assert row._label.property("role") == "strong"
+    row._reset.click()
+    assert draft.get_value("train.seed") == default
+    assert row._reset.isHidden()
+
+
+def test_changes_are_taken_back_one_by_one(page: RecipePage, studio: Studio) -> None:
+    draft = studio.context.draft
+    assert not page._undo.isEnabled()
+    draft.set_value("adapter.rank", 20)
+    draft.set_value("adapter.rank", 21)  # one turn of the knob
+    draft.set_value("adapter.alpha", 5.0)
+    assert page._undo.accessibleName() == "Undo: Alpha"
+    page._undo.click()
+    assert (draft.get_value("adapter.rank"), draft.get_value("adapter.alpha")) == (21, 32.0)
+    page._undo.click()
+    assert draft.get_value("adapter.rank") == 16
+    assert not page._undo.isEnabled()
+
+
+def test_a_problem_leads_to_its_setting_out_of_a_search(page: RecipePage) -> None:
+    page._sheet._finder._field.setText("optimizer")
+    page._problems.setting_requested.emit("adapter.alpha")
+    assert page._sheet._finder._field.text() == ""
+    assert page._sheet.form._rows["adapter.alpha"].isVisibleTo(page._sheet.form)
+
+
+def test_a_model_that_cannot_be_used_is_not_called_missing() -> None:
+    problem = Problem("base.model", "has no tokenizer.", "Choose another folder.")
+    assert "has no tokenizer" in describe_problem(problem)

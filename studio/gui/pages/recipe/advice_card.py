@@ -13,7 +13,7 @@ from studio.core.memory.forecast import Forecast
 from studio.core.recipe.fields import get_field_table
 from studio.core.units import format_bytes
 from studio.gui.forms.editors.lists import RowsBox
-from studio.gui.forms.words import format_number, get_choice_name
+from studio.gui.forms.words import format_value
 from studio.gui.theme.tokens import SIZES
 from studio.gui.widgets.buttons import Button
 from studio.gui.widgets.card import Card
@@ -39,7 +39,7 @@ class AdviceCard(Card):
         self._needed.setSpacing(SIZES.m)
         self._others = RowsBox()
         self._others.setSpacing(SIZES.m)
-        self._fold = Fold("Other ways to save memory")
+        self._fold = Fold("Other ways", "to save memory")
         self._fold.body.addLayout(self._others)
         self._advice: Sequence[Advice] = ()
         self.body.addWidget(self._words)
@@ -129,10 +129,4 @@ def describe_price(advice: Advice) -> str:
 def describe_changes(advice: Advice) -> str:
     """Return the new values under the names of the form."""
     table = get_field_table()
-    return ", ".join(f"{table[key].label}: {_write(value)}" for key, value in advice.changes)
-
-
-def _write(value: object) -> str:
-    if isinstance(value, bool) or not isinstance(value, int | float):
-        return get_choice_name(str(value))
-    return f"{value:,}" if isinstance(value, int) else format_number(value)
+    return ", ".join(f"{table[key].label}: {format_value(value)}" for key, value in advice.changes)

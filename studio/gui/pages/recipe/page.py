@@ -9,22 +9,23 @@ from PySide6.QtWidgets import QHBoxLayout, QVBoxLayout, QWidget
 
 from studio.core.recipe.problem import Problem
 from studio.gui.context import Context
-from studio.gui.forms.form import RecipeForm
 from studio.gui.pages.recipe.advice_card import AdviceCard
 from studio.gui.pages.recipe.files import RecipeFiles
 from studio.gui.pages.recipe.judge import RecipeJudge
 from studio.gui.pages.recipe.measure_box import MeasureBox
 from studio.gui.pages.recipe.memory_card import MemoryCard
 from studio.gui.pages.recipe.outlook import Outlook
-from studio.gui.pages.recipe.presets import PresetRow, find_presets
+from studio.gui.pages.recipe.presets import find_presets
+from studio.gui.pages.recipe.sheet import RecipeSheet
 from studio.gui.pages.recipe.summary import ProblemsCard, SizeCard
+from studio.gui.pages.recipe.undo_button import UndoButton
 from studio.gui.theme.tokens import SIZES
 from studio.gui.widgets.buttons import Button
 from studio.gui.widgets.notice import Notice
 from studio.gui.widgets.page import Page
 from studio.gui.widgets.scroll import build_scroll_area
 
-_SIDE_WIDTHS = (276, 336)
+_SIDE_WIDTHS = (288, 336)
 _OPEN_KEY = "recipe_open_sections"
 
 
@@ -32,16 +33,13 @@ class RecipePage(Page):
     """Edits the draft; every change is kept at once."""
 
     def __init__(self, context: Context) -> None:
-        super().__init__(
-            "Recipe", "Every setting of the run. The defaults are a good start.", scrolls=False
-        )
+        super().__init__("Recipe", "All settings. The defaults are a good start.", scrolls=False)
         self._preferences = context.preferences
         self._draft = context.draft
         self._journey = context.journey
         self._notice = Notice()
         self._files = RecipeFiles(self)
-        self._presets = PresetRow(find_presets())
-        self._form = RecipeForm(self._preferences.get_texts(_OPEN_KEY))
+        self._sheet = RecipeSheet(find_presets(), self._preferences.get_texts(_OPEN_KEY))
         self._measure = MeasureBox()
         self._memory = MemoryCard(self._measure)
         self._advice = AdviceCard()
@@ -49,6 +47,7 @@ class RecipePage(Page):
         self._size = SizeCard()
         self._problems = ProblemsCard()
         self._judge = RecipeJudge(context, self)
+        self._undo = UndoButton(self)
         self._build_header_actions()
         self._build_columns()
         self._connect()
@@ -73,10 +72,12 @@ class RecipePage(Page):
         draft, notice = self._draft, self._notice
         self._files.recipe_opened.connect(draft.load)
         self._files.failed.connect(notice.show_error)
-        self._presets.preset_chosen.connect(draft.set_values)
-        self._form.value_edited.connect(draft.set_value)
+        self._sheet.values_chosen.connect(draft.set_values)
+        self._sheet.value_edited.connect(draft.set_value)
+        self._undo.clicked.connect(draft.undo)
+        draft.history.changed.connect(lambda: self._undo.show_last(draft.history.words))
         self._outlook.changes_chosen.connect(draft.set_values)
-        self._form.fold_toggled.connect(self._on_fold_toggled)
+        self._sheet.fold_toggled.connect(self._on_fold_toggled)
         self._problems.setting_requested.connect(self._on_setting_requested)
         self._judge.counted.connect(self._size.show_count)
         self._judge.not_counted.connect(self._size.show_unknown)
@@ -92,11 +93,11 @@ class RecipePage(Page):
         save.clicked.connect(lambda: self._files.save(self._draft.recipe))
         go_on = Button("&Next: Train", "arrow-right", "primary", icon_after=True)
         go_on.clicked.connect(lambda: self.page_requested.emit("train"))
-        for button in (open_file, save, go_on):
+        for button in (self._undo, open_file, save, go_on):
             self.header_actions.addWidget(button)
 
     def _build_columns(self) -> None:
-        left = _build_column(self._notice, self._presets, self._form)
+        left = _build_column(self._notice, self._sheet)
         left.setContentsMargins(0, 0, SIZES.s, SIZES.xl)
         right = _build_column(self._memory, self._advice, self._problems, self._size)
         right.setContentsMargins(0, 0, SIZES.m, SIZES.xl)  # the scroll bar takes this place
@@ -113,14 +114,13 @@ class RecipePage(Page):
 
     def _show_draft(self, _path: str = "") -> None:
         values = self._draft.get_values()
-        self._form.show_values(values)
-        self._presets.show_values(values)
+        self._sheet.show_values(values)
         self._judge.judge(may_read=self.isVisible())
         if self.isVisible():
             self._outlook.follow()
 
     def _show_problems(self, problems: Sequence[Problem]) -> None:
-        self._form.show_problems(problems)
+        self._sheet.show_problems(problems)
         self._problems.show_problems(problems)
         is_sound = not any(problem.severity == "error" for problem in problems)
         self._journey.mark("recipe", is_done=is_sound)
@@ -134,7 +134,7 @@ class RecipePage(Page):
         if path == "base.model" or path.startswith("data.train"):
             self.page_requested.emit("model" if path == "base.model" else "data")
             return
-        row = self._form.focus_setting(path)
+        row = self._sheet.lead_to(path)
         if row is not None:
             self._scroll.ensureWidgetVisible(row)
 

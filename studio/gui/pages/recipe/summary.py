@@ -138,9 +138,10 @@ def describe_problem(problem: Problem) -> str:
     """Return a problem as a sentence that names its setting."""
     spec = get_field_table().get(get_generic_path(problem.path))
     name = spec.label if spec else problem.path
-    if problem.path == "base.model":
+    is_missing = problem.message.startswith(("must not be empty", "is missing"))
+    if problem.path == "base.model" and is_missing:
         return "No base model is chosen yet."
-    if problem.path == "data.train":
+    if problem.path == "data.train" and is_missing:
         return "No training data is chosen yet."
     message = f"{name}: {problem.message}" if name else problem.message
     return f"{message} {problem.remedy}".strip()
