@@ -17,7 +17,7 @@ import statistics
 import subprocess
 import sys
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -35,10 +35,13 @@ TARGETS = ["q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down
 SIDES = {
     "trainer": "PEFT + Trainer",
     "grouped": "PEFT + Trainer, length-grouped",
+    "trl": "TRL as it is set by default",
+    "trl_packed": "TRL, packed",
     "none": "ours",
     "mlp": "ours, MLPs recomputed",
     "all": "ours, layers recomputed",
 }
+PEERS = ("trainer", "grouped", "trl", "trl_packed")
 
 
 @dataclass(frozen=True)
@@ -188,6 +191,77 @@ def _pad(batch: list[Document]) -> dict[str, torch.Tensor]:
     return {"input_ids": ids, "attention_mask": mask, "labels": labels}
 
 
+def run_trl(
+    case: Case, documents: list[Document], dtype: torch.dtype, *, packs: bool
+) -> dict[str, Any]:
+    """Trains with PEFT and TRL's SFTTrainer, which recomputes layers unless told otherwise."""
+    import datasets
+    import peft
+    import trl
+
+    watch = Stopwatch()
+    counts: list[int] = []
+
+    class Counting(trl.SFTTrainer):  # type: ignore[misc]  # trl has no types
+        def training_step(self, model: Any, inputs: dict[str, Any], *rest: Any) -> Any:
+            mask = inputs.get("attention_mask")
+            counts.append(int(inputs["input_ids"].numel() if mask is None else mask.sum()))
+            return super().training_step(model, inputs, *rest)
+
+    class Note(transformers.TrainerCallback):
+        def on_step_end(self, *args: Any, **kwargs: Any) -> None:
+            watch.note_step()
+
+        def on_log(self, *args: Any, logs: dict[str, float], **kwargs: Any) -> None:
+            watch.losses += [logs["loss"]] if "loss" in logs else []
+
+    mean = sum(len(one.ids) for one in documents) / len(documents)
+    arguments = trl.SFTConfig(
+        output_dir=tempfile.mkdtemp(),
+        # packed: as many full rows as hold the documents of one step
+        per_device_train_batch_size=max(1, round(BATCH * mean / case.longest)) if packs else BATCH,
+        num_train_epochs=1,
+        learning_rate=RATE,
+        lr_scheduler_type="constant",
+        max_grad_norm=1.0,
+        max_length=case.longest,
+        packing=packs,
+        shuffle_dataset=False,
+        bf16=dtype == torch.bfloat16,
+        use_cpu=True,
+        save_strategy="no",
+        report_to=[],
+        disable_tqdm=True,
+        logging_steps=1,
+        dataloader_pin_memory=False,
+    )
+    rows = [
+        {"input_ids": one.ids.tolist(), "labels": np.where(one.supervised, one.ids, -100).tolist()}
+        for one in documents
+    ]
+    lora = peft.LoraConfig(r=RANK, lora_alpha=ALPHA, target_modules=TARGETS, task_type="CAUSAL_LM")
+    trainer = Counting(
+        build_model(case).to(dtype),
+        arguments,
+        train_dataset=datasets.Dataset.from_list(rows),
+        processing_class=_build_tokenizer(case),
+        peft_config=lora,
+        callbacks=[Note()],
+    )
+    trainer.train()
+    return watch.stop(sum(counts[WARM_STEPS:]))
+
+
+def _build_tokenizer(case: Case) -> Any:
+    """Returns a tokenizer that nothing is tokenised with; TRL wants one."""
+    import tokenizers
+
+    words = {"<pad>": 0, "<s>": 1, "</s>": 2} | {f"w{i}": i for i in range(3, case.vocabulary)}
+    backend = tokenizers.Tokenizer(tokenizers.models.WordLevel(words, "<pad>"))
+    marks = {"pad_token": "<pad>", "bos_token": "<s>", "eos_token": "</s>"}
+    return transformers.PreTrainedTokenizerFast(tokenizer_object=backend, **marks)
+
+
 def run_ours(
     case: Case, documents: list[Document], dtype: torch.dtype, mode: str
 ) -> dict[str, Any]:
@@ -250,6 +324,8 @@ def run_side(case_name: str, dtype_name: str, side: str, steps: int) -> dict[str
         documents = sort_by_length(documents, case.seed)
     if side in ("trainer", "grouped"):
         return run_peft(case, documents, dtype)
+    if side in ("trl", "trl_packed"):
+        return run_trl(case, documents, dtype, packs=side == "trl_packed")
     return run_ours(case, documents, dtype, side)
 
 
@@ -269,32 +345,31 @@ def write_table(case: Case, dtype: str, rounds: list[dict[str, dict[str, Any]]])
         f"## {case.title}, {dtype}",
         "",
         "| side | tokens per CPU second | against Trainer | against length-grouped | "
-        "extra peak MiB | first and last loss |",
-        "|---|---|---|---|---|---|",
+        "against TRL | against TRL, packed | extra peak MiB | first and last loss |",
+        "|---|---|---|---|---|---|---|---|",
     ]
     for side, title in SIDES.items():
         runs = [one[side] for one in rounds]
-        rates = [run["tokens"] / run["seconds"] for run in runs]
-        ratios = [_compare(one, side) for one in rounds]
+        rates = [_rate(run) for run in runs]
         losses = runs[0]["losses"]
         lines.append(
             f"| {title} | {statistics.median(rates):,.0f} | "
-            f"{_tell(ratios, lambda pair: pair[0])} | {_tell(ratios, lambda pair: pair[1])} | "
+            f"{' | '.join(_tell(rounds, side, peer) for peer in PEERS)} | "
             f"{statistics.median(run['extra'] for run in runs) / 2**20:,.0f} | "
             f"{losses[0]:.4f}, {losses[-1]:.4f} |"
         )
     return [*lines, ""]
 
 
-def _compare(one: dict[str, dict[str, Any]], side: str) -> tuple[float, float]:
-    rate = {name: run["tokens"] / run["seconds"] for name, run in one.items()}
-    return rate[side] / rate["trainer"], rate[side] / rate["grouped"]
-
-
-def _tell(ratios: list[tuple[float, float]], pick: Callable[[tuple[float, float]], float]) -> str:
-    values = [pick(pair) for pair in ratios]
+def _tell(rounds: list[dict[str, dict[str, Any]]], side: str, peer: str) -> str:
+    """Returns how many times as fast as ``peer`` a side was, within each round."""
+    values = [_rate(one[side]) / _rate(one[peer]) for one in rounds]
     spread = f" [{min(values):.2f}-{max(values):.2f}]" if len(values) > 1 else ""
     return f"{statistics.median(values):.2f}{spread}"
+
+
+def _rate(run: dict[str, Any]) -> float:
+    return float(run["tokens"] / run["seconds"])
 
 
 def main() -> None:
@@ -320,7 +395,9 @@ def main() -> None:
         "the sides take turns; ratios within a round, median [smallest-largest]. Both sides of "
         "PEFT compute with autocast in bfloat16, as the Trainer does. The seeds were chosen "
         "so that random batches hold as much filler as in the long run (2.02 and 1.90 computed "
-        "tokens per real one); 54 % of the tokens are supervised.",
+        "tokens per real one); 54 % of the tokens are supervised. TRL recomputes layers by "
+        "default; its packed rows are as long as the longest document, and as many per step as hold the "
+        "step's documents.",
         "",
     ]
     for name in cases:
