@@ -141,7 +141,8 @@ def _print(forecast: Forecast, console: Console) -> None:
         console.print(f"  {part.label:22s}{format_bytes(part.size_bytes):>9s}  {bar}".rstrip())
     console.print(f"  {'Together':22s}{format_bytes(ledger.total_bytes):>9s}")
     verdict = "It fits" if forecast.fits else "It does not fit"
-    console.print(f"{verdict} into {format_bytes(forecast.budget_bytes)}.")
+    closely = ", but only just: it may not" if forecast.verdict == "tight" else ""
+    console.print(f"{verdict} into {format_bytes(forecast.budget_bytes)}{closely}.")
     guess = " (the speed is a guess; --measure measures it)" if time.is_guess else ""
     console.print(
         f"{format_count(ledger.trainable_parameters)} trainable parameters, {time.steps:,} steps, "
@@ -191,6 +192,7 @@ def _summarise(forecast: Forecast) -> dict[str, Any]:
     ledger, settled = forecast.ledger, forecast.ledger.settled
     return {
         "fits": forecast.fits,
+        "verdict": forecast.verdict,
         "bytes_by_part": ledger.bytes_by_part,
         "total_bytes": ledger.total_bytes,
         "budget_bytes": forecast.budget_bytes,

@@ -137,7 +137,8 @@ def build_ledger(
         RecipeInvalid: The adapter's targets or layers do not exist in this model.
     """
     chosen = anatomy.layers.choose(recipe.adapter)
-    settled = settle(recipe, anatomy, device, rows, count_trainable(anatomy, recipe.adapter))
+    trainable = count_trainable(anatomy, recipe.adapter, chosen)
+    settled = settle(recipe, anatomy, device, rows, trainable)
     return build_settled_ledger(recipe, anatomy, device, settled, chosen, correction)
 
 
@@ -151,7 +152,7 @@ def build_settled_ledger(
 ) -> Ledger:
     """Return the memory for settings that are definite already."""
     adapted = AdaptedLayers.of(anatomy, chosen)
-    trainable = count_trainable(anatomy, recipe.adapter)
+    trainable = count_trainable(anatomy, recipe.adapter, chosen)
     working = Working(settled.number_bytes, is_cpu=device.is_cpu)
     kept, loss, backward = _count_step(anatomy, adapted, settled, working)
     factor = correction.working_factor if correction else 1.0

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 
 from studio.core.memory.anatomy import Anatomy
 from studio.core.recipe.schema import AdapterSettings
-from studio.core.weights.layers import count_adapter_parameters
+from studio.core.weights.layers import count_chosen_parameters
 from studio.core.weights.matching import ChosenModule, is_match
 
 NF4_BYTES = 0.5 + 1 / 64 + 4 / (64 * 256)
@@ -22,13 +22,11 @@ _STATE_BYTES: Mapping[str, float] = {
 }
 
 
-def count_trainable(anatomy: Anatomy, settings: AdapterSettings) -> int:
-    """Return how many numbers are trained: the adapter, modules in full and single tokens.
-
-    Raises:
-        RecipeInvalid: A pattern matches nothing, or a layer does not exist.
-    """
-    trained = count_adapter_parameters(anatomy.layers, settings).trainable_parameters
+def count_trainable(
+    anatomy: Anatomy, settings: AdapterSettings, chosen: Sequence[ChosenModule]
+) -> int:
+    """Return how many numbers are trained: the adapter, modules in full and single tokens."""
+    trained = count_chosen_parameters(anatomy.layers, settings, chosen)
     trained += len(settings.trained_tokens) * anatomy.width
     return trained + sum(
         module.parameters
@@ -67,8 +65,8 @@ def count_state_bytes(
     """Return what the optimizer remembers of ``trainable`` numbers, in bytes."""
     if optimizer == "adafactor":  # one number per row and column of each matrix
         by_name = anatomy.layers.by_name
+        modules = [(by_name[item.name], item.rank) for item in chosen]
         return sum(
-            4 * (2 * item.rank + by_name[item.name].in_features + by_name[item.name].out_features)
-            for item in chosen
+            4 * m.copies * (2 * rank + m.in_features + m.out_features) for m, rank in modules
         )
     return math.ceil(_STATE_BYTES.get(optimizer, 8.0) * trainable)

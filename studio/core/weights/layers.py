@@ -227,6 +227,18 @@ def count_adapter_parameters(layers: ModelLayers, settings: AdapterSettings) -> 
     Source: LoRA, Hu et al. 2021, section 4.2.
     """
     chosen = layers.choose(settings)
+    trainable = count_chosen_parameters(layers, settings, chosen)
+    # trained in full, nothing is added to the model
+    total = layers.parameters + (0 if settings.rank == "full" else trainable)
+    return AdapterCount(trainable, len(chosen), trainable / max(1, total))
+
+
+def count_chosen_parameters(
+    layers: ModelLayers, settings: AdapterSettings, chosen: Sequence[ChosenModule]
+) -> int:
+    """Return how many parameters an adapter on ``chosen`` modules trains."""
+    if is_everything(settings):
+        return layers.parameters
     trainable = 0
     for item in chosen:
         module = layers.by_name[item.name]
@@ -235,11 +247,7 @@ def count_adapter_parameters(layers: ModelLayers, settings: AdapterSettings) -> 
             continue
         trainable += module.count_adapter(item.rank)
         trainable += module.out_features if settings.variant == "dora" else 0
-    if settings.rank == "full":
-        trainable = layers.parameters if is_everything(settings) else trainable
-        return AdapterCount(trainable, len(chosen), trainable / max(1, layers.parameters))
-    total = layers.parameters + trainable
-    return AdapterCount(trainable, len(chosen), trainable / total if total else 0.0)
+    return trainable
 
 
 def _get_context_tokens(config: Mapping[str, Any]) -> int | None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import time
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -12,11 +13,19 @@ from pytestqt.qtbot import QtBot
 from studio.core.memory.card import DeviceSpec
 from studio.gui.app import Studio
 from studio.gui.pages.recipe.page import RecipePage
+from tests.core.hub.fake_hub import FakeHub, running_hub
 from tests.core.memory.published import PUBLISHED
 from tests.gui.playing import TIMEOUT_MS, Play
 
 GIB = 1 << 30
 COMPUTER = DeviceSpec("test computer", "cpu", 32 * GIB, 16 * GIB, False, 50e9)
+
+
+@pytest.fixture
+def hub(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[FakeHub]:
+    """A hub that the window may ask; to be named before the window."""
+    with running_hub(tmp_path, monkeypatch) as running:
+        yield running
 
 
 @pytest.fixture
@@ -194,3 +203,20 @@ def test_a_dry_run_can_be_cancelled(
     qtbot.waitUntil(lambda: not page._outlook._dry_run.is_running, timeout=TIMEOUT_MS)
     assert page._measure._words.isHidden()
     assert not page._measure._start.isHidden()
+
+
+def test_a_model_of_the_hub_is_forecast_before_it_is_downloaded(
+    hub: FakeHub, page: RecipePage, studio: Studio, qtbot: QtBot
+) -> None:
+    starter = studio.context.starter
+    assert starter is not None
+    hub.add_folder("acme/base", starter.model_folder)
+    choose_starter(studio)
+    wait_for_forecast(page, qtbot)
+    sizes, count = get_sizes(page), page._size._count.toolTip()
+    studio.context.draft.set_value("base.model", "acme/base")
+    assert page._memory._verdict.text() == "Not known yet"
+    qtbot.waitUntil(lambda: page._memory._verdict.text() == "It fits", timeout=TIMEOUT_MS)
+    assert get_sizes(page) == sizes
+    assert page._size._count.toolTip() == count
+    assert page._size._reason.isHidden()

@@ -8,7 +8,7 @@ from PySide6.QtCore import QObject, QTimer, Signal
 
 from studio.core.errors import RecipeInvalid, StudioError
 from studio.core.recipe.check import check_recipe
-from studio.core.weights.layers import count_adapter_parameters
+from studio.core.weights.layers import ModelLayers, count_adapter_parameters
 from studio.gui.bridge.background import BackgroundCall
 from studio.gui.context import Context
 
@@ -36,6 +36,7 @@ class RecipeJudge(QObject):
         self._context = context
         self._draft = context.draft
         self._call: BackgroundCall | None = None
+        self._known: tuple[str, ModelLayers | None] = ("", None)
         self._timer = QTimer(self)
         self._timer.setSingleShot(True)
         self._timer.setInterval(_DELAY_MS)
@@ -52,10 +53,20 @@ class RecipeJudge(QObject):
         else:
             self._timer.start()
 
+    def learn(self, model: str, layers: ModelLayers) -> None:
+        """Takes over the layers of a model that is not on this machine."""
+        if self._known[0] != model and self._context.shelf.find_layers(model) is None:
+            self._known = (model, layers)
+            self._count(may_read=False)
+
+    def _find_layers(self, model: str) -> ModelLayers | None:
+        found = self._context.shelf.find_layers(model)
+        return self._known[1] if found is None and self._known[0] == model else found
+
     def _count(self, *, may_read: bool) -> None:
         model = str(self._draft.get_value("base.model"))
         settings = self._draft.find_adapter_settings()
-        layers = self._context.shelf.find_layers(model)
+        layers = self._find_layers(model)
         if not model:
             self.not_counted.emit("Choose a base model to see how large the adapter will be.")
         elif layers is None:
@@ -75,7 +86,7 @@ class RecipeJudge(QObject):
         recipe = self._draft.recipe
         if recipe is None:
             return
-        layers = self._context.shelf.find_layers(recipe.base.model)
+        layers = self._find_layers(recipe.base.model)
         folder = self._draft.base_folder
         self._call = self._context.background.start(
             lambda _cancellation: check_recipe(recipe, layers=layers, base_folder=folder),
@@ -94,5 +105,5 @@ class RecipeJudge(QObject):
             self.judge(may_read=False)
 
     def _on_layers_failed(self, model: str, error: StudioError) -> None:
-        if model == self._draft.get_value("base.model"):
+        if model == self._draft.get_value("base.model") and self._known[0] != model:
             self.not_counted.emit(str(error))

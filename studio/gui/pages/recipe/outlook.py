@@ -28,9 +28,11 @@ class Outlook(QObject):
 
     Signals:
         changes_chosen: New values of the draft by dotted path, as a mapping.
+        layers_known: The name of a model and its ``ModelLayers``, also of one on the hub.
     """
 
     changes_chosen = Signal(object)
+    layers_known = Signal(str, object)
 
     def __init__(
         self, context: Context, card: MemoryCard, advice: AdviceCard, measure: MeasureBox
@@ -92,6 +94,8 @@ class Outlook(QObject):
         self._advice.hide()
 
     def _on_forecast_made(self, forecast: Forecast) -> None:
+        question = forecast.question
+        self.layers_known.emit(question.recipe.base.model, question.anatomy.layers)
         self._card.show_forecast(forecast)
         self._advice.show_forecast(forecast)
 

@@ -79,6 +79,7 @@ class RecipePage(Page):
         self._outlook.changes_chosen.connect(draft.set_values)
         self._sheet.fold_toggled.connect(self._on_fold_toggled)
         self._problems.setting_requested.connect(self._on_setting_requested)
+        self._outlook.layers_known.connect(self._judge.learn)
         self._judge.counted.connect(self._size.show_count)
         self._judge.not_counted.connect(self._size.show_unknown)
         self._judge.problems_found.connect(self._show_problems)
@@ -100,7 +101,7 @@ class RecipePage(Page):
         left = _build_column(self._notice, self._sheet)
         left.setContentsMargins(0, 0, SIZES.s, SIZES.xl)
         right = _build_column(self._memory, self._advice, self._problems, self._size)
-        right.setContentsMargins(0, 0, SIZES.m, SIZES.xl)  # the scroll bar takes this place
+        right.setContentsMargins(0, 0, SIZES.s, SIZES.xl)
         self._scroll = build_scroll_area(left)
         side = build_scroll_area(right)
         side.setMinimumWidth(_SIDE_WIDTHS[0])
