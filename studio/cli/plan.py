@@ -204,7 +204,7 @@ def _summarise(forecast: Forecast) -> dict[str, Any]:
         "is_measured": ledger.is_measured,
         "device": forecast.device.name,
         "settings": {
-            "train.checkpointing": settled.checkpointing,
+            "train.checkpointing": str(settled.recomputing),
             "train.micro_batch_tokens": settled.micro_batch_tokens,
             "data.max_tokens": settled.max_tokens,
             "largest_micro_batch_tokens": settled.tokens,

@@ -187,7 +187,7 @@ def play_measure(layout: RunLayout, writer: EventWriter) -> None:
             tokens=130,
             seconds=0.5,
             dtype="float32",
-            checkpointing="none",
+            recomputing=(28, 0, 0),
             micro_batch_tokens=4096,
         )
     )

@@ -254,7 +254,8 @@ class DryRunMeasured(Event):
 
     ``loaded_bytes`` was in use before the first step, ``peak_bytes`` at the highest point.
     ``documents`` are the lengths of the rows in the largest micro-batch; ``seconds`` is the time
-    for ``tokens`` tokens.
+    for ``tokens`` tokens. ``recomputing`` counts the layers that recompute nothing, their inner
+    part, everything.
     """
 
     device: str
@@ -265,7 +266,7 @@ class DryRunMeasured(Event):
     tokens: int
     seconds: float
     dtype: str
-    checkpointing: Literal["none", "mlp", "all"]
+    recomputing: tuple[int, int, int]
     micro_batch_tokens: int
 
 

@@ -5,9 +5,8 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Literal
 
-Checkpointing = Literal["none", "mlp", "all"]
+from studio.core.memory.recomputing import Checkpointing, Recomputing, choose_recomputing
 
 SHARE_OF_FREE_MEMORY = 0.5
 MOST_SPARED_SHARE = 0.75
@@ -41,6 +40,12 @@ class RoughSize:
         # one input per layer and one layer at a time
         return size // 8 if checkpointing == "all" else size
 
+    def count_mixed_bytes(self, recomputing: Recomputing) -> int:
+        """Return the same where the layers recompute different parts."""
+        return round(
+            sum(share * self.count_bytes(mode) for mode, share in recomputing.shares.items())
+        )
+
 
 def get_room(free_bytes: int) -> int:
     """Return the part of the free memory that automatic settings may plan with."""
@@ -49,23 +54,26 @@ def get_room(free_bytes: int) -> int:
 
 def choose_checkpointing(
     size: RoughSize, longest: int, free_bytes: int, *, has_mlps: bool
-) -> Checkpointing:
-    """Return what is recomputed: the least with which the longest example finds room.
+) -> Recomputing:
+    """Return what each layer recomputes: the least with which the longest example finds room.
 
     ``has_mlps``: the inner part of the layers can be recomputed by itself.
     """
-    room = get_room(free_bytes)
-    if size.count_bytes() * longest <= room:
-        return "none"
-    if has_mlps and size.count_bytes("mlp") * longest <= room:
-        return "mlp"
-    return "all"
+    modes: tuple[Checkpointing, ...] = ("none", "mlp", "all") if has_mlps else ("none", "all")
+    inner = 3 * size.width * size.inner
+    whole = inner + 2 * size.width * (size.query + size.key)
+    return choose_recomputing(
+        size.layers,
+        {mode: size.count_bytes(mode) * longest // max(1, size.layers) for mode in modes},
+        {"none": 0, "mlp": inner, "all": whole},
+        get_room(free_bytes),
+    )
 
 
 def choose_micro_batch_tokens(
-    size: RoughSize, longest: int, free_bytes: int, *, checkpointing: str, device: str
+    size: RoughSize, longest: int, free_bytes: int, *, recomputing: Recomputing, device: str
 ) -> int:
     """Return how many packed tokens are computed at once; at least the longest example."""
-    per_token = max(1, size.count_bytes(checkpointing))
+    per_token = max(1, size.count_mixed_bytes(recomputing))
     most = MOST_TOKENS.get(device, MOST_TOKENS["cpu"])
     return max(longest, min(most, get_room(free_bytes) // per_token))

@@ -186,7 +186,7 @@ def count_gap_bytes(anatomy: Anatomy, adapted: AdaptedLayers, settled: Settled) 
         next(iter(adapted.layers.values()), AdaptedLayer()),
         settled.documents,
         Working(settled.number_bytes, is_cpu=True),
-        recomputes=settled.checkpointing != "none",
+        recomputes=settled.recomputing.strongest != "none",
     )
 
 
@@ -217,14 +217,21 @@ def _count_step(
     typical = next(iter(adapted.layers.values()), AdaptedLayer())
     loss = count_loss_bytes(anatomy, supervised, working)
     backward = count_backward_bytes(anatomy, documents, working)
-    if settled.checkpointing != "all":
-        keeps_mlp = settled.checkpointing == "none"
-        kept = count_kept_bytes(
-            anatomy, adapted, documents, working, keeps_mlp=keeps_mlp, supervised_tokens=supervised
-        )
-        again = 0 if keeps_mlp else tokens * count_mlp_bytes(anatomy, typical, size)
-        return kept + rest, loss, backward + again
-    layers = anatomy.layers.layer_count - adapted.first
-    inputs = layers * tokens * anatomy.width * size
-    largest = count_layer_bytes(anatomy, typical, documents, working)
-    return inputs + rest, loss, backward + largest
+    kept, again = 0.0, 0
+    for mode, share in settled.recomputing.shares.items():
+        if mode == "all":
+            layers = anatomy.layers.layer_count - adapted.first
+            size_kept = layers * tokens * anatomy.width * size
+            again = max(again, count_layer_bytes(anatomy, typical, documents, working))
+        else:
+            keeps_mlp = mode == "none"
+            size_kept = count_kept_bytes(
+                anatomy, adapted, documents, working,
+                keeps_mlp=keeps_mlp, supervised_tokens=supervised,
+            )  # fmt: skip
+            mlp = 0 if keeps_mlp else tokens * count_mlp_bytes(anatomy, typical, size)
+            again = max(again, mlp)
+        kept += share * size_kept
+    if settled.offloads:  # on the card are the layer at work, the next one, and the last
+        kept = min(kept, 3 * count_layer_bytes(anatomy, typical, documents, working))
+    return round(kept) + rest, loss, backward + again

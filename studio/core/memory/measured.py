@@ -15,6 +15,7 @@ from studio.core.files import write_atomically
 from studio.core.memory.anatomy import Anatomy
 from studio.core.memory.card import DeviceSpec
 from studio.core.memory.ledger import Correction, Ledger, build_settled_ledger
+from studio.core.memory.recomputing import Recomputing
 from studio.core.memory.rows import RowLengths
 from studio.core.memory.settled import Settled, get_number_bytes
 from studio.core.memory.speed import count_token_flops
@@ -107,7 +108,7 @@ def learn(
     """
     settled = Settled(
         number_bytes=get_number_bytes(event.dtype, device),
-        checkpointing=event.checkpointing,
+        recomputing=Recomputing(*event.recomputing),
         micro_batch_tokens=event.micro_batch_tokens,
         max_tokens=rows.longest,
         documents=event.documents,
@@ -160,7 +161,7 @@ def _get_key(device: str, model: str, recipe: Recipe, ledger: Ledger) -> str:
         model,
         recipe.base.quantisation,
         settled.number_bytes,
-        settled.checkpointing,
+        str(settled.recomputing),
         recipe.data.pack,
     )
     return hashlib.blake2b(repr(words).encode(), digest_size=12).hexdigest()

@@ -7,12 +7,12 @@ from dataclasses import dataclass
 
 from studio.core.memory.anatomy import Anatomy
 from studio.core.memory.auto import (
-    Checkpointing,
     RoughSize,
     choose_checkpointing,
     choose_micro_batch_tokens,
 )
 from studio.core.memory.card import DeviceSpec
+from studio.core.memory.recomputing import Recomputing
 from studio.core.memory.rows import RowLengths
 from studio.core.memory.weights import count_base_bytes
 from studio.core.recipe.schema import Recipe
@@ -26,16 +26,17 @@ class Settled:
     """Definite settings, and the micro-batch that needs the most memory.
 
     ``documents`` are the tokens of the rows in that micro-batch; ``rows`` the training rows after
-    cutting.
+    cutting. ``offloads``: what layers keep lies in the computer's memory.
     """
 
     number_bytes: int
-    checkpointing: Checkpointing
+    recomputing: Recomputing
     micro_batch_tokens: int
     max_tokens: int
     documents: tuple[int, ...]
     supervised_tokens: int
     rows: RowLengths
+    offloads: bool = False
 
     @property
     def tokens(self) -> int:
@@ -57,11 +58,15 @@ def settle(
     size = get_rough_size(anatomy, number_bytes)
     mode = recipe.train.checkpointing
     if mode == "auto":
-        mode = choose_checkpointing(size, cut.longest, free, has_mlps=anatomy.has_mlps)
+        recomputing = choose_checkpointing(size, cut.longest, free, has_mlps=anatomy.has_mlps)
+    else:
+        recomputing = Recomputing.uniform(mode, size.layers)
+    offloads = mode == "offload" and not device.is_cpu
+    planned = Recomputing.uniform("all", size.layers) if offloads else recomputing
     tokens = recipe.train.micro_batch_tokens
     if tokens == "auto":
         tokens = choose_micro_batch_tokens(
-            size, cut.longest, free, checkpointing=mode, device=device.kind
+            size, cut.longest, free, recomputing=planned, device=device.kind
         )
     documents = cut.fill_micro_batch(tokens, recipe.train.batch_sequences, packs=recipe.data.pack)
     total = sum(documents)
@@ -70,7 +75,9 @@ def settle(
         # The longest answers may come together, so the average alone would be too little.
         share = min(1.0, 1.25 * rows.supervised_fraction)
         supervised = min(supervised, math.ceil(total * share))
-    return Settled(number_bytes, mode, tokens, cut.longest, documents, supervised, cut)
+    return Settled(
+        number_bytes, recomputing, tokens, cut.longest, documents, supervised, cut, offloads
+    )
 
 
 def get_number_bytes(dtype: str, device: DeviceSpec) -> int:

@@ -35,7 +35,10 @@ def count_token_flops(anatomy: Anatomy, ledger: Ledger) -> float:
     trained = (layers - ledger.adapted.first) / layers
     settled = ledger.settled
     # The MLP is about two thirds of a layer.
-    again = {"none": 0.0, "mlp": 4.0 / 3.0, "all": 2.0}[settled.checkpointing]
+    again = sum(
+        share * {"none": 0.0, "mlp": 4.0 / 3.0, "all": 2.0}.get(mode, 0.0)
+        for mode, share in settled.recomputing.shares.items()
+    )
     per_layer = 4.0 + again
     matrices = anatomy.layer_parameters * (per_layer * trained + 2.0 * (1.0 - trained))
     tokens = max(1, settled.tokens)

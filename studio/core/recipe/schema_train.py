@@ -100,7 +100,7 @@ class TrainSettings(Section):
         ge=0,
         le=1000,
     )
-    checkpointing: Literal["none", "auto", "mlp", "all"] = knob(
+    checkpointing: Literal["none", "auto", "mlp", "all", "offload"] = knob(
         "auto",
         "Save memory by recomputing",
         "Recompute intermediate results instead of keeping them: less memory, but slower.",
@@ -109,6 +109,8 @@ class TrainSettings(Section):
             "auto": "Recompute only when memory is short, and only as much as needed.",
             "mlp": "Recompute the widest part of each layer: half the memory, a fifth slower.",
             "all": "Recompute every layer: least memory, about a third slower.",
+            "offload": "Recompute nothing, move it to the computer's memory meanwhile: little "
+            "memory on the card; as slow as the way there.",
         },
     )
     evaluate_every_steps: AutoCount = knob(

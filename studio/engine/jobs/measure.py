@@ -72,7 +72,7 @@ def _run(order: MeasureOrder, layout: RunLayout, control: RequestFeed) -> Iterat
         settled.recipe.train,
         base.model,
         longest,
-        checkpointing=settled.recipe.train.checkpointing,
+        recomputing=base.recomputing.now,
     )
     yield from settled.settle("train.micro_batch_tokens", choice.value, choice.why)
     yield PhaseEntered(phase="training", detail="measuring")
@@ -125,6 +125,7 @@ def _measure(
             step + 1,
         )
         seconds = time.monotonic() - start  # the last step counts: the first one warms up
+    now = base.recomputing.now
     yield DryRunMeasured(
         device=str(device),
         loaded_bytes=loaded,
@@ -134,7 +135,7 @@ def _measure(
         tokens=sum(batch.tokens for batch in batches),
         seconds=seconds,
         dtype=settled.recipe.base.dtype,
-        checkpointing="none" if train.checkpointing == "auto" else train.checkpointing,
+        recomputing=(now.none, now.mlp, now.all),
         micro_batch_tokens=int(train.micro_batch_tokens),
     )
 

@@ -150,6 +150,7 @@ def _train(
         settings,
         progress,
         sampler if train.sample_prompts else None,
+        recomputing=base.recomputing,
     )
     yield from loop.run()
 
@@ -162,7 +163,7 @@ def _plan_batches(
         train,
         base.model,
         int(data.train.lengths.max()),
-        checkpointing=train.checkpointing,
+        recomputing=base.recomputing.now,
     )
     yield from settled.settle("train.micro_batch_tokens", choice.value, choice.why)
     return PreparedSource(

@@ -11,7 +11,13 @@ import torch
 from transformers import PreTrainedModel
 
 from studio.core.errors import RecipeInvalid
-from studio.core.events.types import Event, ModelLoaded, NoticeRaised, PhaseEntered
+from studio.core.events.types import (
+    Event,
+    ModelLoaded,
+    NoticeRaised,
+    PhaseEntered,
+    SettingResolved,
+)
 from studio.core.recipe.schema import AdapterSettings, Recipe
 from studio.engine.jobs.settled import SettledRecipe
 from studio.engine.lora.adapter import Adapter
@@ -22,7 +28,7 @@ from studio.engine.models.body import CausalBody, split_model
 from studio.engine.models.files import load_tokenizer
 from studio.engine.models.load import load_model, resolve_dtype
 from studio.engine.models.packing_probe import is_packing_exact
-from studio.engine.models.recompute import recompute
+from studio.engine.models.recompute import LayerRecomputing
 from studio.engine.models.reference import ModelReference, read_architecture
 from studio.engine.tasks.causal_lm import CausalTask
 from studio.engine.train.collaborators import StepSource
@@ -38,6 +44,7 @@ class LoadedBase:
     adapter: Adapter
     is_packed: bool
     attention: str
+    recomputing: LayerRecomputing
 
 
 def load_base(
@@ -79,9 +86,7 @@ def load_base(
     )
     if is_packed:
         model.set_attn_implementation(PACKED)
-    choice = resolve_checkpointing(recipe.train, model, longest)
-    yield from settled.settle("train.checkpointing", choice.value, choice.why)
-    recompute(model, str(choice.value))
+    recomputing = yield from _settle_recomputing(settled, model, longest)
     yield ModelLoaded(
         architecture=read_architecture(reference.folder),
         parameters=sum(parameter.numel() for parameter in model.parameters())
@@ -91,7 +96,19 @@ def load_base(
         device=str(device),
         dtype=str(dtype).removeprefix("torch."),
     )
-    return LoadedBase(model, parts, adapter, is_packed, attention)
+    return LoadedBase(model, parts, adapter, is_packed, attention, recomputing)
+
+
+def _settle_recomputing(
+    settled: SettledRecipe, model: PreTrainedModel, longest: int
+) -> Generator[Event, None, LayerRecomputing]:
+    train = settled.recipe.train
+    choice, why = resolve_checkpointing(train, model, longest)
+    if choice.is_uniform:
+        yield from settled.settle("train.checkpointing", choice.strongest, why)
+    else:  # the recipe has no word for it; a resumed run decides anew, with the same result
+        yield SettingResolved(key="train.checkpointing", value=str(choice), why=why)
+    return LayerRecomputing(model, choice, train.checkpointing)
 
 
 def start_from_data(

@@ -130,11 +130,15 @@ def _pick(values: Tensor, rows: Tensor) -> Tensor:
 
 @contextmanager
 def _instead_of_forward(module: nn.Module, forward: Any) -> Iterator[None]:
+    before = vars(module).get("forward")
     module.forward = forward
     try:
         yield
     finally:
-        del module.forward
+        if before is None:
+            del module.forward
+        else:
+            module.forward = before
 
 
 def _without_recomputing(layer: nn.Module) -> Any:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import torch
@@ -11,21 +11,78 @@ from torch.utils.checkpoint import checkpoint
 from transformers import PreTrainedModel
 
 from studio.core.errors import ModelUnusable
+from studio.core.memory.recomputing import Checkpointing, Recomputing
 from studio.engine.models.layers import find_layers, find_mlp
+from studio.engine.models.offload_saved import offload_saved
 
 _OPTIONS = {"use_reentrant": False}
+_SWITCH = "studio_recomputes"
 
 
-def recompute(model: PreTrainedModel, mode: str) -> None:
-    """Lets ``model`` compute again what ``mode`` names while training: none, mlp or all.
+class LayerRecomputing:
+    """What the layers of one model recompute now; ``now`` counts them.
 
     Raises:
         ModelUnusable: The model's code cannot do that.
     """
-    if mode == "mlp":
+
+    def __init__(self, model: PreTrainedModel, now: Recomputing, mode: str = "auto") -> None:
+        self._model = model
+        self.now = now
+        self._is_fixed = mode == "offload"
+        if self._is_fixed:
+            offload_saved(model)
+        else:
+            recompute_each(model, now)
+
+    def deepen(self) -> Recomputing | None:
+        """Lets all layers recompute everything from now on; None if that is so or impossible."""
+        everything = Recomputing(all=self.now.layers)
+        is_possible = self._model.supports_gradient_checkpointing and not self._is_fixed
+        if self.now == everything or not is_possible:
+            return None
+        recompute_each(self._model, everything)
+        self.now = everything
+        return everything
+
+
+def recompute(model: PreTrainedModel, mode: str) -> None:
+    """Lets ``model`` do in every layer what ``mode`` says: none, mlp, all or offload.
+
+    Raises:
+        ModelUnusable: The model's code cannot do that.
+    """
+    if mode == "offload":
+        offload_saved(model)
+    elif mode == "mlp":
         recompute_mlps(model)
     elif mode == "all":
         recompute_layers(model)
+
+
+def recompute_each(model: PreTrainedModel, recomputing: Recomputing) -> None:
+    """Lets each layer of ``model`` recompute its part while training; may be called again.
+
+    Raises:
+        ModelUnusable: The model's code cannot do that.
+    """
+    modes = recomputing.modes
+    layers = find_layers(model)
+    if len(layers) != len(modes):
+        # The layers of this model cannot be told apart: all of them do what most is asked for.
+        recompute(model, recomputing.strongest)
+        return
+    if "mlp" in modes or any(_has_switch(layer) for layer in layers):
+        recompute_mlps(model, [mode == "mlp" for mode in modes])
+    if "all" in modes:
+        recompute_layers(model)
+        for layer, mode in zip(layers, modes, strict=True):
+            _switch_layer(layer, is_on=mode == "all")
+
+
+def get_recomputing(model: PreTrainedModel, mode: Checkpointing) -> Recomputing:
+    """Returns ``mode`` for every layer of ``model``."""
+    return Recomputing.uniform(mode, int(model.config.get_text_config().num_hidden_layers))
 
 
 def can_recompute_mlps(model: PreTrainedModel) -> bool:
@@ -34,18 +91,22 @@ def can_recompute_mlps(model: PreTrainedModel) -> bool:
     return bool(layers) and all(find_mlp(layer) is not None for layer in layers)
 
 
-def recompute_mlps(model: PreTrainedModel) -> None:
-    """Lets the MLP of every layer keep only its input while training.
+def recompute_mlps(model: PreTrainedModel, which: Sequence[bool] | None = None) -> None:
+    """Lets the MLPs of the layers in ``which`` (all, if left out) keep only their input.
 
     Raises:
         ModelUnusable: The layers have no MLP that can be called by itself.
     """
     if not can_recompute_mlps(model):
         raise _get_refusal(model, "the inner part of its layers", "all, or to none")
-    for layer in find_layers(model):
+    layers = find_layers(model)
+    for layer, is_on in zip(layers, which or [True] * len(layers), strict=True):
         mlp = find_mlp(layer)
-        if mlp is not None:
+        if mlp is None:
+            continue
+        if not hasattr(mlp, _SWITCH):
             mlp.forward = _recomputing(mlp, mlp.forward)
+        setattr(mlp, _SWITCH, is_on)
 
 
 def recompute_layers(model: PreTrainedModel) -> None:
@@ -65,9 +126,20 @@ def recompute_layers(model: PreTrainedModel) -> None:
     model.disable_input_require_grads()
 
 
+def _switch_layer(layer: Any, *, is_on: bool) -> None:
+    if hasattr(layer, "gradient_checkpointing"):
+        layer.gradient_checkpointing = is_on
+
+
+def _has_switch(layer: nn.Module) -> bool:
+    mlp = find_mlp(layer)
+    return mlp is not None and hasattr(mlp, _SWITCH)
+
+
 def _recomputing(module: nn.Module, forward: Callable[..., Any]) -> Callable[..., Any]:
     def run(*args: Any, **kwargs: Any) -> Any:
-        if not (module.training and torch.is_grad_enabled()):
+        is_on = getattr(module, _SWITCH, False) and module.training and torch.is_grad_enabled()
+        if not is_on:
             return forward(*args, **kwargs)
         return checkpoint(forward, *args, use_reentrant=False, **kwargs)
 

@@ -20,6 +20,7 @@ from studio.core.events.types import (
     ValidationFinished,
 )
 from studio.engine.lora.adapter import Adapter
+from studio.engine.models.recompute import LayerRecomputing
 from studio.engine.tasks.causal_lm import CausalTask
 from studio.engine.train.collaborators import Control, LoopSettings, Sampler, StepSource
 from studio.engine.train.guard.card import CardWatch, build_watch
@@ -46,6 +47,7 @@ class TrainingLoop:
         progress: Progress,
         sampler: Sampler | None = None,
         watch: CardWatch | None = None,
+        recomputing: LayerRecomputing | None = None,
     ) -> None:
         self._task = task
         self._keeper = keeper
@@ -54,7 +56,9 @@ class TrainingLoop:
         self._watch = watch or build_watch(task.model.device)
         self._wishes = Wishes(control)
         self._meter = MemoryMeter(task.model.device)
-        self._steps = Stepper(task, adapter, optimizer, source, settings, progress, keeper)
+        self._steps = Stepper(
+            task, adapter, optimizer, source, settings, progress, keeper, recomputing
+        )
 
     @property
     def progress(self) -> Progress:

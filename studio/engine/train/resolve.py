@@ -8,10 +8,11 @@ from dataclasses import dataclass
 from transformers import PreTrainedModel
 
 from studio.core.memory.auto import choose_checkpointing, choose_micro_batch_tokens, get_room
+from studio.core.memory.recomputing import Recomputing
 from studio.core.recipe.schema_train import TrainSettings
 from studio.core.units import format_bytes
 from studio.engine.models.capabilities import get_rough_size
-from studio.engine.models.recompute import can_recompute_mlps
+from studio.engine.models.recompute import can_recompute_mlps, get_recomputing
 from studio.engine.train.meter import get_free_bytes
 
 _EVALUATIONS_PER_RUN = 10
@@ -28,32 +29,31 @@ class Resolved:
 
 def resolve_checkpointing(
     settings: TrainSettings, model: PreTrainedModel, longest: int
-) -> Resolved:
-    """Returns ``none``, ``mlp`` or ``all``: what is recomputed in the backward pass."""
-    if settings.checkpointing != "auto":
-        return Resolved(settings.checkpointing, "chosen in the recipe")
+) -> tuple[Recomputing, str]:
+    """Returns what each layer recomputes in the backward pass, and why in words."""
+    mode = settings.checkpointing
+    if mode != "auto":
+        return get_recomputing(model, mode), "chosen in the recipe"
     size, free = get_rough_size(model), get_free_bytes(model.device)
     choice = choose_checkpointing(size, longest, free, has_mlps=can_recompute_mlps(model))
     needed, room = (format_bytes(n) for n in (size.count_bytes() * longest, get_room(free)))
-    if choice == "none":
-        return Resolved(choice, f"the longest example needs about {needed}, there is room")
-    why = f"the longest example would need about {needed} of {room}"
-    if choice == "mlp":
-        why += f", so about {format_bytes(size.count_bytes('mlp') * longest)}"
-    return Resolved(choice, why)
+    if choice.strongest == "none":
+        return choice, f"the longest example needs about {needed}, there is room"
+    left = format_bytes(size.count_mixed_bytes(choice) * longest)
+    return choice, f"the longest example would need about {needed} of {room}, so about {left}"
 
 
 def resolve_micro_batch_tokens(
-    settings: TrainSettings, model: PreTrainedModel, longest: int, *, checkpointing: str
+    settings: TrainSettings, model: PreTrainedModel, longest: int, *, recomputing: Recomputing
 ) -> Resolved:
     """Returns how many packed tokens are computed at once; at least the longest example."""
     if settings.micro_batch_tokens != "auto":
         return Resolved(settings.micro_batch_tokens, "chosen in the recipe")
     size, free = get_rough_size(model), get_free_bytes(model.device)
     tokens = choose_micro_batch_tokens(
-        size, longest, free, checkpointing=checkpointing, device=model.device.type
+        size, longest, free, recomputing=recomputing, device=model.device.type
     )
-    needed = format_bytes(size.count_bytes(checkpointing) * tokens)
+    needed = format_bytes(size.count_mixed_bytes(recomputing) * tokens)
     return Resolved(tokens, f"about {needed} of working memory")
 
 

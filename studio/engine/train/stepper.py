@@ -16,6 +16,7 @@ from studio.core.events.types import (
     LearningRateLowered,
     MemoryCleared,
     MicroBatchShrunk,
+    RecomputingExtended,
     StateRestored,
     StepFinished,
     StepRefused,
@@ -23,6 +24,7 @@ from studio.core.events.types import (
 from studio.engine.data.collate import MicroBatch
 from studio.engine.data.loader import StepPlan
 from studio.engine.lora.adapter import Adapter
+from studio.engine.models.recompute import LayerRecomputing
 from studio.engine.tasks.causal_lm import CausalTask
 from studio.engine.train.collaborators import LoopSettings, StepSource
 from studio.engine.train.guard.diagnose import Diagnosis, diagnose
@@ -39,7 +41,7 @@ from studio.engine.train.wishes import Wishes
 _LOWERED = 0.5
 """What the learning rate is multiplied by when steps break again and again."""
 
-_TRIES = 2
+_TRIES = 3
 """How often a step that cannot be made smaller is tried again: others may give memory back."""
 
 
@@ -59,6 +61,7 @@ class Stepper:
         settings: LoopSettings,
         progress: Progress,
         keeper: Keeper,
+        recomputing: LayerRecomputing | None = None,
     ) -> None:
         self._task = task
         self._adapter = adapter
@@ -66,6 +69,7 @@ class Stepper:
         self._optimizer = optimizer
         self._settings = settings
         self._keeper = keeper
+        self._recomputing = recomputing
         self._kept = KeptStates(self._parameters, optimizer)
         self._watch = LossWatch()
         self._troubles = Troubles()
@@ -128,7 +132,7 @@ class Stepper:
         was computed last counts.
 
         Yields:
-            StateRestored, MicroBatchShrunk, MemoryCleared.
+            StateRestored, MicroBatchShrunk, RecomputingExtended, MemoryCleared.
 
         Raises:
             OutOfMemory: It was a single example, and trying again did not help.
@@ -150,8 +154,16 @@ class Stepper:
                 after_tokens=self.source.micro_batch_tokens,
                 cause="out_of_memory",
             )
-        elif self._tidied[failed_at.data_step] < _TRIES:
-            self._tidied[failed_at.data_step] += 1
+            return
+        tries = self._tidied[failed_at.data_step]
+        self._tidied[failed_at.data_step] += 1
+        before_mode = self._recomputing.now if self._recomputing else None
+        deeper = self._recomputing.deepen() if self._recomputing and tries else None
+        if deeper is not None:
+            yield RecomputingExtended(
+                step=failed_at.step + 1, before=str(before_mode), after=str(deeper)
+            )
+        elif tries < _TRIES:
             yield MemoryCleared(step=failed_at.step + 1)
         else:
             tokens = max((batch.ids.numel() for batch in failed), default=before)

@@ -38,7 +38,7 @@ def build_event(**changes: object) -> DryRunMeasured:
         "tokens": 2048,
         "seconds": 0.5,
         "dtype": "bfloat16",
-        "checkpointing": "none",
+        "recomputing": (16, 0, 0),
         "micro_batch_tokens": 1024,
     }
     return DryRunMeasured.model_validate(values | changes)

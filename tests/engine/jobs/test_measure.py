@@ -55,7 +55,7 @@ def test_it_measures_the_longest_rows_and_keeps_nothing(layout: RunLayout) -> No
     assert sum(found.documents) <= 100
     assert found.peak_bytes >= found.loaded_bytes > 0
     assert found.seconds > 0
-    assert (found.dtype, found.checkpointing, found.device) == ("float32", "none", "cpu")
+    assert (found.dtype, found.recomputing, found.device) == ("float32", (2, 0, 0), "cpu")
     assert isinstance(events[-1], RunFinished)
     assert set(layout.folder.iterdir()) == before
 

@@ -18,6 +18,7 @@ from studio.core.events.types import (
     MemoryCleared,
     MicroBatchShrunk,
     NoticeRaised,
+    RecomputingExtended,
     RunFinished,
     StateRestored,
     StepFinished,
@@ -185,6 +186,9 @@ def test_an_example_that_does_not_fit_alone_ends_the_run_in_words(
         train_run(layout, control)
     assert "data.max_tokens" in raised.value.remedy
     assert len(of_type(control.seen, MemoryCleared)) == 2
+    assert of_type(control.seen, RecomputingExtended) == [
+        RecomputingExtended(step=1, before="none", after="all")
+    ]
 
 
 def test_samples_that_do_not_fit_are_left_out(

@@ -14,6 +14,7 @@ import torch
 from studio.core.errors import NotAvailableYet
 from studio.core.events.types import JobQueued
 from studio.core.jobs.orders import Stop
+from studio.core.memory.recomputing import Recomputing
 from studio.core.paths import Home
 from studio.core.recipe.schema import AdapterSettings
 from studio.core.recipe.schema_train import TrainSettings
@@ -55,15 +56,19 @@ def test_memory_decides_on_recomputing_and_on_tokens_at_once(
 ) -> None:
     model = build_model("llama")
     per_token = get_rough_size(model).count_bytes()
-    for free_tokens, checkpointing, tokens in (
+    nothing = Recomputing(none=model.config.num_hidden_layers)
+    for free_tokens, expected, tokens in (
         (1 << 20, "none", 4096),
         (600, "none", 300),
-        (110, "mlp", 64),
-        (50, "all", 64),
+        (110, "mlp in 1 of 2 layers", 64),
+        (90, "all in 1 of 2 layers", 64),
+        (10, "all", 64),
     ):
         monkeypatch.setattr(resolve, "get_free_bytes", lambda _, n=free_tokens: n * per_token)
-        assert resolve.resolve_checkpointing(AUTO, model, 64).value == checkpointing
-        found = resolve.resolve_micro_batch_tokens(AUTO, model, 64, checkpointing="none")
+        choice, why = resolve.resolve_checkpointing(AUTO, model, 64)
+        assert str(choice) == expected
+        assert why
+        found = resolve.resolve_micro_batch_tokens(AUTO, model, 64, recomputing=nothing)
         assert found.value == tokens
 
 

@@ -1,0 +1,166 @@
+"""Moves what layers keep for the backward pass to the computer's memory, and back in time."""
+
+from __future__ import annotations
+
+import weakref
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.autograd.graph import saved_tensors_hooks
+from transformers import PreTrainedModel
+
+from studio.core.errors import ModelUnusable
+from studio.engine.models.layers import find_layers
+from studio.engine.models.streams import open_side_stream
+
+_LEAST_BYTES = 1 << 14
+"""Smaller tensors stay: moving them costs more than they take."""
+
+
+class _Moved:
+    """One tensor that lies in the computer's memory until it is fetched."""
+
+    def __init__(self, tensor: Tensor, way: _Way) -> None:
+        self._way = way
+        self._kept = way.send(tensor)
+        self._fetched: Tensor | None = None
+
+    def fetch(self) -> None:
+        """Starts to bring the tensor back."""
+        if self._fetched is None:
+            self._fetched = self._way.bring(self._kept)
+
+    def get(self) -> Tensor:
+        """Returns the tensor on its device."""
+        self.fetch()
+        if self._fetched is None:
+            raise LookupError("a tensor that was fetched is there")
+        return self._way.await_arrival(self._fetched)
+
+
+class _Way:
+    """The way between a device and the computer's memory; beside the work on a card."""
+
+    def __init__(self, device: torch.device) -> None:
+        self._device = device
+        self._side = open_side_stream(device)
+        self.moved_bytes = 0
+
+    def send(self, tensor: Tensor) -> Tensor:
+        """Returns a copy in the computer's memory."""
+        self.moved_bytes += tensor.numel() * tensor.element_size()
+        if self._side is None:
+            return tensor.clone()
+        self._side.wait_stream(torch.cuda.current_stream(self._device))
+        kept = torch.empty_like(tensor, device="cpu", pin_memory=True)
+        with torch.cuda.stream(self._side):
+            kept.copy_(tensor, non_blocking=True)
+        tensor.record_stream(self._side)
+        return kept
+
+    def bring(self, kept: Tensor) -> Tensor:
+        """Returns a tensor on the device that will hold ``kept`` soon."""
+        if self._side is None:
+            return kept
+        with torch.cuda.stream(self._side):
+            return kept.to(self._device, non_blocking=True)
+
+    def await_arrival(self, tensor: Tensor) -> Tensor:
+        """Returns ``tensor`` when the work that follows may use it."""
+        if self._side is not None:
+            current = torch.cuda.current_stream(self._device)
+            current.wait_stream(self._side)
+            tensor.record_stream(current)
+        return tensor
+
+
+class SavedOffload:
+    """Moves what the layers of one model save, but for the last, which the gradients reach first.
+
+    ``moved_bytes`` counts what was moved since the beginning.
+    """
+
+    def __init__(self, model: PreTrainedModel) -> None:
+        self._way = _Way(model.device)
+        self._model = model
+        self._own: set[int] = set()
+        self._sets: dict[int, list[weakref.ref[_Moved]]] = {}
+
+    @property
+    def moved_bytes(self) -> int:
+        """Bytes that were sent to the computer's memory."""
+        return self._way.moved_bytes
+
+    @contextmanager
+    def around_layer(self, index: int) -> Iterator[None]:
+        """Moves what is saved inside; ``index`` numbers the layers from the lowest on."""
+        if index == 0 or not self._own:
+            tensors = (*self._model.parameters(), *self._model.buffers())
+            self._own = {one.untyped_storage().data_ptr() for one in tensors}
+        found: dict[tuple[Any, ...], _Moved] = {}
+        alive: list[Tensor] = []  # as long as they live, no other tensor can have their place
+        members: list[weakref.ref[_Moved]] = []
+        self._sets[index] = members
+
+        def pack(tensor: Tensor) -> Tensor | _Moved:
+            size = tensor.numel() * tensor.element_size()
+            if size < _LEAST_BYTES or tensor.untyped_storage().data_ptr() in self._own:
+                return tensor
+            version = tensor._version  # noqa: SLF001 - torch has no public name for it
+            key = (tensor.data_ptr(), tensor.shape, tensor.stride(), tensor.dtype, version)
+            if key not in found:
+                found[key] = _Moved(tensor.detach(), self._way)
+                members.append(weakref.ref(found[key]))
+                alive.append(tensor)
+            return found[key]
+
+        def unpack(saved: Tensor | _Moved) -> Tensor:
+            if isinstance(saved, Tensor):
+                return saved
+            result = saved.get()
+            self._fetch(index - 1)  # while this layer works, the next one's are on their way
+            return result
+
+        with saved_tensors_hooks(pack, unpack):
+            yield
+
+    def _fetch(self, index: int) -> None:
+        for reference in self._sets.pop(index, ()):
+            moved = reference()
+            if moved is not None:
+                moved.fetch()
+
+
+def offload_saved(model: PreTrainedModel) -> SavedOffload:
+    """Lets ``model`` keep its intermediate results in the computer's memory while training.
+
+    Raises:
+        ModelUnusable: Its layers cannot be found.
+    """
+    layers = find_layers(model)
+    if not layers:
+        raise ModelUnusable(
+            f"The layers of {type(model).__name__} cannot be found, so what they keep cannot be "
+            "moved to the computer's memory.",
+            "Set train.checkpointing to all, or to none.",
+            code="checkpointing_unsupported",
+        )
+    offload = SavedOffload(model)
+    for index, layer in enumerate(layers[:-1]):
+        layer.forward = _moving(offload, index, layer, layer.forward)
+    return offload
+
+
+def _moving(
+    offload: SavedOffload, index: int, layer: nn.Module, forward: Callable[..., Any]
+) -> Callable[..., Any]:
+    def run(*args: Any, **kwargs: Any) -> Any:
+        if not (layer.training and torch.is_grad_enabled()):
+            return forward(*args, **kwargs)
+        with offload.around_layer(index):
+            return forward(*args, **kwargs)
+
+    return run
