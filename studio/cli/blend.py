@@ -14,6 +14,7 @@ from studio.core.events.measures import BlendFinished, BlendProgressed
 from studio.core.events.types import Event
 from studio.core.jobs.orders import BlendOrder
 from studio.core.paths import Home
+from studio.core.weights.gains import parse_gain
 
 
 def add_parser(
@@ -40,7 +41,18 @@ def add_parser(
         "--density", type=float, default=0.5, help="share of each adapter that ties and dare keep"
     )
     parser.add_argument("--seed", type=int, default=0, help="decides what dare drops")
-    parser.add_argument("--out", required=True, type=Path, metavar="DIR", help="new folder")
+    parser.add_argument(
+        "--layers",
+        action="append",
+        default=[],
+        metavar="LAYERS=X",
+        help="strength of all adapters in some layers: 0-11=0.5, attention=0 or 0-11:mlp=0.5; "
+        "several are multiplied",
+    )
+    parser.add_argument("--out", type=Path, metavar="DIR", help="new folder")
+    parser.add_argument(
+        "--name", metavar="NAME", help="let the mix join the runs under this name (or with --out)"
+    )
     parser.set_defaults(run=run)
 
 
@@ -50,15 +62,23 @@ def run(arguments: argparse.Namespace, console: Console, home: Home) -> int:
         raise RecipeInvalid("--rank must be at least 1.", "Leave it out for the sum of the ranks.")
     if not 0 < arguments.density <= 1:
         raise RecipeInvalid("--density must be more than 0 and at most 1.", "Try 0.5.")
+    if arguments.out is None and arguments.name is None:
+        raise RecipeInvalid("The mix has no place to go.", "Give --out DIR, --name NAME or both.")
     parts = [read_part(text, home) for text in arguments.adapter]
+    gains = [parse_gain(text) for text in arguments.layers]
     order = BlendOrder.model_validate(
         {
-            "parts": [{"adapter": str(folder), "weight": weight} for folder, weight in parts],
+            "parts": [
+                {"adapter": str(folder), "weight": weight, "gains": gains}
+                for folder, weight in parts
+            ],
             "method": arguments.method,
             "rank": arguments.rank,
             "density": arguments.density,
             "seed": arguments.seed,
-            "out": str(arguments.out.expanduser().resolve()),
+            "out": arguments.out and str(arguments.out.expanduser().resolve()),
+            "home": arguments.name and str(home.folder),
+            "name": arguments.name or "Mix",
         }
     )
     finished = blend(order, console, home)
@@ -69,6 +89,7 @@ def run(arguments: argparse.Namespace, console: Console, home: Home) -> int:
     console.finish(
         {
             "adapter_dir": finished.folder,
+            "run_dir": finished.run,
             "rank": finished.rank,
             "modules": finished.modules,
             "error_fraction": finished.error_fraction,

@@ -123,6 +123,12 @@ def test_blend_writes_an_adapter_that_answers(trained: Trained, tmp_path: Path) 
         *("--prompt", "What does Mira do?", "--max-tokens", "8", "--json"),
     )
     assert set(answers.result["answers"][0]) == {"base", "mix"}
+    named = command_line(
+        *("blend", "--adapter", adapter, "--layers", "0:mlp=0", "--name", "Less", "--json")
+    )
+    assert named.code == 0, named.err
+    assert Path(named.result["adapter_dir"]).parent == Path(named.result["run_dir"])
+    assert "Less" in command_line("runs", "list").out
     again = command_line("blend", "--adapter", adapter, "--out", out)
     assert again.code == 1
     assert "not empty" in again.error_line

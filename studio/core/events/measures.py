@@ -84,10 +84,12 @@ class BlendProgressed(Event):
 class BlendFinished(Event):
     """Several adapters were mixed into the one in ``folder``.
 
-    ``error_fraction`` is the size of what the rank could not hold, relative to the whole update.
+    ``run`` is its folder in the history, empty if it did not join it. ``error_fraction`` is the
+    size of what the rank could not hold, relative to the whole update.
     """
 
     folder: str
     rank: int
     modules: int
     error_fraction: float
+    run: str = ""

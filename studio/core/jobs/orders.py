@@ -7,6 +7,7 @@ from typing import Annotated, Literal
 from pydantic import BaseModel, ConfigDict, Field, JsonValue, TypeAdapter
 
 from studio.core.forgetting.probes import Probe
+from studio.core.weights.gains import LayerGain
 
 
 class Order(BaseModel):
@@ -161,27 +162,39 @@ class ForgettingOrder(Order):
 
 
 class BlendPart(BaseModel):
-    """One adapter of a mix and how strongly it counts."""
+    """One adapter of a mix and how strongly it counts, in all layers and in some."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
     adapter: str
     weight: float = 1.0
+    gains: tuple[LayerGain, ...] = ()
 
 
-class BlendOrder(Order):
-    """Mix adapters of one base into a new one.
+class BlendSettings(BaseModel):
+    """How adapters of one base are mixed.
 
     ``rank`` None means the sum of the ranks. ``density`` is the share of each update that ties and
     dare keep; ``seed`` decides what dare drops.
     """
 
-    kind: Literal["blend"] = "blend"
+    model_config = ConfigDict(frozen=True, extra="forbid")
     parts: tuple[BlendPart, ...] = Field(min_length=1)
     method: Literal["linear", "svd", "ties", "dare"] = "linear"
     rank: int | None = Field(None, ge=1)
     density: float = Field(0.5, gt=0, le=1)
     seed: int = 0
-    out: str
+
+
+class BlendOrder(BlendSettings, Order):
+    """Write a mix as a new adapter: to the folder ``out``, into the history, or both.
+
+    ``home`` is the folder whose history it joins under ``name``; None means that it does not.
+    """
+
+    kind: Literal["blend"] = "blend"
+    out: str | None = None
+    home: str | None = None
+    name: str = "Mix"
 
 
 class PruneOrder(Order):
@@ -331,6 +344,15 @@ class RemoveColumn(Request):
     column: str
 
 
+class SetBlend(Request):
+    """Let a column answer as a mix of adapters, which is not saved; replaces what it was."""
+
+    kind: Literal["set_blend"] = "set_blend"
+    request: int
+    column: str
+    blend: BlendSettings
+
+
 class CancelAsk(Request):
     """Stop answering one request; what was written stays."""
 
@@ -383,6 +405,7 @@ AnyRequest = Annotated[
     | Ask
     | AddColumn
     | RemoveColumn
+    | SetBlend
     | CancelAsk
     | LookAt
     | ShowRow

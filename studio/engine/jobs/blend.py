@@ -6,9 +6,12 @@ import math
 from collections.abc import Iterator
 from pathlib import Path
 
+from studio.core.errors import RecipeInvalid
 from studio.core.events.measures import BlendFinished, BlendProgressed
 from studio.core.events.types import Event, NoticeRaised, PhaseEntered, RunFinished, RunStopped
-from studio.core.jobs.orders import BlendOrder
+from studio.core.jobs.orders import BlendOrder, ImportOrder
+from studio.core.paths import Home
+from studio.core.runs.importing import import_adapter
 from studio.core.runs.layout import RunLayout
 from studio.engine.jobs.requests import RequestFeed, StopWished
 from studio.engine.lora.blend import BlendedModule, Mix, iter_blended
@@ -26,38 +29,54 @@ def run(order: BlendOrder, layout: RunLayout, control: RequestFeed) -> Iterator[
     Raises:
         StudioError: An adapter cannot be used or mixed, or the target cannot be written.
     """
-    del layout  # the order says everything
     try:
-        yield from _blend(order, control)
+        yield from _blend(order, layout, control)
     except StopWished:
         yield RunStopped(step=0)
 
 
-def _blend(order: BlendOrder, control: RequestFeed) -> Iterator[Event]:
+def _blend(order: BlendOrder, layout: RunLayout, control: RequestFeed) -> Iterator[Event]:
+    if order.out is None and order.home is None:
+        raise RecipeInvalid("The mix has no place to go.", "Name a folder, or let it be a run.")
     yield PhaseEntered(phase="loading_model")
     adapters = [read_adapter(Path(part.adapter)) for part in order.parts]
     weights = [part.weight for part in order.parts]
     yield from _notice_bases(adapters)
     mix = Mix(order.method, order.rank, order.density, order.seed)
+    gains = [part.gains for part in order.parts]
     total = len({name for stored in adapters for name in stored.modules})
     modules: dict[str, BlendedModule] = {}
-    for name, module in iter_blended(adapters, weights, mix):
+    for name, module in iter_blended(adapters, weights, mix, gains):
         control.check_stop()
         modules[name] = module
         yield BlendProgressed(done_modules=len(modules), total_modules=total)
-    out = Path(order.out)
+    out = layout.folder / "blend" if order.out is None else Path(order.out)
     yield PhaseEntered(phase="saving", detail=f"Writing to {out}")
     write_blended(modules, adapters[0], out)
     read_adapter(out)
+    kept = None if order.home is None else _add_to_history(order, out)
     lost = math.hypot(*(module.lost for module in modules.values()))
     size = math.hypot(*(module.size for module in modules.values()))
     yield BlendFinished(
-        folder=str(out),
+        folder=str(kept.adapter if kept is not None and order.out is None else out),
+        run="" if kept is None else str(kept.folder),
         rank=max(module.lora_a.shape[0] for module in modules.values()),
         modules=len(modules),
         error_fraction=lost / size if size else 0.0,
     )
     yield RunFinished(step=0)
+
+
+def _add_to_history(order: BlendOrder, adapter: Path) -> RunLayout:
+    """Returns the run that the new adapter became."""
+    wish = ImportOrder(source=str(adapter), home=order.home or "", name=order.name)
+    steps = import_adapter(wish, Home(Path(order.home or "")).runs, read_adapter)
+    while True:
+        try:
+            next(steps)
+        except StopIteration as end:
+            found: RunLayout = end.value
+            return found
 
 
 def _notice_bases(adapters: list[StoredAdapter]) -> Iterator[Event]:

@@ -17,8 +17,16 @@ from studio.core.events.types import (
     RequestFailed,
     RunStopped,
 )
-from studio.core.jobs.orders import AddColumn, Ask, CancelAsk, ChatOrder, RemoveColumn
+from studio.core.jobs.orders import (
+    AddColumn,
+    Ask,
+    CancelAsk,
+    ChatOrder,
+    RemoveColumn,
+    SetBlend,
+)
 from studio.core.runs.layout import RunLayout
+from studio.engine.infer.live_blend import LiveBlends
 from studio.engine.infer.session import ChatSession
 from studio.engine.infer.speech import build_speech
 from studio.engine.jobs.lease import wait_for_device
@@ -28,6 +36,7 @@ from studio.engine.models.files import load_config, load_tokenizer
 from studio.engine.models.load import load_model, resolve_device, resolve_dtype
 from studio.engine.models.reference import find_model
 
+Wish = Ask | AddColumn | RemoveColumn | SetBlend
 _POLL_SECONDS = 0.03
 
 
@@ -57,7 +66,8 @@ def run(order: ChatOrder, layout: RunLayout, control: RequestFeed) -> Iterator[E
         session.add_adapters({name: Path(folder) for name, folder in order.adapters.items()})
         control.check_stop()
         yield ChatReady(columns=session.columns)
-        yield from _serve(session, control)
+        blends = LiveBlends(session, layout.folder / "blends")
+        yield from _serve(session, blends, control)
     except StopWished:
         yield RunStopped(step=0)
 
@@ -67,11 +77,11 @@ class _Desk:
 
     def __init__(self, control: RequestFeed) -> None:
         self._control = control
-        self._wishes: deque[Ask | AddColumn | RemoveColumn] = deque()
+        self._wishes: deque[Wish] = deque()
         self._cancelled: set[int] = set()
         self._presence = Presence()
 
-    def wait_for_wish(self) -> Ask | AddColumn | RemoveColumn:
+    def wait_for_wish(self) -> Wish:
         """Returns the next question or change of the columns.
 
         Raises:
@@ -100,25 +110,39 @@ class _Desk:
         self._control.check_stop()
         for request in self._control.poll():
             self._presence.note()
-            if isinstance(request, Ask | AddColumn | RemoveColumn):
+            if isinstance(request, SetBlend):
+                self._drop_older(request.column)  # a fader moves faster than a mix is made
+            if isinstance(request, Ask | AddColumn | RemoveColumn | SetBlend):
                 self._wishes.append(request)
             elif isinstance(request, CancelAsk):
                 self._cancelled.add(request.request)
 
+    def _drop_older(self, column: str) -> None:
+        last = self._wishes[-1] if self._wishes else None
+        if isinstance(last, SetBlend) and last.column == column:
+            self._wishes.pop()
 
-def _serve(session: ChatSession, control: RequestFeed) -> Iterator[Event]:
+
+def _serve(session: ChatSession, blends: LiveBlends, control: RequestFeed) -> Iterator[Event]:
     desk = _Desk(control)
     while True:
         wish = desk.wait_for_wish()
         if isinstance(wish, Ask):
             yield from session.answer(wish, partial(desk.is_cancelled, wish))
         else:
-            yield _change_columns(session, wish)
+            yield _change_columns(session, blends, wish, control)
 
 
-def _change_columns(session: ChatSession, wish: AddColumn | RemoveColumn) -> Event:
+def _change_columns(
+    session: ChatSession,
+    blends: LiveBlends,
+    wish: AddColumn | RemoveColumn | SetBlend,
+    control: RequestFeed,
+) -> Event:
     try:
-        if isinstance(wish, AddColumn):
+        if isinstance(wish, SetBlend):
+            blends.show(wish.column, wish.blend, control.check_stop)
+        elif isinstance(wish, AddColumn):
             session.add_adapters({wish.column: Path(wish.adapter)})
         else:
             session.remove_adapter(wish.column)

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from studio.core.errors import AdapterUnusable, RecipeInvalid
+from studio.core.weights.gains import LayerGain, get_gain
 from studio.engine.lora.stored import StoredAdapter, StoredModule
 
 Method = Literal["linear", "svd", "ties", "dare"]
@@ -33,8 +34,8 @@ class Mix:
 class BlendedModule:
     """The new update ``B A`` of one layer: A ``(rank, in)``, B ``(out, rank)``, in fp32.
 
-    ``lost`` is the size (Frobenius norm) of what the rank could not hold, ``size`` that of the
-    whole update.
+    ``kernel`` is that of a convolution. ``lost`` is the size (Frobenius norm) of what the rank
+    could not hold, ``size`` that of the whole update.
     """
 
     lora_a: Tensor
@@ -42,6 +43,7 @@ class BlendedModule:
     is_lookup: bool
     lost: float
     size: float
+    kernel: tuple[int, ...] = ()
 
 
 def check_blendable(adapters: Sequence[StoredAdapter]) -> None:
@@ -50,24 +52,16 @@ def check_blendable(adapters: Sequence[StoredAdapter]) -> None:
     Raises:
         AdapterUnusable: One is something else, or two were made for different models.
     """
-    shapes: dict[str, tuple[int, int]] = {}
+    shapes: dict[str, tuple[int, ...]] = {}
     for stored in adapters:
-        rest = (
-            "learns the lengths of the weights (DoRA), whose update depends on the base"
-            if stored.config.use_dora
-            else "changes whole layers or single tokens"
-            if stored.tokens or any(stored.is_trained(name) for name in stored.weights)
-            else "changes convolutions"
-            if any(module.kernel for module in stored.modules.values())
-            else ""
-        )
+        rest = _find_obstacle(stored)
         if rest:
             raise AdapterUnusable(
                 f"The adapter in {stored.folder} {rest}; such adapters cannot be mixed.",
-                "Choose adapters of the forms plain or rslora.",
+                "Choose adapters that train low-rank updates alone (the forms plain and rslora).",
             )
         for name, module in stored.modules.items():
-            shape = (module.lora_b.shape[0], module.lora_a.shape[1])
+            shape = (module.lora_b.shape[0], module.lora_a.shape[1], *module.kernel)
             if shapes.setdefault(name, shape) != shape:
                 raise AdapterUnusable(
                     f"The adapter in {stored.folder} was made for another model than the others: "
@@ -77,11 +71,29 @@ def check_blendable(adapters: Sequence[StoredAdapter]) -> None:
                 )
 
 
+def _find_obstacle(stored: StoredAdapter) -> str:
+    """Returns what an adapter changes besides low-rank updates, in words; empty for nothing."""
+    whole = sorted(name for name in stored.weights if stored.is_trained(name))
+    stacks = [name for name, one in stored.modules.items() if one.rank != one.lora_a.shape[0]]
+    if stored.config.use_dora:
+        return "learns the lengths of the weights (DoRA), whose update depends on the base"
+    if whole:
+        return f"trains {whole[0]} in full"
+    if stored.tokens:
+        return f"trains single tokens of {next(iter(stored.tokens))}"
+    return f"changes the stacked experts {stacks[0]}" if stacks else ""
+
+
 @torch.no_grad()
 def iter_blended(
-    adapters: Sequence[StoredAdapter], weights: Sequence[float], mix: Mix
+    adapters: Sequence[StoredAdapter],
+    weights: Sequence[float],
+    mix: Mix,
+    gains: Sequence[Sequence[LayerGain]] = (),
 ) -> Iterator[tuple[str, BlendedModule]]:
     """Yields each layer that any of the adapters changes, by name, with its new update.
+
+    ``gains`` are factors of each adapter in some layers. What counts nothing is left out.
 
     Raises:
         AdapterUnusable: The adapters cannot be mixed.
@@ -94,13 +106,16 @@ def iter_blended(
             "Leave the rank out, or choose the method svd.",
         )
     generator = torch.Generator().manual_seed(mix.seed)
+    every = gains or [()] * len(adapters)
     for name in sorted({name for stored in adapters for name in stored.modules}):
         parts = [
-            (stored.modules[name], weight)
-            for stored, weight in zip(adapters, weights, strict=True)
+            (stored.modules[name], weight * get_gain(own, name))
+            for stored, weight, own in zip(adapters, weights, every, strict=True)
             if name in stored.modules
         ]
-        yield name, _blend(parts, mix, generator)
+        parts = [part for part in parts if part[1]]
+        if parts:
+            yield name, _blend(parts, mix, generator)
 
 
 def truncate(lora_a: Tensor, lora_b: Tensor, rank: int) -> tuple[Tensor, Tensor, float, float]:
@@ -151,16 +166,16 @@ def _blend(
 ) -> BlendedModule:
     total_rank = sum(module.rank for module, _ in parts)
     lora_a, lora_b = _join(parts)
-    is_lookup = parts[0][0].is_lookup
+    is_lookup, kernel = parts[0][0].is_lookup, parts[0][0].kernel
     if mix.method == "linear":
         size = float(torch.linalg.matrix_norm(_shrink(lora_a, lora_b)))
-        return BlendedModule(lora_a, lora_b, is_lookup, 0.0, size)
+        return BlendedModule(lora_a, lora_b, is_lookup, 0.0, size, kernel)
     rank = min(mix.rank or total_rank, *lora_a.shape[1:], lora_b.shape[0])
     if mix.method == "svd":
         found = truncate(lora_a, lora_b, min(rank, total_rank))
     else:
         found = truncate_matrix(_merge(parts, mix, generator), rank)
-    return BlendedModule(found[0], found[1], is_lookup, found[2], found[3])
+    return BlendedModule(found[0], found[1], is_lookup, found[2], found[3], kernel)
 
 
 def _merge(

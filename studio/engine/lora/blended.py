@@ -9,8 +9,9 @@ from pathlib import Path
 from typing import Any
 
 from safetensors.torch import save
+from torch import Tensor
 
-from studio.core.errors import FileUnusable
+from studio.core.errors import FileUnusable, RecipeInvalid
 from studio.core.files import replace_folder, write_atomically, write_json_atomically
 from studio.engine.lora.blend import BlendedModule
 from studio.engine.lora.keys import build_key
@@ -23,16 +24,30 @@ def write_blended(modules: Mapping[str, BlendedModule], first: StoredAdapter, fo
 
     Raises:
         FileUnusable: The folder exists and is not empty, or cannot be written to.
+        RecipeInvalid: There is nothing to write: every strength is 0.
     """
+    if not modules:
+        raise RecipeInvalid(
+            "Nothing is left of the mix: every strength is 0.", "Give one adapter a strength."
+        )
     if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
         raise FileUnusable(f"{folder} exists already and is not empty.", "Choose another folder.")
     tensors = {}
     for name, module in modules.items():
-        for part, matrix in (("A", module.lora_a), ("B", module.lora_b)):
+        for part, matrix in _shape(module):
             tensors[build_key(name, part, is_lookup=module.is_lookup)] = matrix.contiguous()
     with replace_folder(folder) as new:
         write_atomically(new / WEIGHTS_NAME, save(tensors, {"format": "pt"}))
         write_json_atomically(new / CONFIG_NAME, _build_config(modules, first))
+
+
+def _shape(module: BlendedModule) -> tuple[tuple[str, Tensor], tuple[str, Tensor]]:
+    """Returns A and B as files hold them: those of a convolution as kernels."""
+    lora_a, lora_b = module.lora_a, module.lora_b
+    if module.kernel:
+        lora_a = lora_a.reshape(lora_a.shape[0], -1, *module.kernel)
+        lora_b = lora_b.reshape(*lora_b.shape, *[1] * len(module.kernel))
+    return ("A", lora_a), ("B", lora_b)
 
 
 def _build_config(modules: Mapping[str, BlendedModule], first: StoredAdapter) -> dict[str, Any]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -29,11 +29,14 @@ from studio.core.events.types import (
 from studio.core.jobs.orders import (
     AddColumn,
     Ask,
+    BlendPart,
+    BlendSettings,
     CancelAsk,
     ChatOrder,
     ExportOrder,
     PreviewOrder,
     RemoveColumn,
+    SetBlend,
     Stop,
     Turn,
 )
@@ -140,6 +143,37 @@ def test_a_chat_loads_and_unloads_adapters_while_it_runs(
     assert changes == [(1, ("base", "late")), (4, ("base",))]
     assert [event.code for event in of_type(events, RequestFailed)] == ["adapter_unusable"]
     assert {event.column for event in of_type(events, AnswerFinished)} == {"base", "late"}
+
+
+def test_a_mix_answers_in_a_chat_before_it_is_saved(
+    tmp_path: Path, tiny_base: Path, adapter: Path
+) -> None:
+    def mix(request: int, *weights: float) -> SetBlend:
+        parts = tuple(BlendPart(adapter=str(adapter), weight=weight) for weight in weights)
+        return SetBlend(request=request, column="mix", blend=BlendSettings(parts=parts))
+
+    def has_answer(request: int) -> Callable[[list[Event]], bool]:
+        return lambda events: any(
+            event.request == request and event.column == "mix"
+            for event in of_type(events, AnswerFinished)
+        )
+
+    layout = RunLayout(tmp_path)
+    control = ScriptedControl(layout)
+    control.at(lambda events: bool(of_type(events, ChatReady)), mix(1, 0.5, 0.5))
+    control.at(lambda events: len(of_type(events, ColumnsChanged)) == 1, _ask(2))
+    control.at(has_answer(2), mix(3, 0.0))
+    control.at(lambda events: bool(of_type(events, RequestFailed)), mix(4, 1.0, -1.0))
+    control.at(lambda events: len(of_type(events, ColumnsChanged)) == 2, _ask(5))
+    control.at(has_answer(5), Stop())
+    order = ChatOrder(base=str(tiny_base), adapters={"mine": str(adapter)})
+    events = list(listen(chat.run(order, layout, control), control))
+    answers = {(e.request, e.column): e.text for e in of_type(events, AnswerFinished)}
+    assert answers[2, "mix"] == answers[2, "mine"] != answers[2, "base"]
+    assert answers[5, "mix"] == answers[5, "base"]
+    (failed,) = of_type(events, RequestFailed)
+    assert (failed.request, failed.code) == (3, "recipe_invalid")
+    assert not any((tmp_path / "blends").glob("*"))
 
 
 def test_a_chat_ends_by_itself_when_nobody_is_there_any_more(

@@ -11,13 +11,17 @@ import peft
 import pytest
 import torch
 from peft.utils import merge_utils
+from torch import nn
 
 from studio.core.errors import AdapterUnusable, FileUnusable, RecipeInvalid
 from studio.core.events.measures import BlendFinished
 from studio.core.events.types import NoticeRaised
 from studio.core.jobs.orders import BlendOrder, BlendPart, Stop
+from studio.core.paths import Home
 from studio.core.recipe.schema import AdapterSettings
 from studio.core.runs.layout import RunLayout
+from studio.core.runs.store import RunStore
+from studio.core.weights.gains import LayerGain
 from studio.engine.jobs import blend
 from studio.engine.lora.blend import Mix, drop_and_rescale, iter_blended, merge_ties
 from studio.engine.lora.inject import inject
@@ -218,3 +222,60 @@ def test_different_names_of_the_base_are_said(folders: list[Path], tmp_path: Pat
     path.write_text(json.dumps(json.loads(path.read_text()) | {"base_model_name_or_path": "b"}))
     events = _run(_order(folders, tmp_path / "out"), tmp_path)
     assert [notice.code for notice in of_type(events, NoticeRaised)] == ["bases_differ"]
+
+
+def test_layers_count_as_strongly_as_they_were_told(folders: list[Path], tmp_path: Path) -> None:
+    gains = [LayerGain(layers="0", factor=0.5), LayerGain(part="mlp", factor=0.0)]
+    parts = [BlendPart(adapter=str(folders[0]), weight=0.8, gains=tuple(gains))]
+    _run(BlendOrder(parts=tuple(parts), out=str(tmp_path / "out")), tmp_path)
+    before, mixed = read_adapter(folders[0]), read_adapter(tmp_path / "out")
+    assert set(mixed.modules) == {name for name in before.modules if "mlp" not in name}
+    for name, module in mixed.modules.items():
+        factor = 0.4 if ".layers.0." in name else 0.8
+        (delta,) = _get_deltas([before], name)
+        torch.testing.assert_close(module.lora_b @ module.lora_a, factor * delta)
+    silent = BlendPart(adapter=str(folders[0]), weight=0.0)
+    with pytest.raises(RecipeInvalid, match="every strength is 0"):
+        _run(BlendOrder(parts=(silent,), out=str(tmp_path / "none")), tmp_path)
+
+
+def test_convolutions_are_mixed_as_well(tmp_path: Path) -> None:
+    def build() -> nn.Module:
+        torch.manual_seed(0)
+        return nn.Sequential(nn.Conv2d(3, 6, 3), nn.ReLU(), nn.Conv2d(6, 4, 3))
+
+    folders = []
+    for seed in (1, 2):
+        adapter = inject(build(), AdapterSettings(rank=2, targets=("0", "2")), seed=seed)
+        with torch.no_grad():
+            for parameter in adapter.parameters():
+                parameter.normal_()
+        save_adapter(adapter, tmp_path / f"c{seed}", base_model="conv")
+        folders.append(tmp_path / f"c{seed}")
+    _run(_order(folders, tmp_path / "out", method="svd", rank=4), tmp_path)
+    mixed = load_adapter(build(), tmp_path / "out")
+    deltas = [load_adapter(build(), folder).modules["2"].get_delta() for folder in folders]
+    torch.testing.assert_close(
+        mixed.modules["2"].get_delta(), 0.7 * deltas[0] - 0.3 * deltas[1], rtol=1e-4, atol=1e-5
+    )
+
+
+def test_what_is_trained_in_full_is_refused_by_its_name(tmp_path: Path) -> None:
+    model = build_model("llama")
+    adapter = inject(model, AdapterSettings(rank=2, extra_modules=("lm_head",)), seed=0)
+    save_adapter(adapter, tmp_path / "head", base_model="x")
+    with pytest.raises(AdapterUnusable, match=r"trains lm_head\.weight in full"):
+        _run(_order([tmp_path / "head"], tmp_path / "out"), tmp_path)
+
+
+def test_a_mix_can_join_the_history(folders: list[Path], tmp_path: Path) -> None:
+    home = Home(tmp_path / "home")
+    wishes = {"out": None, "home": str(home.folder), "name": "Half and half"}
+    order = _order(folders, tmp_path).model_copy(update=wishes)
+    (finished,) = of_type(_run(order, home.jobs / "x"), BlendFinished)
+    (record,) = RunStore(home).list()
+    assert (record.name, record.status) == ("Half and half", "finished")
+    assert str(record.folder) == finished.run
+    assert read_adapter(Path(finished.folder)).modules.keys()
+    with pytest.raises(RecipeInvalid, match="no place to go"):
+        _run(order.model_copy(update={"home": None}), tmp_path)
