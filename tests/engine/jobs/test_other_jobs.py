@@ -180,7 +180,7 @@ def test_a_chat_ends_by_itself_when_nobody_is_there_any_more(
     tmp_path: Path, tiny_base: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(presence, "_ORPHAN_SECONDS", 0.0)
-    monkeypatch.setattr(chat, "find_mark", lambda _: None)
+    monkeypatch.setattr(presence, "find_mark", lambda _: None)
     events = list(_chat(tiny_base, {}, ScriptedControl(RunLayout(tmp_path))))
     assert events[-1] == RunStopped(step=0)
 
