@@ -30,6 +30,7 @@ class ChoiceCard(QFrame):
         self.setFocusPolicy(Qt.FocusPolicy.StrongFocus)
         self.setCursor(Qt.CursorShape.PointingHandCursor)
         self._icon_name = icon
+        self._details = ""
         self._name = f"{title}. {sentence}"
         self._mark = Icon(icon, "faint")
         top = QHBoxLayout()
@@ -48,7 +49,17 @@ class ChoiceCard(QFrame):
     def show_sentence(self, is_shown: bool) -> None:
         """Shows the sentence on the card, or only on hover where space is short."""
         self._sentence.setVisible(is_shown)
-        self.setToolTip("" if is_shown else plain_tooltip(self._sentence.text()))
+        self._show_tooltip()
+
+    def show_details(self, details: str) -> None:
+        """Shows more on hover."""
+        self._details = details
+        self._show_tooltip()
+
+    def _show_tooltip(self) -> None:
+        sentence = "" if not self._sentence.isHidden() else self._sentence.text()
+        text = "\n\n".join(part for part in (sentence, self._details) if part)
+        self.setToolTip(plain_tooltip(text) if text else "")
 
     def show_chosen(self, is_chosen: bool) -> None:
         """Marks the card as in use."""

@@ -80,6 +80,7 @@ def test_the_bar_holds_the_parts_of_the_forecast(
     assert page._memory._budget.itemText(0) == "This computer: 16.0 GB"
     assert "Base model" in page._memory._bar.accessibleDescription()
     assert page._memory._whole_words.text().endswith("steps in all")
+    assert "tokens at once" in page._memory._automatic.text()
     assert page._advice.isHidden()
 
 

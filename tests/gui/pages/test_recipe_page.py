@@ -213,3 +213,9 @@ def test_a_problem_leads_to_its_setting_out_of_a_search(page: RecipePage) -> Non
 def test_a_model_that_cannot_be_used_is_not_called_missing() -> None:
     problem = Problem("base.model", "has no tokenizer.", "Choose another folder.")
     assert "has no tokenizer" in describe_problem(problem)
+
+
+def test_a_preset_tells_on_hover_what_it_sets(page: RecipePage) -> None:
+    card, values = page._sheet.presets._cards[0]
+    assert f"Rank: {values['adapter.rank']}" in card.toolTip()
+    assert "Learning rate: 2e-4" in card.toolTip()

@@ -29,6 +29,11 @@ _COLOURS: Mapping[PartKey, tuple[int, int]] = {
     "quantisation": (5, 0),
     "overhead": (-1, 0),
 }
+_RECOMPUTED = {
+    "none": "nothing is recomputed",
+    "mlp": "the inner part of each layer is recomputed",
+    "all": "whole layers are recomputed",
+}
 _VERDICTS: Mapping[Verdict, tuple[str, Tone, str]] = {
     "fits": ("success", "success", "It fits"),
     "tight": ("warning", "warning", "Tight: it may not fit"),
@@ -60,6 +65,7 @@ class MemoryCard(Card):
         self._epoch = PlainLabel(UNKNOWN, "strong", wraps=False)
         self._whole = PlainLabel(UNKNOWN, "strong", wraps=False)
         self._whole_words = PlainLabel("whole run", "muted", wraps=False)
+        self._automatic = PlainLabel("", "caption")
         self._hint = PlainLabel("", "caption")
         self._build_layout()
         self.show_unknown("")
@@ -92,7 +98,8 @@ class MemoryCard(Card):
         self._bar.setAccessibleDescription(spoken)
         self._legend.show_segments(segments)
         self._show_time(forecast)
-        self._show_hint(describe_certainty(forecast))
+        _show(self._automatic, describe_automatic(forecast))
+        _show(self._hint, describe_certainty(forecast))
         self._bar.show()
         self._legend.show()
 
@@ -106,7 +113,8 @@ class MemoryCard(Card):
         self._legend.hide()
         self._epoch.setText(UNKNOWN)
         self._whole.setText(UNKNOWN)
-        self._show_hint("")
+        _show(self._automatic, "")
+        _show(self._hint, "")
 
     def _show_time(self, forecast: Forecast) -> None:
         time = forecast.time
@@ -115,10 +123,6 @@ class MemoryCard(Card):
         self._whole.setText(about + format_duration(time.seconds))
         steps = "step" if time.steps == 1 else "steps"
         self._whole_words.setText(f"{time.steps:,} {steps} in all")
-
-    def _show_hint(self, text: str) -> None:
-        self._hint.setText(text)
-        self._hint.setVisible(bool(text))
 
     def _build_layout(self) -> None:
         self.body.addWidget(self._budget)
@@ -142,7 +146,11 @@ class MemoryCard(Card):
             grid.addWidget(label, row, 0)
             grid.addWidget(value, row, 1, Qt.AlignmentFlag.AlignRight)
         self.body.addLayout(grid)
-        self.body.addWidget(self._hint)
+        notes = QVBoxLayout()
+        notes.setSpacing(SIZES.xs)
+        notes.addWidget(self._automatic)
+        notes.addWidget(self._hint)
+        self.body.addLayout(notes)
         self.body.addWidget(self._measure)
 
 
@@ -197,6 +205,19 @@ def build_segment(part: Part) -> Segment:
     return Segment(part.label, part.size_bytes, tooltip, colour, fade)
 
 
+def describe_automatic(forecast: Forecast) -> str:
+    """Return what the automatic settings become, in one sentence; empty where there is none."""
+    recipe, settled = forecast.question.recipe, forecast.ledger.settled
+    parts = []
+    if recipe.train.checkpointing == "auto":
+        parts.append(_RECOMPUTED[settled.checkpointing])
+    if recipe.train.micro_batch_tokens == "auto":
+        parts.append(f"{settled.micro_batch_tokens:,} tokens at once")
+    if recipe.base.dtype == "auto":
+        parts.append(f"{8 * settled.number_bytes}-bit numbers")
+    return f"Automatic: {', '.join(parts)}." if parts else ""
+
+
 def describe_certainty(forecast: Forecast) -> str:
     """Return what the forecast rests on, in one or two sentences."""
     tokens = f"{forecast.ledger.settled.max_tokens:,}"
@@ -209,6 +230,11 @@ def describe_certainty(forecast: Forecast) -> str:
     if forecast.ledger.is_measured:
         return f"Corrected by a measurement on this computer. {rows}".strip()
     return f"{rows} Memory and speed are calculated, not measured.".strip()
+
+
+def _show(label: PlainLabel, text: str) -> None:
+    label.setText(text)
+    label.setVisible(bool(text))
 
 
 def _build_budget_box() -> QComboBox:

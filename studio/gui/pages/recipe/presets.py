@@ -12,7 +12,9 @@ from PySide6.QtGui import QResizeEvent
 from PySide6.QtWidgets import QGridLayout, QWidget
 
 from studio.core.errors import StudioError
+from studio.core.recipe.fields import get_field_table
 from studio.core.recipe.presets import Preset, load_presets
+from studio.gui.forms.words import format_value
 from studio.gui.theme.tokens import SIZES
 from studio.gui.widgets.choice_card import ChoiceCard
 
@@ -41,6 +43,7 @@ class PresetRow(QWidget):
             grid.setColumnStretch(column, 1)
         for place, preset in enumerate(presets):
             card = ChoiceCard(preset.name, preset.description)
+            card.show_details(describe_values(preset.values))
             card.chosen.connect(partial(self.preset_chosen.emit, preset.values))
             self._cards.append((card, preset.values))
             grid.addWidget(card, *divmod(place, _COLUMNS))
@@ -58,6 +61,13 @@ class PresetRow(QWidget):
         """Marks the presets whose settings all hold now."""
         for card, wanted in self._cards:
             card.show_chosen(all(_find(values, path) == value for path, value in wanted.items()))
+
+
+def describe_values(values: Mapping[str, Any]) -> str:
+    """Return the settings of a preset, one on each line, under their names in the form."""
+    table = get_field_table()
+    lines = [f"{table[path].label}: {format_value(value)}" for path, value in values.items()]
+    return "\n".join(lines)
 
 
 def _find(values: Mapping[str, Any], path: str) -> Any:
