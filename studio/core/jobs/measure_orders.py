@@ -21,11 +21,11 @@ class EvaluateOrder(Order):
 
     kind: Literal["evaluate"] = "evaluate"
     base: str
-    adapters: dict[str, str] = {}
+    adapters: dict[str, str] = Field(default_factory=dict)
     data: str = ""
     run: str | None = None
     format: str = "auto"
-    columns: dict[str, str] = {}
+    columns: dict[str, str] = Field(default_factory=dict)
     split: str = "train"
     limit: int | None = Field(None, ge=1)
     metrics: tuple[str, ...] = ()

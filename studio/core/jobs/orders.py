@@ -60,7 +60,7 @@ class ChatOrder(Order):
 
     kind: Literal["chat"] = "chat"
     base: str
-    adapters: dict[str, str] = {}
+    adapters: dict[str, str] = Field(default_factory=dict)
     device: str = "auto"
     dtype: str = "auto"
 
