@@ -45,6 +45,7 @@ from studio.engine.train.resolve import (
     resolve_sample_every,
     resolve_total_steps,
 )
+from studio.engine.train.search import TokenSearch, can_search
 from studio.engine.train.source import PreparedSource
 from studio.engine.train.tile import tune_tile_rows
 
@@ -117,14 +118,15 @@ def _train(
     base: LoadedBase,
     sampler: SamplePrompts,
 ) -> Iterator[Event]:
-    source = yield from _plan_batches(settled, data, base)
+    cache = find_home(layout).cache
+    task = CausalTask(base.parts, _find_tile_rows(base, cache))
+    source = yield from _plan_batches(settled, data, base, task, cache)
     settings = yield from _plan_steps(settled, source, has_validation=bool(len(data.validation)))
     save_recipe(settled.recipe, layout.recipe)
     train = settled.recipe.train
     seed_everything(train.seed)
     optimizer = build_optimizer(base.adapter, train)
     progress = _restore(layout, base, optimizer)
-    task = CausalTask(base.parts, _find_tile_rows(base, find_home(layout).cache))
     if progress.step == 0:
         yield from start_from_data(settled.recipe.adapter, base.adapter, source, task)
     yield PlanMade(
@@ -156,7 +158,7 @@ def _train(
 
 
 def _plan_batches(
-    settled: SettledRecipe, data: PreparedData, base: LoadedBase
+    settled: SettledRecipe, data: PreparedData, base: LoadedBase, task: CausalTask, cache: Path
 ) -> Generator[Event, None, PreparedSource]:
     train = settled.recipe.train
     choice = resolve_micro_batch_tokens(
@@ -165,6 +167,9 @@ def _plan_batches(
         int(data.train.lengths.max()),
         recomputing=base.recomputing.now,
     )
+    if train.micro_batch_tokens == "auto" and can_search(base.model.device):
+        search = TokenSearch(task, base.adapter, data.train, packs=base.is_packed)
+        choice = search.find(choice, train.batch_sequences, cache, *_name_work(settled, base))
     yield from settled.settle("train.micro_batch_tokens", choice.value, choice.why)
     return PreparedSource(
         data,
@@ -193,6 +198,21 @@ def _plan_steps(
         evaluate_every_steps=int(evaluate.value),
         sample_every_steps=int(sample.value),
         early_stopping_patience=train.early_stopping_patience,
+    )
+
+
+def _name_work(settled: SettledRecipe, base: LoadedBase) -> tuple[object, ...]:
+    """Returns what the memory of a step depends on besides the card and the rows."""
+    recipe = settled.recipe
+    return (
+        base.model.config.get_text_config().model_type,
+        sum(parameter.numel() for parameter in base.model.parameters()),
+        str(base.model.dtype),
+        recipe.base.quantisation,
+        recipe.base.attention,
+        str(base.recomputing.now),
+        recipe.train.checkpointing,
+        sorted(recipe.adapter.model_dump(mode="json").items(), key=str),
     )
 
 

@@ -2,18 +2,14 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
-import platform
 import time
 from pathlib import Path
 
 import torch
 from torch import nn
 
-from studio.core.errors import FileUnusable
-from studio.core.files import write_atomically
 from studio.engine.train.loss import LogitRule, get_tile_rows, is_plain_frozen, sum_cross_entropy
+from studio.engine.train.remembered import Remembered, name_device
 
 _SHARES = (0.25, 0.5, 1.0, 1.5)
 """Tried sizes, in shares of the usual one; the largest stays within what the forecast counts."""
@@ -36,17 +32,12 @@ def tune_tile_rows(head: nn.Module, rule: LogitRule, cache_folder: Path | None =
     usual = get_tile_rows(vocabulary, weight.device)
     if vocabulary < _SMALL_VOCABULARY:
         return usual
-    words = (_name_device(weight.device), vocabulary, width, str(weight.dtype))
-    path = None
-    if cache_folder is not None:
-        digest = hashlib.blake2b(repr(words).encode(), digest_size=12).hexdigest()
-        path = cache_folder / "tiles" / f"{digest}.json"
-        kept = _read(path)
-        if kept is not None:
-            return kept
-    rows = _measure(head, rule, usual)
-    if path is not None:
-        _write(path, rows)
+    words = (name_device(weight.device), vocabulary, width, str(weight.dtype))
+    kept = Remembered(cache_folder, "tiles", *words)
+    rows = kept.find()
+    if rows is None:
+        rows = _measure(head, rule, usual)
+        kept.keep(rows)
     return rows
 
 
@@ -80,28 +71,3 @@ def _read_clock(device: torch.device) -> float:
         torch.cuda.synchronize(device)
         return time.perf_counter()
     return time.process_time()  # other programs on the machine do not disturb it
-
-
-def _name_device(device: torch.device) -> str:
-    if device.type == "cuda":
-        return str(torch.cuda.get_device_name(device))
-    return f"{platform.processor() or platform.machine()} {torch.get_num_threads()}"
-
-
-def _read(path: Path) -> int | None:
-    """Returns the kept size; a file that cannot be read counts as none, it can be made again."""
-    try:
-        rows = json.loads(path.read_text(encoding="utf-8"))["rows"]
-    except (OSError, ValueError, KeyError, TypeError):
-        return None
-    return rows if isinstance(rows, int) and rows > 0 else None
-
-
-def _write(path: Path, rows: int) -> None:
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise FileUnusable(
-            f"{path.parent} cannot be made: {error.strerror}.", "Choose another --home folder."
-        ) from error
-    write_atomically(path, json.dumps({"rows": rows}) + "\n")
