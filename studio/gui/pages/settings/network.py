@@ -52,7 +52,7 @@ class NetworkCard(Card):
         self._token.setEchoMode(QLineEdit.EchoMode.Password)
         self._token.setPlaceholderText("hf_…")
         self._token.setAccessibleName("Access token of the hub")
-        self._token.setMaximumWidth(_FIELD_WIDTH)
+        self._token.setFixedWidth(_FIELD_WIDTH)
         self._token.returnPressed.connect(self._on_save_clicked)
         save = Button("&Save token", "lock")
         save.clicked.connect(self._on_save_clicked)

@@ -36,6 +36,7 @@ class HubSearchPanel(QWidget):
         self.setFixedWidth(_WIDTH)
         self._kind = kind
         self._kept: list[Repository] = []
+        self._chosen = ""
         self._found: list[HubEntry] | None = None
         self._line = QLineEdit()
         self._line.setPlaceholderText(f"Search {_THINGS[kind]}, or owner/name")
@@ -48,7 +49,7 @@ class HubSearchPanel(QWidget):
         self._line.textEdited.connect(lambda _: self._timer.start())
         self._line.returnPressed.connect(self._ask)
         self._list = TwoLineList(f"Found {_THINGS[kind]}")
-        self._list.entry_selected.connect(lambda entry: self.repository_selected.emit(entry.thing))
+        self._list.entry_selected.connect(self._on_entry_selected)
         self._state = PlainLabel("", "caption")
         box = QVBoxLayout(self)
         box.setContentsMargins(0, 0, 0, 0)
@@ -105,6 +106,10 @@ class HubSearchPanel(QWidget):
         self._timer.stop()
         self.search_requested.emit(self.text)
 
+    def _on_entry_selected(self, entry: ListEntry) -> None:
+        self._chosen = entry.key
+        self.repository_selected.emit(entry.thing)
+
     def _refresh(self) -> None:
         text = self.text.lower()
         kept = {one.name: one for one in self._kept if text in one.name.lower()}
@@ -122,7 +127,7 @@ class HubSearchPanel(QWidget):
             if entry.repository.name not in kept
         ]
         entries += self._build_direct({entry.key for entry in entries})
-        self._list.show_entries(entries)
+        self._list.show_entries(entries, self._chosen)
 
     def _build_direct(self, listed: set[str]) -> list[ListEntry]:
         """Return the entry for a name that was typed in full and that no search shows."""
