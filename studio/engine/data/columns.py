@@ -11,7 +11,7 @@ from studio.engine.data.conversation import Record
 from studio.engine.data.formats import FORMATS, PART_NAMES, Columns, Format
 from studio.engine.data.patterns import columns_of, is_pattern
 from studio.engine.data.sources.row import Row
-from studio.engine.data.turns import RowInvalid, kind_name
+from studio.engine.data.turns import RowInvalid, kind_name, quoted
 
 SAMPLE_ROWS = 100
 """Rows that are looked at to find the format."""
@@ -211,13 +211,15 @@ def _column_names(rows: Sequence[Row]) -> list[str]:
 
 
 def _listed(names: Sequence[str]) -> str:
-    shown = ", ".join(repr(name) for name in names[:20]) or "none"
+    shown = ", ".join(quoted(name) for name in names[:20]) or "none"
     return f"{shown} and {len(names) - 20} more" if len(names) > 20 else shown
 
 
 def _unsure(rows: Sequence[Row], found: Sequence[Layout]) -> DatasetInvalid:
     names = _column_names(rows)
-    kinds = ", ".join(f"{name!r} ({_kind_in_rows(rows, name)})" for name in names[:20]) or "none"
+    kinds = (
+        ", ".join(f"{quoted(name)} ({_kind_in_rows(rows, name)})" for name in names[:20]) or "none"
+    )
     if found:
         options = "; ".join(
             f"{layout.format.key} with {dict(layout.columns)}" for layout in found[:6]

@@ -14,6 +14,7 @@ from studio.engine.data.turns import (
     RowInvalid,
     check_text,
     kind_name,
+    quoted,
     read_messages,
     read_sharegpt,
     read_tools,
@@ -109,8 +110,8 @@ def _get(values: Mapping[str, Any], column: str) -> object:
     if column not in values:
         if is_pattern(column, values):
             return fill(column, values)
-        found = ", ".join(repr(name) for name in list(values)[:12]) or "none"
-        raise RowInvalid(f"the column {column!r} is missing (columns found: {found})")
+        found = ", ".join(quoted(name) for name in list(values)[:12]) or "none"
+        raise RowInvalid(f"the column {quoted(column)} is missing (columns found: {found})")
     return values[column]
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from studio.engine.data.conversation import TokenRow
-from studio.engine.data.turns import RowInvalid, kind_name
+from studio.engine.data.turns import RowInvalid, kind_name, quoted
 
 IGNORED_LABEL = -100
 _HIGHEST = 2**31 - 1
@@ -66,7 +66,8 @@ def _numbers(value: object, what: str, low: int) -> list[int]:
     for place, one in enumerate(value, start=1):
         if type(one) is not int or not low <= one <= _HIGHEST:
             raise RowInvalid(
-                f"{what} holds {one!r} as number {place}; whole numbers from {low} are expected"
+                f"{what} holds {quoted(one)} as number {place}; whole numbers from {low} are "
+                "expected"
                 if isinstance(one, int | float)
                 else f"{what} holds {kind_name(one)} as number {place}; numbers are expected"
             )

@@ -30,6 +30,7 @@ SHAREGPT_ROLES: dict[str, Role] = {
     "observation": "tool",
     "tool_response": "tool",
 }
+_LONGEST_NAME = 60
 _CALL_ROLES = ("function_call", "tool_call")
 _KEPT_KEYS = ("name", "tool_call_id", "reasoning_content", "thinking")
 
@@ -116,6 +117,13 @@ def kind_name(value: object) -> str:
     return names.get(type(value), "something unknown")
 
 
+def quoted(name: object) -> str:
+    """Return what stands in a file in quotation marks, shortened: it can be a megabyte long."""
+    if not isinstance(name, str):
+        return repr(name)[:_LONGEST_NAME]
+    return repr(name if len(name) <= _LONGEST_NAME else f"{name[:_LONGEST_NAME]}…")
+
+
 def _entries(value: object) -> list[dict[str, Any]]:
     if not isinstance(value, list):
         raise RowInvalid(f"the conversation is {kind_name(value)}; a list of turns is expected")
@@ -131,7 +139,7 @@ def _role(known: Mapping[str, Role], name: object, position: int) -> Role:
     if isinstance(name, str) and name.strip().lower() in known:
         return known[name.strip().lower()]
     raise RowInvalid(
-        f"turn {position} has the unknown role {name!r} (known are {', '.join(sorted(known))})"
+        f"turn {position} has the unknown role {quoted(name)} (known are {', '.join(sorted(known))})"
     )
 
 
@@ -158,7 +166,7 @@ def _is_trained(entry: dict[str, Any], position: int) -> bool:
         value = entry.get(key)
         if value is not None:
             if value not in (0, 1):
-                raise RowInvalid(f"turn {position}: {key} is {value!r}; 0 or 1 is expected")
+                raise RowInvalid(f"turn {position}: {key} is {quoted(value)}; 0 or 1 is expected")
             return bool(value)
     return True
 

@@ -11,6 +11,7 @@ from typing import BinaryIO
 from studio.core.errors import DatasetInvalid
 from studio.engine.data.sources.encoding import decode, open_text
 from studio.engine.data.sources.row import MAX_ROW_BYTES, NO_ROWS, Reading, Row, check_object
+from studio.engine.data.turns import quoted
 
 suffixes = (".json",)
 
@@ -84,8 +85,8 @@ def _check_single_object(value: object, path: Path) -> None:
     )
     if len(lists) == 1 and lists[0] not in ("messages", "conversations"):
         raise DatasetInvalid(
-            f"{path.name} holds one object whose rows are inside the key {lists[0]!r}.",
-            f"Save the list under {lists[0]!r} as a file of its own.",
+            f"{path.name} holds one object whose rows are inside the key {quoted(lists[0])}.",
+            f"Save the list under {quoted(lists[0])} as a file of its own.",
         )
 
 
