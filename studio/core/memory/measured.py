@@ -161,7 +161,7 @@ def _get_key(device: str, model: str, recipe: Recipe, ledger: Ledger) -> str:
         model,
         recipe.base.quantisation,
         settled.number_bytes,
-        str(settled.recomputing),
+        settled.recomputing.strongest,
         recipe.data.pack,
     )
     return hashlib.blake2b(repr(words).encode(), digest_size=12).hexdigest()

@@ -10,6 +10,7 @@ from PySide6.QtWidgets import QComboBox, QGridLayout, QHBoxLayout, QVBoxLayout, 
 from studio.core.memory.card import CARD_SIZES, DeviceSpec
 from studio.core.memory.forecast import Forecast, Verdict
 from studio.core.memory.ledger import Part, PartKey
+from studio.core.memory.recomputing import Recomputing
 from studio.core.units import UNKNOWN, format_bytes, format_duration
 from studio.gui.forms.editors.base import WheelGuard
 from studio.gui.theme.tokens import SIZES
@@ -28,11 +29,6 @@ _COLOURS: Mapping[PartKey, tuple[int, int]] = {
     "backward": (4, 0),
     "quantisation": (5, 0),
     "overhead": (-1, 0),
-}
-_RECOMPUTED = {
-    "none": "nothing is recomputed",
-    "mlp": "the inner part of each layer is recomputed",
-    "all": "whole layers are recomputed",
 }
 _VERDICTS: Mapping[Verdict, tuple[str, Tone, str]] = {
     "fits": ("success", "success", "It fits"),
@@ -210,12 +206,21 @@ def describe_automatic(forecast: Forecast) -> str:
     recipe, settled = forecast.question.recipe, forecast.ledger.settled
     parts = []
     if recipe.train.checkpointing == "auto":
-        parts.append(_RECOMPUTED[settled.checkpointing])
+        parts.append(describe_recomputing(settled.recomputing))
     if recipe.train.micro_batch_tokens == "auto":
         parts.append(f"{settled.micro_batch_tokens:,} tokens at once")
     if recipe.base.dtype == "auto":
         parts.append(f"{8 * settled.number_bytes}-bit numbers")
     return f"Automatic: {', '.join(parts)}." if parts else ""
+
+
+def describe_recomputing(recomputing: Recomputing) -> str:
+    """Return what the layers recompute, for people."""
+    if recomputing.strongest == "none":
+        return "nothing is recomputed"
+    parts = [("all", recomputing.all), ("the inner part", recomputing.mlp)]
+    words = " and ".join(f"{what} of {count}" for what, count in parts if count)
+    return f"{words} of {recomputing.layers} layers is recomputed"
 
 
 def describe_certainty(forecast: Forecast) -> str:
