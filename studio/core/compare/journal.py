@@ -49,6 +49,17 @@ class Journal(Generic[ValueT]):
         except OSError as error:
             raise get_file_error(self._path, error) from error
 
+    def clear(self) -> None:
+        """Deletes the file with everything in it.
+
+        Raises:
+            FileUnusable: It cannot be deleted.
+        """
+        try:
+            self._path.unlink(missing_ok=True)
+        except OSError as error:
+            raise get_file_error(self._path, error, "deleted") from error
+
     def load(self) -> list[ValueT]:
         """Returns all values, oldest first; none if there is no file yet.
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Container, Iterator
 from functools import partial
 from pathlib import Path
 
@@ -35,6 +35,7 @@ from studio.engine.jobs.requests import RequestFeed, StopWished
 from studio.engine.models.files import load_config, load_tokenizer
 from studio.engine.models.load import load_model, resolve_device, resolve_dtype
 from studio.engine.models.reference import find_model
+from studio.engine.train.manifest import check_trained_on
 
 Wish = Ask | AddColumn | RemoveColumn | SetBlend
 _POLL_SECONDS = 0.03
@@ -43,6 +44,7 @@ _POLL_SECONDS = 0.03
 def run(order: ChatOrder, layout: RunLayout, control: RequestFeed) -> Iterator[Event]:
     """Loads the models, then answers requests one after the other.
 
+    Adapters can come while answers are written; one that is answering leaves after its answer.
     Ends when told to, or when nobody asked for two minutes and the program that started it is
     gone.
 
@@ -67,7 +69,7 @@ def run(order: ChatOrder, layout: RunLayout, control: RequestFeed) -> Iterator[E
         control.check_stop()
         yield ChatReady(columns=session.columns)
         blends = LiveBlends(session, layout.folder / "blends")
-        yield from _serve(session, blends, control)
+        yield from _serve(_Columns(session, blends, control, reference.folder), control)
     except StopWished:
         yield RunStopped(step=0)
 
@@ -97,6 +99,19 @@ class _Desk:
                 raise StopWished
             time.sleep(_POLL_SECONDS)
 
+    def take_changes(self, answering: Container[str]) -> list[AddColumn | RemoveColumn]:
+        """Returns the changes of the columns that come next and need not wait for the answers."""
+        changes: list[AddColumn | RemoveColumn] = []
+        while self._wishes:
+            wish = self._wishes[0]
+            if isinstance(wish, Ask | SetBlend):  # a mix takes a while
+                break
+            if isinstance(wish, RemoveColumn) and wish.column in answering:
+                break
+            self._wishes.popleft()
+            changes.append(wish)
+        return changes
+
     def is_cancelled(self, ask: Ask) -> bool:
         """Returns whether the user no longer wants the answer.
 
@@ -123,31 +138,43 @@ class _Desk:
             self._wishes.pop()
 
 
-def _serve(session: ChatSession, blends: LiveBlends, control: RequestFeed) -> Iterator[Event]:
+class _Columns:
+    """What stands side by side, and how it changes."""
+
+    def __init__(
+        self, session: ChatSession, blends: LiveBlends, control: RequestFeed, base: Path
+    ) -> None:
+        self.session = session
+        self._blends, self._control, self._base = blends, control, base
+
+    def change(self, wish: AddColumn | RemoveColumn | SetBlend) -> Event:
+        """Returns that the columns changed, or why they did not."""
+        session = self.session
+        try:
+            if isinstance(wish, SetBlend):
+                self._blends.show(wish.column, wish.blend, self._control.check_stop)
+            elif isinstance(wish, AddColumn):
+                check_trained_on(Path(wish.adapter), self._base)
+                session.add_adapters({wish.column: Path(wish.adapter)})
+            else:
+                session.remove_adapter(wish.column)
+        except StudioError as error:
+            return RequestFailed(
+                request=wish.request, code=error.code, message=error.message, remedy=error.remedy
+            )
+        return ColumnsChanged(request=wish.request, columns=session.columns)
+
+
+def _serve(columns: _Columns, control: RequestFeed) -> Iterator[Event]:
     desk = _Desk(control)
+    session = columns.session
     while True:
         wish = desk.wait_for_wish()
-        if isinstance(wish, Ask):
-            yield from session.answer(wish, partial(desk.is_cancelled, wish))
-        else:
-            yield _change_columns(session, blends, wish, control)
-
-
-def _change_columns(
-    session: ChatSession,
-    blends: LiveBlends,
-    wish: AddColumn | RemoveColumn | SetBlend,
-    control: RequestFeed,
-) -> Event:
-    try:
-        if isinstance(wish, SetBlend):
-            blends.show(wish.column, wish.blend, control.check_stop)
-        elif isinstance(wish, AddColumn):
-            session.add_adapters({wish.column: Path(wish.adapter)})
-        else:
-            session.remove_adapter(wish.column)
-    except StudioError as error:
-        return RequestFailed(
-            request=wish.request, code=error.code, message=error.message, remedy=error.remedy
-        )
-    return ColumnsChanged(request=wish.request, columns=session.columns)
+        if not isinstance(wish, Ask):
+            yield columns.change(wish)
+            continue
+        answering = wish.columns or session.columns
+        for event in session.answer(wish, partial(desk.is_cancelled, wish)):
+            yield event
+            for change in desk.take_changes(answering):
+                yield columns.change(change)

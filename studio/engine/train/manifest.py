@@ -11,8 +11,9 @@ import torch
 import transformers
 
 import studio
-from studio.core.errors import DatasetInvalid, FileUnusable, ModelUnusable
+from studio.core.errors import AdapterUnusable, DatasetInvalid, FileUnusable, ModelUnusable
 from studio.core.files import get_file_error, write_json_atomically
+from studio.core.runs.layout import RunLayout
 from studio.engine.data.prepare import PreparedData
 from studio.engine.models.reference import ModelReference, hash_file, hash_model
 
@@ -80,6 +81,36 @@ def save_or_check_manifest(path: Path, manifest: dict[str, Any]) -> None:
             "Put the original file back, or start a new run.",
             code="data_changed",
         )
+
+
+def check_trained_on(adapter: Path, model: Path) -> None:
+    """Returns quietly unless the run that made an adapter used other weights than ``model`` has.
+
+    Only adapters inside a run's folder say what they were trained on; files of other names (another
+    division into files) say nothing.
+
+    Raises:
+        AdapterUnusable: A file of weights has another content.
+        FileUnusable: The manifest or a file of weights cannot be read.
+    """
+    run = next((RunLayout(place) for place in adapter.parents[:2] if _made(place, adapter)), None)
+    if run is None:
+        return
+    for name, value in _load(run.manifest)["base"]["files"].items():
+        path = model / name
+        if path.suffix == ".safetensors" and path.is_file() and hash_file(path) != value:
+            raise AdapterUnusable(
+                f"The adapter in {adapter} was trained on other weights: {name} in {model} has "
+                "another content than the base had then.",
+                "Choose the base model it was trained on.",
+                code="base_differs",
+            )
+
+
+def _made(place: Path, adapter: Path) -> bool:
+    """Returns whether ``place`` is the folder of the run that made ``adapter``."""
+    run = RunLayout(place)
+    return run.manifest.is_file() and (adapter == run.adapter or adapter.parent == run.checkpoints)
 
 
 def _load(path: Path) -> dict[str, Any]:

@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import json
+import re
 from dataclasses import dataclass
 from pathlib import Path
 
 from studio.core.errors import AdapterUnusable
 from studio.core.files import get_file_error
+from studio.core.runs.layout import RunLayout
 from studio.gui.bridge.run_catalog import RunRow, get_base_name
 
 _CONFIG = "adapter_config.json"
 _WEIGHTS = "adapter_model.safetensors"
 _LARGEST_CONFIG_BYTES = 1 << 20
+_STEP = re.compile(r"^step-\d{1,12}$")
 
 
 @dataclass(frozen=True)
@@ -34,6 +37,35 @@ def choose_run(row: RunRow) -> AdapterChoice | None:
     if row.adapter is None:
         return None
     return AdapterChoice(row.record.name, row.adapter, row.base)
+
+
+@dataclass(frozen=True)
+class AdapterGroup:
+    """The adapters of one run: the finished one, and those of its checkpoints, newest first."""
+
+    folder: str
+    final: AdapterChoice
+    checkpoints: tuple[AdapterChoice, ...] = ()
+
+
+def find_group(row: RunRow) -> AdapterGroup | None:
+    """Returns the adapters of a run, None while it has none; looks into its folder."""
+    final = choose_run(row)
+    if final is None:
+        return None
+    run = RunLayout(row.record.folder)
+    paths = run.checkpoints.iterdir() if run.checkpoints.is_dir() else ()
+    steps = sorted(
+        (
+            (int(path.name.rpartition("-")[2]), path)
+            for path in paths
+            if _STEP.match(path.name) and (path / _CONFIG).is_file()
+        ),
+        reverse=True,
+    )
+    name = row.record.name
+    checkpoints = [AdapterChoice(f"{name}, step {step:,}", path, row.base) for step, path in steps]
+    return AdapterGroup(row.folder, final, tuple(checkpoints))
 
 
 def load_choice(folder: Path) -> AdapterChoice:

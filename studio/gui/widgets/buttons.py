@@ -88,12 +88,16 @@ class IconButton(QToolButton):
         super().__init__(parent)
         self._icon_name = icon
         self._shown: tuple[str, str, str] | None = None
-        self.setAccessibleName(name)
-        self.setToolTip(plain_tooltip(name))
+        self.set_name(name)
         self.setIconSize(QSize(SIZES.icon, SIZES.icon))
         self.setFocusPolicy(Qt.FocusPolicy.StrongFocus)
         self.setCursor(Qt.CursorShape.PointingHandCursor)
         self._refresh_icon()
+
+    def set_name(self, name: str) -> None:
+        """Speaks and shows another name on hover."""
+        self.setAccessibleName(name)
+        self.setToolTip(plain_tooltip(name))
 
     def set_icon_name(self, icon: str) -> None:
         """Shows another icon."""

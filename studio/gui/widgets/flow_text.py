@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 
 from PySide6.QtCore import QEvent, Qt
 from PySide6.QtGui import QColor, QPalette, QResizeEvent, QTextCursor, QTextOption
-from PySide6.QtWidgets import QFrame, QPlainTextEdit, QSizePolicy, QWidget
+from PySide6.QtWidgets import QFrame, QPlainTextEdit, QSizePolicy, QTextEdit, QWidget
 
-from studio.gui.theme.tokens import colours_of
+from studio.gui.theme.tokens import blend, colours_of
 from studio.gui.widgets.icon import Tone, get_tone
 
 
@@ -21,6 +22,7 @@ class FlowText(QPlainTextEdit):
     def __init__(self, text: str = "", tone: Tone = "text", parent: QWidget | None = None) -> None:
         super().__init__(parent)
         self._tone: Tone = tone
+        self._marks: tuple[tuple[int, int], ...] = ()
         self.setReadOnly(True)
         self.setFrameShape(QFrame.Shape.NoFrame)
         self.setStyleSheet("QPlainTextEdit { background: transparent; border: none; padding: 0; }")
@@ -45,6 +47,7 @@ class FlowText(QPlainTextEdit):
     def show_text(self, text: str, tone: Tone = "text") -> None:
         """Shows another text in a colour of the theme."""
         self._tone = tone
+        self.show_marks(())
         self.setPlainText(text)
         self._paint_text()
         self._fit()
@@ -56,6 +59,15 @@ class FlowText(QPlainTextEdit):
         cursor.insertText(text)
         self._fit()
 
+    def show_marks(self, spans: Sequence[tuple[int, int]]) -> None:
+        """Colours the background of some parts, each a start and an end in characters.
+
+        They stay until other parts or another text are shown.
+        """
+        if tuple(spans) != self._marks:
+            self._marks = tuple(spans)
+            self._paint_marks()
+
     def resizeEvent(self, event: QResizeEvent) -> None:  # noqa: N802 - Qt's name
         """Becomes as high as the text needs at the new width."""
         super().resizeEvent(event)
@@ -66,6 +78,7 @@ class FlowText(QPlainTextEdit):
         super().changeEvent(event)
         if event.type() == QEvent.Type.PaletteChange:
             self._paint_text()
+            self._paint_marks()
 
     def _paint_text(self) -> None:
         colour = QColor(get_tone(colours_of(self), self._tone))
@@ -73,6 +86,20 @@ class FlowText(QPlainTextEdit):
         if palette.color(QPalette.ColorRole.Text) != colour:
             palette.setColor(QPalette.ColorRole.Text, colour)
             self.setPalette(palette)
+
+    def _paint_marks(self) -> None:
+        colours = colours_of(self)
+        places = _list_places(self.toPlainText(), self._marks)
+        selections = []
+        for start, end in places:
+            selection = QTextEdit.ExtraSelection()
+            cursor = QTextCursor(self.document())
+            cursor.setPosition(start)
+            cursor.setPosition(end, QTextCursor.MoveMode.KeepAnchor)
+            selection.cursor = cursor
+            selection.format.setBackground(blend(colours.warning_soft, colours.warning, 0.18))
+            selections.append(selection)
+        self.setExtraSelections(selections)
 
     def _fit(self) -> None:
         # Not lines times line spacing: a line with other scripts or emoji is higher.
@@ -83,3 +110,14 @@ class FlowText(QPlainTextEdit):
             block = block.next()
         if self.height() != math.ceil(height):
             self.setFixedHeight(math.ceil(height))
+
+
+def _list_places(text: str, spans: Sequence[tuple[int, int]]) -> list[tuple[int, int]]:
+    """Returns spans of characters as Qt counts them: those outside the first plane are two."""
+    if text.isascii() or max(text) <= "\uffff":
+        return list(spans)
+    places, units = [0], 0
+    for character in text:
+        units += 1 + (character > "\uffff")
+        places.append(units)
+    return [(places[start], places[end]) for start, end in spans]

@@ -25,6 +25,7 @@ from studio.core.events.types import (
     RowPreviewed,
     RunFinished,
     RunStopped,
+    TokensGenerated,
 )
 from studio.core.jobs.orders import (
     AddColumn,
@@ -174,6 +175,49 @@ def test_a_mix_answers_in_a_chat_before_it_is_saved(
     (failed,) = of_type(events, RequestFailed)
     assert (failed.request, failed.code) == (3, "recipe_invalid")
     assert not any((tmp_path / "blends").glob("*"))
+
+
+def test_adapters_come_while_answers_are_written_and_change_none_of_them(
+    tmp_path: Path, tiny_base: Path, adapter: Path
+) -> None:
+    plain = ScriptedControl(RunLayout(tmp_path))
+    long = {"max_new_tokens": 60, "is_raw": True}
+    plain.at(lambda events: bool(of_type(events, ChatReady)), _ask(1, **long))
+    plain.at(lambda events: len(of_type(events, AnswerFinished)) == 2, Stop())
+    expected = of_type(list(_chat(tiny_base, {"mine": adapter}, plain)), AnswerFinished)
+    control = ScriptedControl(RunLayout(tmp_path))
+    control.at(lambda events: bool(of_type(events, ChatReady)), _ask(1, **long))
+    control.at(
+        lambda events: bool(of_type(events, TokensGenerated)),
+        AddColumn(request=2, column="late", adapter=str(adapter)),
+    )
+    control.at(lambda _: True, RemoveColumn(request=3, column="mine"))
+    control.at(lambda events: len(of_type(events, ColumnsChanged)) == 2, Stop())
+    events = list(_chat(tiny_base, {"mine": adapter}, control))
+    kinds = [type(event) for event in events]
+    assert kinds.index(ColumnsChanged) < kinds.index(AnswerFinished)
+    changes = [event.columns for event in of_type(events, ColumnsChanged)]
+    assert changes == [("base", "mine", "late"), ("base", "late")]
+    found = of_type(events, AnswerFinished)
+    assert {one.column: one.text for one in found} == {one.column: one.text for one in expected}
+    assert events.index(of_type(events, ColumnsChanged)[1]) > events.index(found[-1])
+
+
+def test_an_adapter_of_other_weights_in_the_same_shapes_is_refused(
+    tmp_path: Path, tiny_base: Path, adapter: Path
+) -> None:
+    other = shutil.copytree(tiny_base, tmp_path / "other")
+    weights = load_file(other / "model.safetensors")
+    save_file({name: value + 0.5 for name, value in weights.items()}, other / "model.safetensors")
+    control = ScriptedControl(RunLayout(tmp_path))
+    control.at(
+        lambda events: bool(of_type(events, ChatReady)),
+        AddColumn(request=1, column="mine", adapter=str(adapter)),
+    )
+    control.at(lambda events: bool(of_type(events, RequestFailed)), Stop())
+    (refused,) = of_type(list(_chat(other, {}, control)), RequestFailed)
+    assert refused.code == "base_differs"
+    assert "model.safetensors" in refused.message
 
 
 def test_a_chat_ends_by_itself_when_nobody_is_there_any_more(

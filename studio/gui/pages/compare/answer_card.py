@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from PySide6.QtCore import Qt
+from collections.abc import Sequence
+
+from PySide6.QtCore import Qt, Signal
 from PySide6.QtGui import QGuiApplication
 from PySide6.QtWidgets import QFrame, QHBoxLayout, QVBoxLayout, QWidget
 
@@ -11,75 +13,152 @@ from studio.core.units import format_rate
 from studio.gui.theme.tokens import SIZES
 from studio.gui.widgets.buttons import IconButton
 from studio.gui.widgets.flow_text import FlowText
-from studio.gui.widgets.labels import ElidedLabel, PlainLabel
+from studio.gui.widgets.labels import Chip, ElidedLabel, PlainLabel
 
 _ENDINGS = {"length": "cut at the longest length", "stopped": "stopped", "failed": "failed"}
 
 
 class AnswerCard(QFrame):
-    """Grows as the answer is written; all text is shown as it is."""
+    """Grows as the answer is written; all text is shown as it is.
 
-    def __init__(self, column: str, parent: QWidget | None = None) -> None:
+    ``column`` is the name by which the card is known, ``title`` the one that is shown.
+
+    Signals:
+        again_requested: The column is to answer once more, or for the first time.
+    """
+
+    again_requested = Signal()
+
+    def __init__(self, column: str, title: str, parent: QWidget | None = None) -> None:
         super().__init__(parent)
         self.setProperty("kind", "card")
-        self.setMinimumWidth(200)
-        self._pieces = ""
-        name = ElidedLabel(
-            "Base" if column == "base" else column, "strong", mode=Qt.TextElideMode.ElideRight
-        )
-        self._copy = IconButton("copy", f"Copy the answer of {column}")
-        self._copy.clicked.connect(lambda: QGuiApplication.clipboard().setText(self._pieces))
+        self._column = column
+        self._text = ""
+        self._facts_text = ""
+        self._is_anonymous = False
+        self._is_complete = False
+        self._name = ElidedLabel("", "strong", mode=Qt.TextElideMode.ElideRight)
+        self._chip = Chip("", "success")
+        self._chip.hide()
+        self._again = IconButton("refresh", "")
+        self._again.clicked.connect(self.again_requested)
+        self._copy = IconButton("copy", "")
+        self._copy.clicked.connect(lambda: QGuiApplication.clipboard().setText(self._text))
         self._copy.setEnabled(False)
         self._answer = FlowText("Waiting …", "muted")
-        self._answer.setAccessibleName(f"Answer of {column}")
-        self._facts = PlainLabel("", "caption", wraps=False)
+        self._facts = PlainLabel("", "caption")
         top = QHBoxLayout()
-        top.addWidget(name, 1)
-        top.addWidget(self._copy)
+        top.setSpacing(2)
+        for widget in (self._chip, self._again, self._copy):
+            top.addWidget(widget)
+        top.insertWidget(0, self._name, 1)
         box = QVBoxLayout(self)
-        box.setContentsMargins(SIZES.m + 2, SIZES.s, SIZES.s, SIZES.m)
+        box.setContentsMargins(SIZES.m, SIZES.s, SIZES.s, SIZES.s)
         box.setSpacing(SIZES.xs)
         box.addLayout(top)
         box.addWidget(self._answer)
         box.addStretch(1)
         box.addWidget(self._facts)
+        self.show_title(title)
 
     @property
     def text(self) -> str:
         """What has been written so far."""
-        return self._pieces
+        return self._text
+
+    @property
+    def is_complete(self) -> bool:
+        """Whether nothing more comes."""
+        return self._is_complete
+
+    @property
+    def facts(self) -> str:
+        """Length and speed, in words."""
+        return self._facts_text
+
+    def show_title(self, title: str, *, is_anonymous: bool = False) -> None:
+        """Shows the name, or a letter instead; then nothing else tells whose the answer is."""
+        self._is_anonymous = is_anonymous
+        shown = f"Answer {title}" if is_anonymous else title
+        spoken = title if is_anonymous else self._column
+        self._name.setText(shown)
+        self._answer.setAccessibleName(f"Answer of {spoken}")
+        self._copy.set_name(f"Copy the answer of {spoken}")
+        self._again.set_name(f"Let {spoken} answer again")
+        self._again.setVisible(not is_anonymous)
+        self._show_facts()
+
+    def show_chip(self, words: str) -> None:
+        """Marks the answer with a word, such as that it won; none takes the mark away."""
+        self._chip.setText(words)
+        self._chip.setVisible(bool(words))
+
+    def show_can_ask(self, can_ask: bool) -> None:
+        """Turns the button for another answer off while others are being written."""
+        self._again.setEnabled(can_ask)
+
+    def show_kept(self) -> None:
+        """Takes the button for another answer away."""
+        self._again.hide()
+
+    def restart(self, words: str) -> None:
+        """Forgets the answer because another one comes."""
+        self._text = self._facts_text = ""
+        self._is_complete = False
+        self._answer.show_text(words, "muted")
+        self._copy.setEnabled(False)
+        self.show_chip("")
+        self._show_facts()
 
     def add_text(self, text: str) -> None:
         """Adds a piece at the end."""
-        if not self._pieces:
+        if not self._text:
             self._answer.show_text("")
-        self._pieces += text
+        self._text += text
         self._answer.add_text(text)
         self._copy.setEnabled(True)
 
     def show_waiting(self, words: str) -> None:
         """Shows what the answer waits for, unless it has begun."""
-        if not self._pieces:
+        if not self._text:
             self._answer.show_text(words, "muted")
 
     def show_end(self, answer: AnswerFinished) -> None:
         """Shows the whole answer with its length and speed."""
-        self._show_answer(answer.text)
+        if answer.text != self._text:
+            self._text = answer.text
+            self._answer.show_text(answer.text)
         if not answer.text:
             self._answer.show_text("(an empty answer)", "muted")
+        self._is_complete = True
+        self._copy.setEnabled(bool(answer.text))
         rate = answer.tokens / answer.seconds if answer.seconds > 0 else None
         parts = [f"{answer.tokens:,} tokens", format_rate(rate, "tokens")]
         if answer.reason in _ENDINGS:
             parts.append(_ENDINGS[answer.reason])
-        self._facts.setText("  ·  ".join(parts))
+        self._facts_text = "  ·  ".join(parts)
+        self._show_facts()
+
+    def show_marks(self, spans: Sequence[tuple[int, int]]) -> None:
+        """Colours the parts that the first column does not have."""
+        self._answer.show_marks(spans)
 
     def show_failure(self, words: str) -> None:
-        """Shows why there is no answer."""
-        if not self._pieces:
+        """Shows why there is no answer; what was written stays."""
+        if not self._text:
             self._answer.show_text(words, "error")
+        else:
+            self._facts_text = words
+            self._show_facts()
 
-    def _show_answer(self, text: str) -> None:
-        if text != self._pieces:
-            self._pieces = text
-            self._answer.show_text(text)
-        self._copy.setEnabled(bool(text))
+    def show_unasked(self) -> None:
+        """Shows that this column was not there when the prompt was asked."""
+        self._answer.show_text(
+            "Not asked yet: this column came later. The round arrow asks it now.", "muted"
+        )
+
+    def _show_facts(self) -> None:
+        # Blind, the length is hidden as well: it would give some adapters away.
+        text = "" if self._is_anonymous else self._facts_text
+        self._facts.setText(text)
+        self._facts.setVisible(bool(text))

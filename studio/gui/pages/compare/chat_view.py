@@ -1,4 +1,4 @@
-"""The working part of the page: state of the models, answers, prompt box."""
+"""The working part of the page: state of the models, heads, answers, prompt box."""
 
 from __future__ import annotations
 
@@ -7,50 +7,59 @@ from collections.abc import Sequence
 from PySide6.QtCore import Signal
 from PySide6.QtWidgets import QProgressBar, QVBoxLayout, QWidget
 
-from studio.core.events.types import AnswerFinished
+from studio.gui.pages.compare.column_strip import LEAST_WIDTH, ColumnStrip
 from studio.gui.pages.compare.exchange_list import ExchangeList
+from studio.gui.pages.compare.exchange_view import COLUMN_GAP
+from studio.gui.pages.compare.line_up import Column
 from studio.gui.pages.compare.prompt_box import PromptBox
 from studio.gui.theme.tokens import SIZES
 from studio.gui.widgets.labels import PlainLabel
 
+_HINT = "Ask something below: base and adapters get exactly the same text and answer side by side."
+
 
 class ChatView(QWidget):
-    """Shows what it is told; Send and Stop go out as signals.
+    """Shows what it is told, and keeps heads and answers in line.
 
     Signals:
-        sent: The user sends this prompt.
-        stop_requested: The answers being written are to end.
+        part_changed: Something is seen in another width or place.
     """
 
-    sent = Signal(str)
-    stop_requested = Signal()
+    part_changed = Signal()
 
     def __init__(self, parent: QWidget | None = None) -> None:
         super().__init__(parent)
-        self._state = PlainLabel("", "muted", wraps=False)
+        self._state = PlainLabel("", "muted")
         self._bar = QProgressBar()
         self._bar.setRange(0, 0)
         self._bar.setTextVisible(False)
         self._bar.setAccessibleName("Loading the models")
-        self._list = ExchangeList()
+        self.strip = ColumnStrip()
+        self.list = ExchangeList()
         self.prompt = PromptBox()
-        self.prompt.sent.connect(self.sent)
-        self.prompt.stop_requested.connect(self.stop_requested)
+        self._chosen_width = 0
         self._loading_words = ""
+        self.strip.width_chosen.connect(self._on_strip_width_chosen)
+        self.list.part_changed.connect(self._on_list_part_changed)
         box = QVBoxLayout(self)
         box.setContentsMargins(0, 0, 0, 0)
         box.setSpacing(SIZES.s)
-        for widget in (self._state, self._bar):
+        for widget in (self._state, self._bar, self.strip):
             box.addWidget(widget)
-        box.addWidget(self._list, 1)
+        box.addWidget(self.list, 1)
         box.addWidget(self.prompt)
         self.show_ready()
 
+    @property
+    def waiting_words(self) -> str:
+        """What a card without text says: what is loaded, or that it waits."""
+        return self._loading_words or "Waiting …"
+
     def show_loading(self, words: str) -> None:
-        """Shows that the models are being loaded; prompts may be sent already."""
+        """Shows that something is being loaded; prompts may be sent already."""
         self._loading_words = f"{words} …"
         self._state.setText(
-            f"{words} … You can send a prompt already; it is answered as soon as they are loaded."
+            f"{words} … You can send a prompt already; it is answered as soon as all is loaded."
         )
         self._state.show()
         self._bar.show()
@@ -58,44 +67,40 @@ class ChatView(QWidget):
     def show_ready(self) -> None:
         """Shows that the models answer at once."""
         self._loading_words = ""
-        self._state.setText(
-            "Every prompt is answered on its own: base and adapters get exactly the same text."
-        )
-        self._state.setVisible(self._list.count == 0)
         self._bar.hide()
+        self.show_hint()
+
+    def show_hint(self) -> None:
+        """Says what to do while there is nothing to see, or nothing any more."""
+        if not self._loading_words:
+            self._state.setText(_HINT)
+            self._state.setVisible(self.list.count == 0)
 
     def show_unloaded(self) -> None:
         """Shows that no models are loaded."""
+        self._loading_words = ""
         self._bar.hide()
         self._state.hide()
 
-    def add_exchange(self, request: int, prompt: str, columns: Sequence[str]) -> None:
-        """Shows a prompt with one empty card per column."""
-        if not self._loading_words:
-            self._state.hide()
-        self._list.add_exchange(request, prompt, columns)
-        self.prompt.show_suggestions(())
-        for card in self._list.get_cards(request):
-            card.show_waiting(self._loading_words or "Waiting …")
+    def show_columns(self, columns: Sequence[Column], *, is_blind: bool) -> None:
+        """Shows the heads of the columns; a blind test has none."""
+        self.strip.show_columns(columns)
+        self.strip.setVisible(not is_blind)
+        self._fit()
 
-    def show_began(self, request: int) -> None:
-        """Shows that the answers are being written."""
-        for card in self._list.get_cards(request):
-            card.show_waiting("Writing …")
+    def _on_strip_width_chosen(self, width: int) -> None:
+        self._chosen_width = width
+        self._fit()
 
-    def add_text(self, request: int, column: str, text: str) -> None:
-        """Adds a piece of one answer."""
-        card = self._list.find_card(request, column)
-        if card is not None:
-            card.add_text(text)
+    def _on_list_part_changed(self, offset: int, _visible: int) -> None:
+        self._fit(offset)
 
-    def show_end(self, answer: AnswerFinished) -> None:
-        """Shows one complete answer."""
-        card = self._list.find_card(answer.request, answer.column)
-        if card is not None:
-            card.show_end(answer)
-
-    def show_failure(self, request: int, words: str) -> None:
-        """Shows why a prompt has no answers."""
-        for card in self._list.get_cards(request):
-            card.show_failure(words)
+    def _fit(self, offset: int | None = None) -> None:
+        count = max(1, len(self.strip.heads))
+        visible = self.list.viewport().width()
+        fitting = (visible - COLUMN_GAP * (count - 1)) // count
+        width = self._chosen_width or max(LEAST_WIDTH, fitting)
+        self.list.show_column_width(width)
+        at = self.list.horizontalScrollBar().value() if offset is None else offset
+        self.strip.show_width(width, at)
+        self.part_changed.emit()

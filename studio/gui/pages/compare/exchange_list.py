@@ -2,45 +2,32 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from PySide6.QtCore import Signal
+from PySide6.QtGui import QResizeEvent
+from PySide6.QtWidgets import QFrame, QScrollArea, QVBoxLayout, QWidget
 
-from PySide6.QtGui import QFont
-from PySide6.QtWidgets import QFrame, QHBoxLayout, QScrollArea, QVBoxLayout, QWidget
-
-from studio.gui.pages.compare.answer_card import AnswerCard
+from studio.gui.pages.compare.exchange_view import ExchangeView
 from studio.gui.theme.tokens import SIZES
-from studio.gui.widgets.flow_text import FlowText
+from studio.gui.widgets.labels import PlainLabel
 
 _KEPT = 40
 
 
-class Exchange(QWidget):
-    """One prompt and one card per column."""
-
-    def __init__(self, prompt: str, columns: Sequence[str], parent: QWidget | None = None) -> None:
-        super().__init__(parent)
-        self.cards = {column: AnswerCard(column) for column in columns}
-        question = FlowText(prompt)
-        font = question.font()
-        font.setWeight(QFont.Weight.DemiBold)
-        question.setFont(font)
-        row = QHBoxLayout()
-        row.setSpacing(SIZES.m)
-        for card in self.cards.values():
-            row.addWidget(card, 1)
-        box = QVBoxLayout(self)
-        box.setContentsMargins(0, 0, 0, 0)
-        box.setSpacing(SIZES.s)
-        box.addWidget(question)
-        box.addLayout(row)
-
-
 class ExchangeList(QScrollArea):
-    """Scrolls along with the newest answer unless the user scrolled up."""
+    """Scrolls along with the newest answer unless the user scrolled up.
+
+    All columns lie in one area, so they always scroll together.
+
+    Signals:
+        part_changed: Pixels from the left at which the visible part begins, and its width.
+    """
+
+    part_changed = Signal(int, int)
 
     def __init__(self, parent: QWidget | None = None) -> None:
         super().__init__(parent)
-        self._exchanges: dict[int, Exchange] = {}
+        self._views: dict[int, ExchangeView] = {}
+        self._column_width = 0
         self._follows = True
         self.setFrameShape(QFrame.Shape.NoFrame)
         self.setWidgetResizable(True)
@@ -48,7 +35,7 @@ class ExchangeList(QScrollArea):
         content = QWidget()
         content.setProperty("role", "scrolled")
         self._box = QVBoxLayout(content)
-        self._box.setContentsMargins(0, 0, SIZES.s, 0)
+        self._box.setContentsMargins(0, 0, 0, 0)
         self._box.setSpacing(SIZES.xl)
         self._box.addStretch(1)
         self.setWidget(content)
@@ -56,32 +43,63 @@ class ExchangeList(QScrollArea):
         bar = self.verticalScrollBar()
         bar.rangeChanged.connect(self._on_range_changed)
         bar.valueChanged.connect(self._on_value_changed)
+        self.horizontalScrollBar().valueChanged.connect(self._on_sideways)
 
     @property
     def count(self) -> int:
         """How many prompts are shown."""
-        return len(self._exchanges)
+        return len(self._views)
 
-    def add_exchange(self, request: int, prompt: str, columns: Sequence[str]) -> None:
+    @property
+    def views(self) -> dict[int, ExchangeView]:
+        """What is shown, by the number of the exchange."""
+        return dict(self._views)
+
+    def add(self, number: int, view: ExchangeView) -> None:
         """Adds a prompt at the bottom; very old ones are dropped."""
-        exchange = Exchange(prompt, columns)
-        self._exchanges[request] = exchange
-        self._box.insertWidget(self._box.count() - 1, exchange)
+        self._views[number] = view
+        self._show_part(view)
+        self._box.insertWidget(self._box.count() - 1, view)
         self._follows = True
-        if len(self._exchanges) > _KEPT:
-            oldest = self._exchanges.pop(next(iter(self._exchanges)))
-            oldest.hide()
-            oldest.deleteLater()
+        if len(self._views) > _KEPT:
+            self._drop(next(iter(self._views)))
 
-    def find_card(self, request: int, column: str) -> AnswerCard | None:
-        """Returns the card of one answer, None when it is not shown any more."""
-        exchange = self._exchanges.get(request)
-        return None if exchange is None else exchange.cards.get(column)
+    def add_line(self, words: str) -> None:
+        """Adds a remark between two prompts, once."""
+        last = self._box.itemAt(self._box.count() - 2)
+        widget = None if last is None else last.widget()
+        if isinstance(widget, ExchangeView):
+            self._box.insertWidget(self._box.count() - 1, PlainLabel(words, "caption"))
+            self._follows = True
 
-    def get_cards(self, request: int) -> list[AnswerCard]:
-        """Returns all cards of one prompt; empty when it is not shown any more."""
-        exchange = self._exchanges.get(request)
-        return [] if exchange is None else list(exchange.cards.values())
+    def find_view(self, number: int) -> ExchangeView | None:
+        """Returns the view of an exchange, None when it is not shown any more."""
+        return self._views.get(number)
+
+    def show_column_width(self, width: int) -> None:
+        """Makes every column this wide."""
+        self._column_width = width
+        for view in self._views.values():
+            self._show_part(view)
+
+    def resizeEvent(self, event: QResizeEvent) -> None:  # noqa: N802 - Qt's name
+        """Tells how much is seen now."""
+        super().resizeEvent(event)
+        self._on_sideways(self.horizontalScrollBar().value())
+
+    def _drop(self, number: int) -> None:
+        view = self._views.pop(number)
+        view.hide()
+        view.deleteLater()
+
+    def _show_part(self, view: ExchangeView) -> None:
+        offset = self.horizontalScrollBar().value()
+        view.show_width(self._column_width, self.viewport().width(), offset)
+
+    def _on_sideways(self, offset: int) -> None:
+        for view in self._views.values():
+            self._show_part(view)
+        self.part_changed.emit(offset, self.viewport().width())
 
     def _on_range_changed(self, _low: int, high: int) -> None:
         if self._follows:

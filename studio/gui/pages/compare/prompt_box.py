@@ -8,10 +8,10 @@ from PySide6.QtCore import Qt, Signal
 from PySide6.QtGui import QKeyEvent
 from PySide6.QtWidgets import QHBoxLayout, QPlainTextEdit, QVBoxLayout, QWidget
 
-from studio.gui.pages.compare.options import OptionsPanel
 from studio.gui.theme.tokens import SIZES
 from studio.gui.widgets.buttons import Button
-from studio.gui.widgets.labels import PlainLabel
+from studio.gui.widgets.flow_row import FlowRow
+from studio.gui.widgets.labels import Chip, ElidedLabel, PlainLabel
 
 _SHOWN_SUGGESTIONS = 3
 
@@ -42,15 +42,17 @@ class PromptEdit(QPlainTextEdit):
 
 
 class PromptBox(QWidget):
-    """Suggestions, the text field, Send or Stop, and the folded options.
+    """Suggestions, the text field, Send or Stop, and in words how answers are written.
 
     Signals:
         sent: The user sends this prompt.
         stop_requested: The answers being written are to end.
+        settings_requested: The user wants to change how answers are written.
     """
 
     sent = Signal(str)
     stop_requested = Signal()
+    settings_requested = Signal()
 
     def __init__(self, parent: QWidget | None = None) -> None:
         super().__init__(parent)
@@ -59,46 +61,58 @@ class PromptBox(QWidget):
         self._edit.submitted.connect(self._on_edit_submitted)
         self._send = Button("Send", "arrow-right", "primary")
         self._send.clicked.connect(self._on_send_clicked)
-        self._suggestions = QHBoxLayout()
-        self._suggestions.setSpacing(SIZES.xs)
-        self.options = OptionsPanel()
-        self.options.changed.connect(self._show_words)
-        self.options.hide()
-        self._words = PlainLabel("", "caption", wraps=False)
-        self._fold = Button("Options", "chevron-right", "quiet")
-        self._fold.clicked.connect(self._on_fold_clicked)
+        self._suggestions = QWidget()
+        self._flow = FlowRow(self._suggestions, SIZES.xs)
+        self._suggestions.hide()
+        self._settings = Button("Settings", "settings", "quiet")
+        self._settings.setProperty("compact", True)
+        self._settings.clicked.connect(self.settings_requested)
+        self._words = ElidedLabel("", "caption", mode=Qt.TextElideMode.ElideRight)
+        self._waiting = Chip("", "accent")
+        self._waiting.hide()
         row = QHBoxLayout()
         row.setSpacing(SIZES.s)
         row.addWidget(self._edit, 1)
         row.addWidget(self._send, 0, Qt.AlignmentFlag.AlignBottom)
         bottom = QHBoxLayout()
         bottom.setSpacing(SIZES.s)
-        bottom.addWidget(self._fold)
-        bottom.addWidget(self._words)
-        bottom.addStretch(1)
+        bottom.addWidget(self._settings)
+        bottom.addWidget(self._words, 1)
+        bottom.addWidget(self._waiting)
         box = QVBoxLayout(self)
         box.setContentsMargins(0, 0, 0, 0)
         box.setSpacing(SIZES.xs)
-        box.addLayout(self._suggestions)
+        box.addWidget(self._suggestions)
         box.addLayout(row)
         box.addLayout(bottom)
-        box.addWidget(self.options)
-        self._show_words()
+
+    @property
+    def text(self) -> str:
+        """What stands in the field."""
+        return self._edit.toPlainText()
+
+    def show_text(self, text: str) -> None:
+        """Puts a text into the field, ready to be changed and sent."""
+        self._edit.setPlainText(text)
+        self._edit.selectAll()
+        self.focus()
 
     def show_suggestions(self, prompts: Sequence[str]) -> None:
         """Offers prompts to try; none hides the row."""
-        while (item := self._suggestions.takeAt(0)) is not None:
+        while (item := self._flow.takeAt(0)) is not None:
             widget = item.widget()
             if widget is not None:
+                widget.hide()
                 widget.deleteLater()
+        self._suggestions.setVisible(bool(prompts))
         if not prompts:
             return
-        self._suggestions.addWidget(PlainLabel("Try", "caption", wraps=False))
+        self._flow.addWidget(PlainLabel("Try", "caption", wraps=False))
         for prompt in prompts[:_SHOWN_SUGGESTIONS]:
             button = Button(prompt.replace("&", "&&"), "", "quiet")
+            button.setProperty("compact", True)
             button.clicked.connect(lambda _=False, prompt=prompt: self.sent.emit(prompt))
-            self._suggestions.addWidget(button)
-        self._suggestions.addStretch(1)
+            self._flow.addWidget(button)
 
     def show_busy(self, is_busy: bool) -> None:
         """Offers Stop while answers are written, Send otherwise."""
@@ -106,10 +120,14 @@ class PromptBox(QWidget):
         self._send.set_text_and_icon(*(("Stop", "stop") if is_busy else ("Send", "arrow-right")))
         self._send.set_kind("normal" if is_busy else "primary")
 
-    def show_enabled(self, is_enabled: bool) -> None:
-        """Turns the box off while there is nobody to ask."""
-        self._edit.setEnabled(is_enabled)
-        self._send.setEnabled(is_enabled)
+    def show_queue(self, waiting: int) -> None:
+        """Shows how many prompts wait for their turn."""
+        self._waiting.setText(f"{waiting:,} more to come" if waiting else "")
+        self._waiting.setVisible(waiting > 0)
+
+    def show_words(self, words: str) -> None:
+        """Shows in words how answers are written."""
+        self._words.setText(words)
 
     def focus(self) -> None:
         """Puts the text cursor into the field."""
@@ -126,11 +144,3 @@ class PromptBox(QWidget):
             self.stop_requested.emit()
         else:
             self._on_edit_submitted()
-
-    def _on_fold_clicked(self) -> None:
-        is_open = self.options.isHidden()
-        self.options.setVisible(is_open)
-        self._fold.set_text_and_icon("Options", "chevron-down" if is_open else "chevron-right")
-
-    def _show_words(self) -> None:
-        self._words.setText(self.options.describe())

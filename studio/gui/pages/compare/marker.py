@@ -1,0 +1,56 @@
+"""Colours the words that the first column does not have; compared off the window's thread."""
+
+from __future__ import annotations
+
+from PySide6.QtCore import QObject
+
+from studio.core.compare.differences import Differences, find_differences
+from studio.gui.bridge.background import Background, Cancellation
+from studio.gui.pages.compare.answer_card import AnswerCard
+from studio.gui.pages.compare.exchange_list import ExchangeList
+from studio.gui.pages.compare.exchange_view import ExchangeView
+
+_MOST_CHARACTERS = 40_000
+
+
+class Marker(QObject):
+    """Marks complete answers; nothing is marked while it is off.
+
+    Very long answers are left alone: comparing them word by word takes too long.
+    """
+
+    def __init__(
+        self, shown: ExchangeList, background: Background, parent: QObject | None = None
+    ) -> None:
+        super().__init__(parent)
+        self._shown, self._background = shown, background
+        self._is_on = True
+
+    def turn(self, is_on: bool) -> None:
+        """Marks all answers, or none."""
+        self._is_on = is_on
+        for view in self._shown.views.values():
+            self.mark(view)
+
+    def mark(self, view: ExchangeView) -> None:
+        """Compares the cards of one prompt with the first of them."""
+        cards = view.shown_cards
+        for card in cards:
+            if not self._is_on or card is cards[0] or not (card.is_complete and cards[0].text):
+                card.show_marks(())
+            elif cards[0].is_complete:
+                self._start(cards[0].text, card)
+
+    def _start(self, reference: str, card: AnswerCard) -> None:
+        text = card.text
+        if len(text) > _MOST_CHARACTERS or len(reference) > _MOST_CHARACTERS:
+            return
+
+        def work(_: Cancellation) -> Differences:
+            return find_differences(reference, text)
+
+        def show(found: Differences) -> None:
+            if self._is_on and card.text == text:
+                card.show_marks(found.spans)
+
+        self._background.start(work, show)
