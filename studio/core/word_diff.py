@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass
 from difflib import SequenceMatcher
 
@@ -43,3 +44,14 @@ def diff_words(text: str, other: str) -> tuple[Piece, ...]:
         else:
             pieces.append(Piece(word, is_changed))
     return tuple(pieces)
+
+
+def list_changed(pieces: Sequence[Piece]) -> list[tuple[int, int]]:
+    """Returns where the changed pieces begin and end in the text, in characters."""
+    spans, start = [], 0
+    for piece in pieces:
+        end = start + len(piece.text)
+        if piece.is_changed:
+            spans.append((start, end))
+        start = end
+    return spans

@@ -5,7 +5,7 @@ import itertools
 from hypothesis import given
 from hypothesis import strategies as st
 
-from studio.core.word_diff import Piece, diff_words
+from studio.core.word_diff import Piece, diff_words, list_changed
 
 TEXTS = st.text("ab .\n", max_size=30)
 
@@ -27,3 +27,10 @@ def test_the_pieces_are_the_text_and_equal_texts_have_no_mark(text: str, other: 
 def test_very_long_texts_are_not_compared_word_by_word() -> None:
     long = "word " * 5000
     assert diff_words(long, long + "end") == (Piece(long, True),)
+
+
+def test_changed_pieces_are_found_again_in_the_text() -> None:
+    text = "The sky be very blue \U0001f3f4 matey."
+    spans = list_changed(diff_words(text, "The sky is blue."))
+    assert [text[start:end] for start, end in spans] == ["be very", "\U0001f3f4 matey"]
+    assert list_changed(diff_words(text, text)) == []

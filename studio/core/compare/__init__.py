@@ -1,1 +1,1 @@
-"""What comparing answers needs without any model: differences, prompt sets, history, votes."""
+"""What comparing answers needs without any model: prompt sets, history, votes, ranks."""

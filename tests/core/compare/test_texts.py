@@ -1,4 +1,4 @@
-"""Differences between answers, prompt sets, the history and what votes become."""
+"""Prompt sets, the history of exchanges and what votes become."""
 
 from __future__ import annotations
 
@@ -6,42 +6,13 @@ import json
 from pathlib import Path
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
-from studio.core.compare.differences import find_differences
 from studio.core.compare.exchanges import KeptAnswer, KeptExchange, write_markdown
 from studio.core.compare.journal import Journal
 from studio.core.compare.prompts import PromptSets, load_prompts, save_prompts
 from studio.core.compare.votes import Vote, list_choices, write_preferences
 from studio.core.errors import FileUnusable
 from studio.core.jobs.orders import Turn
-
-
-def _marked(reference: str, text: str) -> list[str]:
-    found = find_differences(reference, text)
-    return [text[start:end] for start, end in found.spans]
-
-
-def test_words_that_the_first_answer_lacks_are_marked() -> None:
-    assert _marked("The sky is blue.", "The sky be very blue, matey.") == ["be very", ", matey"]
-    assert _marked("same words", "same   words") == []
-    assert _marked("One two", "one two") == ["one"]
-    assert _marked("", "all new") == ["all new"]
-    assert _marked("gone", "") == []
-    assert find_differences("a b c d", "a b x d").same_fraction == 0.75
-    assert find_differences("", "").same_fraction == 1.0
-
-
-@given(st.text(alphabet="ab ,\n\u00e9\U0001f3f4", max_size=30), st.text("ab ,\n", max_size=30))
-def test_without_the_marked_words_only_words_of_the_reference_remain(
-    text: str, reference: str
-) -> None:
-    found = find_differences(reference, text)
-    assert 0 <= found.same_fraction <= 1
-    ends = [place for span in found.spans for place in span]
-    assert ends == sorted(ends)
-    assert find_differences(text, text).spans == ()
 
 
 def test_prompt_sets_go_to_files_that_generate_reads_and_back(tmp_path: Path) -> None:

@@ -132,7 +132,7 @@ class _Pinned(QWidget):
         font = self._text.font()
         font.setWeight(QFont.Weight.DemiBold)
         self._text.setFont(font)
-        self._text.setAccessibleName("Prompt that was asked")
+        self._text.setAccessibleName("What was asked")
         self.again = IconButton("refresh", "Let all columns answer again")
         self._part = QWidget(self)
         row = QHBoxLayout(self._part)

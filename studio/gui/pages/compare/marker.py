@@ -4,20 +4,15 @@ from __future__ import annotations
 
 from PySide6.QtCore import QObject
 
-from studio.core.compare.differences import Differences, find_differences
+from studio.core.word_diff import Piece, diff_words, list_changed
 from studio.gui.bridge.background import Background, Cancellation
 from studio.gui.pages.compare.answer_card import AnswerCard
 from studio.gui.pages.compare.exchange_list import ExchangeList
 from studio.gui.pages.compare.exchange_view import ExchangeView
 
-_MOST_CHARACTERS = 40_000
-
 
 class Marker(QObject):
-    """Marks complete answers; nothing is marked while it is off.
-
-    Very long answers are left alone: comparing them word by word takes too long.
-    """
+    """Marks complete answers; nothing is marked while it is off."""
 
     def __init__(
         self, shown: ExchangeList, background: Background, parent: QObject | None = None
@@ -43,14 +38,12 @@ class Marker(QObject):
 
     def _start(self, reference: str, card: AnswerCard) -> None:
         text = card.text
-        if len(text) > _MOST_CHARACTERS or len(reference) > _MOST_CHARACTERS:
-            return
 
-        def work(_: Cancellation) -> Differences:
-            return find_differences(reference, text)
+        def work(_: Cancellation) -> tuple[Piece, ...]:
+            return diff_words(text, reference)
 
-        def show(found: Differences) -> None:
+        def show(pieces: tuple[Piece, ...]) -> None:
             if self._is_on and card.text == text:
-                card.show_marks(found.spans)
+                card.show_marks(list_changed(pieces))
 
         self._background.start(work, show)

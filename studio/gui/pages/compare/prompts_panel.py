@@ -46,7 +46,7 @@ class PromptsPanel(QWidget):
             "muted",
         )
         self._list = QListWidget()
-        self._list.setAccessibleName("Prompt sets")
+        self._list.setAccessibleName("Saved sets")
         self._list.currentTextChanged.connect(self._on_list_current_text_changed)
         self._preview = PlainLabel("", "caption")
         self._ask = Button("Ask all", "play", "primary")

@@ -72,6 +72,7 @@ class Side(QObject):
         for key, words, icon, help_text in _BUTTONS:
             button = Button(words, icon)
             button.setCheckable(True)
+            button.setAccessibleName(help_text)
             button.setToolTip(help_text)
             button.clicked.connect(lambda _=False, key=key: self.drawer.toggle(key))
             self._openers[key] = button
