@@ -21,7 +21,8 @@ _ENDINGS = {"length": "cut at the longest length", "stopped": "stopped", "failed
 class AnswerCard(QFrame):
     """Grows as the answer is written; all text is shown as it is.
 
-    ``column`` is the name by which the card is known, ``title`` the one that is shown.
+    ``column`` is the name by which the card is known, ``title`` the one that is shown. ``facts``
+    are length and speed in words, and ``is_complete`` says that nothing more comes.
 
     Signals:
         again_requested: The column is to answer once more, or for the first time.
@@ -34,9 +35,9 @@ class AnswerCard(QFrame):
         self.setProperty("kind", "card")
         self._column = column
         self._text = ""
-        self._facts_text = ""
+        self.facts = ""
         self._is_anonymous = False
-        self._is_complete = False
+        self.is_complete = False
         self._name = ElidedLabel("", "strong", mode=Qt.TextElideMode.ElideRight)
         self._chip = Chip("", "success")
         self._chip.hide()
@@ -66,16 +67,6 @@ class AnswerCard(QFrame):
         """What has been written so far."""
         return self._text
 
-    @property
-    def is_complete(self) -> bool:
-        """Whether nothing more comes."""
-        return self._is_complete
-
-    @property
-    def facts(self) -> str:
-        """Length and speed, in words."""
-        return self._facts_text
-
     def show_title(self, title: str, *, is_anonymous: bool = False) -> None:
         """Shows the name, or a letter instead; then nothing else tells whose the answer is."""
         self._is_anonymous = is_anonymous
@@ -103,8 +94,8 @@ class AnswerCard(QFrame):
 
     def restart(self, words: str) -> None:
         """Forgets the answer because another one comes."""
-        self._text = self._facts_text = ""
-        self._is_complete = False
+        self._text = self.facts = ""
+        self.is_complete = False
         self._answer.show_text(words, "muted")
         self._copy.setEnabled(False)
         self.show_chip("")
@@ -130,13 +121,13 @@ class AnswerCard(QFrame):
             self._answer.show_text(answer.text)
         if not answer.text:
             self._answer.show_text("(an empty answer)", "muted")
-        self._is_complete = True
+        self.is_complete = True
         self._copy.setEnabled(bool(answer.text))
         rate = answer.tokens / answer.seconds if answer.seconds > 0 else None
         parts = [f"{answer.tokens:,} tokens", format_rate(rate, "tokens")]
         if answer.reason in _ENDINGS:
             parts.append(_ENDINGS[answer.reason])
-        self._facts_text = "  ·  ".join(parts)
+        self.facts = "  ·  ".join(parts)
         self._show_facts()
 
     def show_marks(self, spans: Sequence[tuple[int, int]]) -> None:
@@ -148,7 +139,7 @@ class AnswerCard(QFrame):
         if not self._text:
             self._answer.show_text(words, "error")
         else:
-            self._facts_text = words
+            self.facts = words
             self._show_facts()
 
     def show_unasked(self) -> None:
@@ -159,6 +150,6 @@ class AnswerCard(QFrame):
 
     def _show_facts(self) -> None:
         # Blind, the length is hidden as well: it would give some adapters away.
-        text = "" if self._is_anonymous else self._facts_text
+        text = "" if self._is_anonymous else self.facts
         self._facts.setText(text)
         self._facts.setVisible(bool(text))
