@@ -57,12 +57,15 @@ def iter_options(recipe: Recipe, anatomy: Anatomy, rows: RowLengths) -> Iterator
     if train.micro_batch_tokens == "auto" or train.micro_batch_tokens > _SMALLEST_ROWS:
         yield _halve_tokens(recipe, rows)
     if train.checkpointing != "all":
+        levels: tuple[tuple[Change, ...], ...] = ((("train.checkpointing", "all"),),)
+        if train.checkpointing == "none" and anatomy.has_mlps:
+            levels = ((("train.checkpointing", "mlp"),), *levels)
         yield Option(
             "checkpointing",
             "Recompute layers",
-            "Nothing is kept between the two passes but one input per layer. The result is the "
-            "same.",
-            ((("train.checkpointing", "all"),),),
+            "Less is kept between the two passes, at most one input per layer; the rest is "
+            "computed again. The result is the same.",
+            levels,
         )
     if train.optimizer in ("adamw", "lion"):
         yield Option(

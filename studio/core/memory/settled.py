@@ -19,6 +19,8 @@ from studio.core.recipe.schema import Recipe
 
 _NUMBER_BYTES = {"float32": 4, "bfloat16": 2, "float16": 2}
 _AUTO_PERCENTILE = 99
+_ANSWER_SPREAD = 0.25
+"""How much the trained share of one row may lie above the average of all rows."""
 
 
 @dataclass(frozen=True)
@@ -72,8 +74,9 @@ def settle(
     total = sum(documents)
     supervised = total - len(documents)
     if recipe.data.supervise != "everything":
-        # The longest answers may come together, so the average alone would be too little.
-        share = min(1.0, 1.25 * rows.supervised_fraction)
+        # Long answers may come together, so the average alone would be too little for few rows.
+        allowance = 1 + _ANSWER_SPREAD / math.sqrt(len(documents))
+        share = min(1.0, allowance * rows.supervised_fraction)
         supervised = min(supervised, math.ceil(total * share))
     return Settled(
         number_bytes, recomputing, tokens, cut.longest, documents, supervised, cut, offloads

@@ -11,6 +11,7 @@ from PySide6.QtWidgets import QPlainTextEdit
 from pytestqt.qtbot import QtBot
 
 from studio.core.events import types
+from studio.core.memory.card import DeviceSpec
 from studio.core.paths import Home
 from studio.gui.app import Studio
 from studio.gui.pages.train.page import TrainPage
@@ -64,6 +65,21 @@ def test_the_summary_names_model_data_rank_and_steps(
     assert "Qwen3-0.6B" in texts
     assert "320 rows, 5 % held back" in texts
     assert "Rank 16, alpha 32" in texts
+    assert page._ready._start.isEnabled()
+
+
+@pytest.mark.parametrize(("gib", "words"), [(16, "It fits: "), (0, "It will probably not fit: ")])
+def test_the_summary_says_whether_the_memory_will_do(
+    studio: Studio, page: TrainPage, wait: Wait, monkeypatch: pytest.MonkeyPatch,
+    gib: int, words: str,
+) -> None:  # fmt: skip
+    device = DeviceSpec("test", "cpu", 32 << 30, (gib << 30) + 1, False, 50e9)
+    monkeypatch.setattr("studio.gui.bridge.forecaster.find_device", lambda _wish: device)
+    starter = studio.context.starter
+    assert starter is not None
+    studio.context.draft.load(starter.build_recipe(starter.get_data_set()))
+    studio.window.show_page("train")
+    wait(lambda: words in get_texts(page))
     assert page._ready._start.isEnabled()
 
 

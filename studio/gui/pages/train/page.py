@@ -8,6 +8,7 @@ from PySide6.QtWidgets import QStackedLayout
 from studio.core.recipe.schema import Recipe
 from studio.core.runs.record import RunRecord
 from studio.gui.bridge.curves import RunCurves
+from studio.gui.bridge.forecaster import Forecaster
 from studio.gui.context import Context
 from studio.gui.pages.train.controls import Controls
 from studio.gui.pages.train.presenter import TrainPresenter
@@ -35,8 +36,9 @@ class TrainPage(Page):
         self._view = RunView()
         self._controls = Controls()
         self._starter = ReadyPresenter(
-            self._ready, context.draft, context.feed, context.background, self
-        )
+            self._ready, context.draft, context.feed, context.background,
+            Forecaster(context.background, context.home, context.gate, self), self,
+        )  # fmt: skip
         self._new = Button("New run", "plus")
         self._back = Button("Back to the run", "train")
         for widget in (self._controls, self._new, self._back):

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 from PySide6.QtCore import QObject
 
+from studio.core.memory.forecast import Forecast
 from studio.gui.bridge.background import Background, BackgroundCall
 from studio.gui.bridge.estimate import Estimate, estimate_run
+from studio.gui.bridge.forecaster import Forecaster
 from studio.gui.bridge.run_feed import RunFeed
 from studio.gui.forms.draft import Draft
 from studio.gui.pages.train.ready_view import ReadyView
 from studio.gui.pages.train.summary import (
+    build_memory_row,
     build_summary,
     build_unfinished_summary,
     describe_problems,
@@ -28,6 +31,7 @@ class ReadyPresenter(QObject):
         draft: Draft,
         feed: RunFeed,
         background: Background,
+        forecaster: Forecaster,
         parent: QObject | None = None,
     ) -> None:
         super().__init__(parent)
@@ -36,8 +40,12 @@ class ReadyPresenter(QObject):
         self._draft = draft
         self._feed = feed
         self._background = background
+        self._forecaster = forecaster
         self._call: BackgroundCall | None = None
+        self._estimate: Estimate | None = None
+        self._forecast: Forecast | None = None
         draft.changed.connect(self._on_draft_changed)
+        forecaster.forecast_made.connect(self._on_forecast_made)
         view.start_requested.connect(self._on_view_start_requested)
         feed.failed.connect(lambda _error: self.show())
         feed.run_started.connect(lambda _folder: self.show())
@@ -46,17 +54,30 @@ class ReadyPresenter(QObject):
         """Shows the draft as it is now."""
         if self._call is not None:
             self._call.cancel()
+        self._forecast = None
         self._show_estimate(None)
         recipe, folder = self._draft.recipe, self._draft.base_folder
         if recipe is not None:
+            self._forecaster.show_recipe(recipe, folder)
+            self._forecaster.look_at_device()
             self._call = self._background.start(
                 lambda cancellation: estimate_run(recipe, folder, cancellation),
                 self._show_estimate,
             )
 
     def _show_estimate(self, estimate: Estimate | None) -> None:
+        self._estimate = estimate
+        self._show_summary()
+
+    def _on_forecast_made(self, forecast: Forecast) -> None:
+        self._forecast = forecast
+        self._show_summary()
+
+    def _show_summary(self) -> None:
         recipe, values = self._draft.recipe, self._draft.get_values()
-        rows = build_summary(recipe, estimate) if recipe else build_unfinished_summary(values)
+        rows = build_unfinished_summary(values)
+        if recipe is not None:
+            rows = [*build_summary(recipe, self._estimate), build_memory_row(self._forecast)]
         self._view.show_summary(str(values["name"]), rows)
         self._view.show_problems(describe_problems(self._draft.problems))
 

@@ -6,10 +6,11 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from studio.core.memory.forecast import Forecast
 from studio.core.recipe.problem import Problem
 from studio.core.recipe.schema import Recipe
 from studio.core.recipe.schema_data import ValidationFraction
-from studio.core.units import format_fraction
+from studio.core.units import format_bytes, format_duration, format_fraction
 from studio.gui.bridge.estimate import Estimate
 from studio.gui.forms.words import format_number, get_choice_name
 
@@ -25,6 +26,23 @@ def build_summary(recipe: Recipe, estimate: Estimate | None) -> list[Row]:
         ("Adapter", _describe_adapter(recipe), _describe_targets(recipe), "recipe"),
         ("Training", _describe_length(recipe, estimate), _describe_pace(recipe), "recipe"),
     ]
+
+
+def build_memory_row(forecast: Forecast | None) -> Row:
+    """Returns the row that says whether it fits, or that nobody knows yet."""
+    if forecast is None:
+        return ("Memory", "not known yet", "Worked out from the model's files.", "recipe")
+    words = {
+        "fits": "It fits",
+        "tight": "It fits only just and may not",
+        "too_large": "It will probably not fit",
+    }[forecast.verdict]
+    total, free = format_bytes(forecast.ledger.total_bytes), format_bytes(forecast.budget_bytes)
+    about = "" if not forecast.time.is_guess else "about "
+    note = f"{about}{format_duration(forecast.time.seconds)} of training"
+    if forecast.verdict != "fits":
+        note = "The Recipe page says what to change so that it fits."
+    return ("Memory", f"{words}: {total} of {free} free", note, "recipe")
 
 
 def build_unfinished_summary(values: dict[str, Any]) -> list[Row]:
