@@ -11,6 +11,8 @@ from studio.core.memory.recomputing import Checkpointing, Recomputing, choose_re
 SHARE_OF_FREE_MEMORY = 0.5
 MOST_SPARED_SHARE = 0.75
 """Above this share of supervised rows, picking them costs the last layer more than it saves."""
+MOST_BASE_SHARE = 0.7
+"""A base that takes more of the free memory of a card leaves no room to train."""
 MOST_TOKENS: Mapping[str, int] = {"cpu": 4096, "cuda": 16384}
 
 
@@ -50,6 +52,11 @@ class RoughSize:
 def get_room(free_bytes: int) -> int:
     """Return the part of the free memory that automatic settings may plan with."""
     return max(0, math.floor(free_bytes * SHARE_OF_FREE_MEMORY))
+
+
+def is_too_large(base_bytes: int, free_bytes: int) -> bool:
+    """Return whether a base takes so much of a card that no room is left to train."""
+    return base_bytes > MOST_BASE_SHARE * free_bytes
 
 
 def choose_checkpointing(

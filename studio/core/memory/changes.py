@@ -93,6 +93,15 @@ def iter_options(recipe: Recipe, anatomy: Anatomy, rows: RowLengths) -> Iterator
             penalty=0.1,
         )
     yield from _iter_learning_options(recipe, anatomy, rows)
+    if base.offload != "layers":
+        yield Option(
+            "offload",
+            "Keep the base in the computer's memory",
+            "Each layer visits the card when it is its turn. The result is the same, but training "
+            "is as slow as the way to the card; it needs as much of the computer's memory.",
+            ((("base.quantisation", "none"), ("base.offload", "layers")),),
+            penalty=4.0,
+        )
 
 
 def _iter_learning_options(recipe: Recipe, anatomy: Anatomy, rows: RowLengths) -> Iterator[Option]:

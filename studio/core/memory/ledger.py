@@ -27,6 +27,7 @@ from studio.core.memory.weights import (
     count_buffer_bytes,
     count_state_bytes,
     count_trainable,
+    count_visiting_bytes,
 )
 from studio.core.recipe.schema import Recipe
 from studio.core.weights.matching import ChosenModule
@@ -158,7 +159,7 @@ def build_settled_ledger(
     factor = correction.working_factor if correction else 1.0
     kept, loss, backward = (round(size * factor) for size in (kept, loss, backward))
     sizes: dict[PartKey, int] = {
-        "base": count_base_bytes(anatomy, recipe.base.quantisation, settled.number_bytes),
+        "base": _count_base(recipe, anatomy, settled, is_cpu=device.is_cpu),
         "adapter": 4 * trainable,
         "gradients": 4 * trainable,
         "optimizer": count_state_bytes(anatomy, chosen, trainable, recipe.train.optimizer),
@@ -198,6 +199,12 @@ def count_full_training_bytes(parameters: int, number_bytes: int = 2) -> int:
 def count_adapter_file_bytes(trainable_parameters: int, number_bytes: int = 4) -> int:
     """Return how large the saved adapter will be, without its few bytes of names."""
     return number_bytes * trainable_parameters
+
+
+def _count_base(recipe: Recipe, anatomy: Anatomy, settled: Settled, *, is_cpu: bool) -> int:
+    if settled.visits:
+        return count_visiting_bytes(anatomy, settled.number_bytes, is_cpu=is_cpu)
+    return count_base_bytes(anatomy, recipe.base.quantisation, settled.number_bytes)
 
 
 def _word(key: PartKey, size: int) -> tuple[str, int, str]:

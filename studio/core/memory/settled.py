@@ -10,11 +10,12 @@ from studio.core.memory.auto import (
     RoughSize,
     choose_checkpointing,
     choose_micro_batch_tokens,
+    is_too_large,
 )
 from studio.core.memory.card import DeviceSpec
 from studio.core.memory.recomputing import Recomputing
 from studio.core.memory.rows import RowLengths
-from studio.core.memory.weights import count_base_bytes
+from studio.core.memory.weights import count_base_bytes, count_visiting_bytes
 from studio.core.recipe.schema import Recipe
 
 _NUMBER_BYTES = {"float32": 4, "bfloat16": 2, "float16": 2}
@@ -28,7 +29,8 @@ class Settled:
     """Definite settings, and the micro-batch that needs the most memory.
 
     ``documents`` are the tokens of the rows in that micro-batch; ``rows`` the training rows after
-    cutting. ``offloads``: what layers keep lies in the computer's memory.
+    cutting. ``offloads``: what layers keep lies in the computer's memory; ``visits``: so do
+    the frozen layers themselves, which visit the device in turn.
     """
 
     number_bytes: int
@@ -39,6 +41,7 @@ class Settled:
     supervised_tokens: int
     rows: RowLengths
     offloads: bool = False
+    visits: bool = False
 
     @property
     def tokens(self) -> int:
@@ -56,7 +59,11 @@ def settle(
     most = rows.get_percentile(_AUTO_PERCENTILE) if wish == "auto" else wish
     cut = rows.cut(min(most, context))
     free = device.free_bytes - 4 * trainable
-    free -= count_base_bytes(anatomy, recipe.base.quantisation, number_bytes)
+    base_bytes = count_base_bytes(anatomy, recipe.base.quantisation, number_bytes)
+    visits = _choose_visits(recipe, device, base_bytes)
+    if visits:
+        base_bytes = count_visiting_bytes(anatomy, number_bytes, is_cpu=device.is_cpu)
+    free -= base_bytes
     size = get_rough_size(anatomy, number_bytes)
     mode = recipe.train.checkpointing
     if mode == "auto":
@@ -79,8 +86,17 @@ def settle(
         share = min(1.0, allowance * rows.supervised_fraction)
         supervised = min(supervised, math.ceil(total * share))
     return Settled(
-        number_bytes, recomputing, tokens, cut.longest, documents, supervised, cut, offloads
-    )
+        number_bytes, recomputing, tokens, cut.longest, documents, supervised, cut, offloads,
+        visits,
+    )  # fmt: skip
+
+
+def _choose_visits(recipe: Recipe, device: DeviceSpec, base_bytes: int) -> bool:
+    wish = recipe.base.offload
+    if wish == "auto":
+        has_choice = not device.is_cpu and recipe.base.quantisation == "none"
+        return has_choice and is_too_large(base_bytes, device.free_bytes)
+    return wish == "layers"
 
 
 def get_number_bytes(dtype: str, device: DeviceSpec) -> int:

@@ -8,8 +8,12 @@ from dataclasses import dataclass
 from studio.core.memory.anatomy import Anatomy
 from studio.core.memory.card import DeviceSpec
 from studio.core.memory.ledger import Ledger
+from studio.core.memory.weights import count_layer_weights
 from studio.core.recipe.schema import Recipe
 from studio.core.recipe.schema_data import ValidationFraction
+
+_WAY_BYTES_PER_SECOND = 12e9
+"""What sixteen lanes of PCIe 3 carry in practice, or eight of PCIe 4."""
 
 
 @dataclass(frozen=True)
@@ -49,6 +53,16 @@ def count_token_flops(anatomy: Anatomy, ledger: Ledger) -> float:
     return matrices + head + pairs + 6.0 * ledger.trainable_parameters
 
 
+def count_visiting_speed(anatomy: Anatomy, ledger: Ledger) -> float:
+    """Return how many tokens per second the way to the card allows where layers only visit it.
+
+    All layers go there twice for each micro-batch: once for the way forward, once for the way back.
+    """
+    settled = ledger.settled
+    weights, _ = count_layer_weights(anatomy)
+    return settled.tokens * _WAY_BYTES_PER_SECOND / max(1, 2 * weights * settled.number_bytes)
+
+
 def estimate_time(
     recipe: Recipe,
     anatomy: Anatomy,
@@ -63,6 +77,9 @@ def estimate_time(
     """
     rate = measured_flops or device.guessed_flops
     tokens_per_second = rate / count_token_flops(anatomy, ledger)
+    if ledger.settled.visits and not device.is_cpu:
+        # The way to the card and the work go on side by side: the slower one decides.
+        tokens_per_second = min(tokens_per_second, count_visiting_speed(anatomy, ledger))
     rows = ledger.settled.rows
     count = float(rows.rows)
     if isinstance(recipe.data.validation, ValidationFraction):

@@ -52,6 +52,25 @@ def count_base_bytes(anatomy: Anatomy, quantisation: str, number_bytes: int) -> 
     return math.ceil(packed_bytes) + (parameters - weights) * number_bytes
 
 
+def count_layer_weights(anatomy: Anatomy) -> tuple[int, int]:
+    """Return the parameters of all layers together, and of the largest one."""
+    sizes: dict[int, int] = {}
+    for module in anatomy.layers.modules:
+        if module.layer is not None:
+            sizes[module.layer] = sizes.get(module.layer, 0) + module.parameters
+    return sum(sizes.values()), max(sizes.values(), default=0)
+
+
+def count_visiting_bytes(anatomy: Anatomy, number_bytes: int, *, is_cpu: bool) -> int:
+    """Return what a base takes on its device whose layers visit it two at a time.
+
+    On the processor that is a copy beside the base itself.
+    """
+    inside, largest = count_layer_weights(anatomy)
+    outside = anatomy.layers.parameters - (0 if is_cpu else inside)
+    return (outside + 2 * largest) * number_bytes
+
+
 def count_buffer_bytes(anatomy: Anatomy, quantisation: str, number_bytes: int) -> int:
     """Return the room for the largest quantised matrix in full size."""
     if quantisation == "none":

@@ -54,6 +54,18 @@ class BaseSettings(Section):
             "nf4": "4 bits per weight (QLoRA): a quarter of the memory, a little slower.",
         },
     )
+    offload: Literal["none", "auto", "layers"] = knob(
+        "none",
+        "Where the base lies",
+        "Whether the frozen weights stay on the graphics card or in the computer's memory, from "
+        "where each layer visits the card when it is its turn. A model larger than the card can "
+        "then be trained, slowly; the plan shows how slowly.",
+        choices={
+            "none": "On the card: fastest.",
+            "auto": "On the card if it fits there, else in the computer's memory.",
+            "layers": "In the computer's memory; only two layers are on the card at a time.",
+        },
+    )
     dtype: Literal["auto", "float32", "bfloat16", "float16"] = knob(
         "auto",
         "Number format",

@@ -20,6 +20,7 @@ from studio.core.events.types import (
 )
 from studio.core.recipe.schema import AdapterSettings, Recipe
 from studio.engine.jobs.settled import SettledRecipe
+from studio.engine.jobs.train_place import place_base
 from studio.engine.lora.adapter import Adapter
 from studio.engine.lora.inits.eva import start_from_inputs
 from studio.engine.lora.inject import inject
@@ -66,9 +67,18 @@ def load_base(
     recipe = settled.recipe
     dtype, why = resolve_dtype(recipe.base.dtype, device)
     yield from settled.settle("base.dtype", str(dtype).removeprefix("torch."), why)
-    model = load_model(reference.folder, dtype, device)
+    is_wished = recipe.base.offload != "none"
+    model = load_model(reference.folder, dtype, torch.device("cpu") if is_wished else device)
     attention = get_attention(model)
     yield from settled.settle("base.attention", "sdpa", "torch's own, on every device")
+    adapter = inject(
+        model,
+        _with_absolute_folder(recipe, base_folder),
+        seed=recipe.train.seed,
+        token_ids=_find_token_ids(recipe.adapter.trained_tokens, reference.folder),
+    )
+    if is_wished:
+        yield from place_base(settled, model, device)
     parts = split_model(model)
     is_packed = recipe.data.pack and is_packing_exact(model)
     if recipe.data.pack and not is_packed:
@@ -78,12 +88,6 @@ def load_base(
             "tested), so examples of similar length are padded to equal length.",
             remedy="Nothing to do: the result is the same, training is a little slower.",
         )
-    adapter = inject(
-        model,
-        _with_absolute_folder(recipe, base_folder),
-        seed=recipe.train.seed,
-        token_ids=_find_token_ids(recipe.adapter.trained_tokens, reference.folder),
-    )
     if is_packed:
         model.set_attn_implementation(PACKED)
     recomputing = yield from _settle_recomputing(settled, model, longest)

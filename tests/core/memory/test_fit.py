@@ -8,6 +8,7 @@ import pytest
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
+from studio.core.memory import fit
 from studio.core.memory.changes import apply_change, iter_options
 from studio.core.memory.fit import Question, apply_advice, find_advice
 from studio.core.memory.rows import RowLengths, assume_rows
@@ -99,7 +100,8 @@ def test_recomputing_comes_before_what_changes_the_result() -> None:
     assert set(needed) <= {"micro_batch_tokens", "checkpointing"}
 
 
-def test_an_8_gb_card_is_told_to_quantise_an_8b_model() -> None:
+def test_an_8_gb_card_is_told_to_quantise_an_8b_model(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(fit, "is_available", lambda changes: True)
     advice = {item.key: item for item in find_advice(ask({}, 8))}
     found = advice["quantisation"]
     assert found.is_needed

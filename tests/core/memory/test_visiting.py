@@ -1,0 +1,66 @@
+"""A base that stays in the computer's memory: what is on the card, and what it costs in time."""
+
+from __future__ import annotations
+
+import pytest
+
+from studio.core.memory.ledger import build_ledger
+from studio.core.memory.rows import assume_rows
+from studio.core.memory.speed import estimate_time
+from studio.core.recipe.check import check_recipe
+from tests.core.memory.published import PUBLISHED
+from tests.core.memory.situations import GB, build_anatomy, build_card, build_cpu, build_recipe
+
+LLAMA = build_anatomy(PUBLISHED["Llama-3.1-8B"][0])
+LAYER = 218_112_000  # parameters of one of its 32 layers, by hand
+OUTSIDE = 2 * 128_256 * 4096 + 4096
+
+
+def test_two_layers_and_what_is_outside_them_are_on_the_card() -> None:
+    rows = assume_rows(512)
+    recipe = build_recipe(base__offload="layers", base__dtype="bfloat16")
+    ledger = build_ledger(recipe, LLAMA, build_card(8), rows)
+    assert ledger.bytes_by_part["base"] == 2 * (2 * LAYER + OUTSIDE)
+    assert ledger.fits(8 * GB)
+    whole = build_recipe(base__dtype="bfloat16")
+    assert not build_ledger(whole, LLAMA, build_card(8), rows).fits(8 * GB)
+
+
+@pytest.mark.parametrize(("gib", "visits"), [(12, True), (16, True), (40, False)])
+def test_automatic_keeps_the_base_on_the_card_where_it_fits(gib: float, visits: bool) -> None:
+    recipe = build_recipe(base__offload="auto")
+    ledger = build_ledger(recipe, LLAMA, build_card(gib), assume_rows(512))
+    assert ledger.settled.visits == visits
+    quantised = build_recipe(base__offload="auto", base__quantisation="nf4")
+    assert not build_ledger(quantised, LLAMA, build_card(gib), assume_rows(512)).settled.visits
+    assert not build_ledger(recipe, LLAMA, build_cpu(8), assume_rows(512)).settled.visits
+
+
+def test_the_way_to_the_card_sets_the_speed_and_larger_batches_share_it() -> None:
+    card, rows = build_card(8), assume_rows(512, rows=64)
+    found = {}
+    for tokens in (512, 2048):
+        recipe = build_recipe(
+            base__offload="layers", base__dtype="bfloat16", train__micro_batch_tokens=tokens,
+            train__checkpointing="all",
+        )  # fmt: skip
+        ledger = build_ledger(recipe, LLAMA, card, rows)
+        found[tokens] = estimate_time(recipe, LLAMA, card, ledger).tokens_per_second
+    # 32 layers of 436 MB go there twice, at 12 GB per second: 2.3 seconds per micro-batch
+    assert found[512] == pytest.approx(512 / 2.327, rel=0.01)
+    assert found[2048] == pytest.approx(4 * found[512], rel=0.01)
+
+
+def test_results_in_the_computers_memory_leave_three_layers_on_the_card() -> None:
+    card, rows = build_card(24), assume_rows(2048)
+    sizes = {}
+    for mode in ("none", "all", "offload"):
+        recipe = build_recipe(train__checkpointing=mode, train__micro_batch_tokens=2048)
+        sizes[mode] = build_ledger(recipe, LLAMA, card, rows).bytes_by_part["activations"]
+    assert sizes["offload"] < 0.2 * sizes["none"]
+
+
+def test_quantised_and_away_is_refused_before_the_start() -> None:
+    recipe = build_recipe(base__offload="layers", base__quantisation="nf4")
+    paths = [problem.path for problem in check_recipe(recipe) if problem.severity == "error"]
+    assert paths == ["base.offload"]
