@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import csv
+import io
 import json
 import math
 from collections.abc import Iterator, Mapping
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -12,10 +15,13 @@ from studio.core.errors import StudioError
 from studio.core.hub.resolve import find_data_path
 from studio.core.memory.rows import RowLengths, assume_rows
 from studio.core.recipe.schema import Recipe
-from studio.core.recipe.schema_data import DataSource
 
-_MOST_BYTES = 64_000_000
+_MOST_BYTES = 16_000_000
 _MOST_ROWS = 20_000
+_MOST_FILES = 50
+_DELIMITED = (".csv", ".tsv")
+_SUFFIXES = (".jsonl", ".ndjson", ".json", *_DELIMITED)
+_DELIMITERS = (",", ";", "\t", "|")
 _UNKNOWN_TOKENS = 2048
 _TURN_TOKENS = 5
 _CONVERSATIONS = ("messages", "conversations", "conversation")
@@ -30,8 +36,8 @@ def guess_rows(
 ) -> RowLengths:
     """Return the lengths of the training rows, guessed from the bytes of their texts.
 
-    Where no file can be read so (missing, too large, another format) every row is taken to be as
-    long as the recipe allows.
+    Of large files the beginning is read. Where no file can be read so (missing, another format)
+    every row is taken to be as long as the recipe allows.
     """
     per_token = get_bytes_per_token(vocabulary)
     lengths: list[int] = []
@@ -42,18 +48,22 @@ def guess_rows(
             path = find_data_path(source.source, base_folder, source.revision)
         except StudioError:  # the check of the recipe says so
             continue
-        count = 0
-        for size, answer, turns in _iter_sizes(path, source):
-            lengths.append(math.ceil(size / per_token) + _TURN_TOKENS * turns)
-            total += size
-            trained += answer
-            count += 1
-        rows += count * source.weight
+        count = 0.0
+        for file in _list_files(path):
+            found, in_all = _read_rows(file)
+            for row in found[: source.limit]:
+                if isinstance(row, Mapping):
+                    size, answer, turns = _measure(row, source.columns)
+                    lengths.append(math.ceil(size / per_token) + _TURN_TOKENS * turns)
+                    total += size
+                    trained += answer
+            count += in_all
+        rows += min(count, source.limit or count) * source.weight
     if not lengths:
         return assume_longest(recipe, context)
     share = 1.0 if recipe.data.supervise == "everything" else trained / max(1.0, total)
-    found = RowLengths.of(lengths, share, is_guess=True)
-    return RowLengths(found.lengths, max(1, round(rows)), found.mean_tokens, share, is_guess=True)
+    guess = RowLengths.of(lengths, share, is_guess=True)
+    return RowLengths(guess.lengths, max(1, round(rows)), guess.mean_tokens, share, is_guess=True)
 
 
 def assume_longest(recipe: Recipe, context: int | None) -> RowLengths:
@@ -67,31 +77,58 @@ def get_bytes_per_token(vocabulary: int) -> float:
     return min(4.2, max(1.0, 0.3 * math.log2(max(2, vocabulary)) - 0.9))
 
 
-def _iter_sizes(path: Path, source: DataSource) -> Iterator[tuple[int, int, int]]:
-    """Yield bytes of text, bytes of answers and number of turns of each row."""
-    for index, row in enumerate(_iter_rows(path)):
-        if index >= min(source.limit or _MOST_ROWS, _MOST_ROWS):
-            return
-        if isinstance(row, Mapping):
-            yield _measure(row, source.columns)
+def _list_files(path: Path) -> list[Path]:
+    """Return the files of a source that can be read here; of a folder those inside it."""
+    if not path.is_dir():
+        return [path]
+    inside = (file for file in path.rglob("*") if file.suffix.lower() in _SUFFIXES)
+    return sorted(islice(inside, _MOST_FILES))
 
 
-def _iter_rows(path: Path) -> Iterator[Any]:
+def _read_rows(path: Path) -> tuple[list[Any], float]:
+    """Return rows from the beginning of a file, and how many it has in all, about."""
     try:
-        if path.stat().st_size > _MOST_BYTES:
-            return
-        text = path.read_text(encoding="utf-8-sig", errors="replace")
+        size = path.stat().st_size
+        with path.open("rb") as stream:
+            text = stream.read(_MOST_BYTES).decode("utf-8-sig", errors="replace")
     except OSError:  # the run itself says what is wrong with the file
+        return [], 0.0
+    is_cut = size > _MOST_BYTES
+    kind = path.suffix.lower()
+    if kind == ".json":
+        rows = [] if is_cut else _parse_json(text)
+        return rows[:_MOST_ROWS], float(len(rows))
+    if kind in _DELIMITED:
+        rows = list(islice(_iter_table(text), _MOST_ROWS))
+    else:
+        rows = list(islice(_iter_lines(text), _MOST_ROWS))
+    if not is_cut and len(rows) < _MOST_ROWS:
+        return rows, float(len(rows))
+    lines = max(len(rows), text.count("\n"))
+    return rows, lines * size / min(size, _MOST_BYTES)
+
+
+def _parse_json(text: str) -> list[Any]:
+    try:
+        content = json.loads(text)
+    except (ValueError, RecursionError):
+        return []
+    if isinstance(content, Mapping):
+        content = next((v for v in content.values() if isinstance(v, list)), [content])
+    return content if isinstance(content, list) else []
+
+
+def _iter_table(text: str) -> Iterator[dict[str, str]]:
+    head = text.partition("\n")[0]
+    delimiter = max(_DELIMITERS, key=head.count)
+    try:
+        for row in csv.DictReader(io.StringIO(text), delimiter=delimiter):
+            yield {name: value for name, value in row.items() if isinstance(value, str)}
+    except csv.Error:  # what was read up to here is enough
         return
-    if path.suffix.lower() == ".json":
-        try:
-            content = json.loads(text)
-        except (ValueError, RecursionError):
-            return
-        if isinstance(content, Mapping):
-            content = next((v for v in content.values() if isinstance(v, list)), [content])
-        yield from content if isinstance(content, list) else ()
-        return
+
+
+def _iter_lines(text: str) -> Iterator[Any]:
     for line in text.split("\n"):
         try:
             yield json.loads(line)

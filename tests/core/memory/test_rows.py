@@ -97,3 +97,29 @@ def test_the_starter_rows_are_never_guessed_too_short() -> None:
     found = guess_rows(recipe, kit.folder, vocabulary=4096, context=None)
     assert found.rows == 480
     assert found.get_percentile(99) >= 50
+
+
+def test_tables_and_folders_are_guessed_too(tmp_path: Path) -> None:
+    text = "prompt;answer\n" + ("q" * 90 + ";" + "a" * 30 + "\n") * 8
+    (tmp_path / "d.jsonl").mkdir()
+    (tmp_path / "d.jsonl" / "rows.csv").write_text(text)
+    (tmp_path / "d.jsonl" / "more.jsonl").write_text(json.dumps({"text": "t" * 120}) + "\n")
+    (tmp_path / "d.jsonl" / "picture.png").write_bytes(b"x" * 9999)
+    found = guess_rows(build_recipe(), tmp_path, vocabulary=2, context=None)
+    assert found.rows == 9
+    assert found.longest == 120 + 10
+    assert found.supervised_fraction == pytest.approx((8 * 30 + 120) / (9 * 120))
+
+
+def test_of_a_large_file_the_beginning_tells_the_rest(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("studio.core.memory.text_lengths._MOST_BYTES", 10_000)
+    line = json.dumps({"text": "t" * 120}) + "\n"
+    (tmp_path / "d.jsonl").write_text(line * 1000)
+    found = guess_rows(build_recipe(), tmp_path, vocabulary=2, context=None)
+    assert found.rows == pytest.approx(1000, rel=0.02)
+    assert found.mean_tokens == 125
+    source = {"source": "d.jsonl", "limit": 40}
+    few = build_recipe(data__train=[source])
+    assert guess_rows(few, tmp_path, vocabulary=2, context=None).rows == 40
