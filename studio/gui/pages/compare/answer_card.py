@@ -149,7 +149,6 @@ class AnswerCard(QFrame):
         )
 
     def _show_facts(self) -> None:
-        # Blind, the length is hidden as well: it would give some adapters away.
-        text = "" if self._is_anonymous else self.facts
-        self._facts.setText(text)
-        self._facts.setVisible(bool(text))
+        # Blind, the length is hidden as well: it would give some adapters away. The line keeps its
+        # room, so that nothing moves when it is filled.
+        self._facts.setText((not self._is_anonymous and self.facts) or " ")

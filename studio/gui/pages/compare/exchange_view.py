@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from PySide6.QtCore import Signal
+from PySide6.QtCore import QTimer, Signal
 from PySide6.QtGui import QFont, QResizeEvent
 from PySide6.QtWidgets import QHBoxLayout, QVBoxLayout, QWidget
 
@@ -20,6 +20,9 @@ COLUMN_GAP = SIZES.m
 class ExchangeView(QWidget):
     """Shows what it is told; the prompt stays in sight when the columns are scrolled sideways.
 
+    Cards are built one after the other, each in a turn of the event loop of its own, because nine
+    at once would hold the window up; whoever asks for ``cards`` gets all of them at once.
+
     Signals:
         again_requested: Names of columns that are to answer once more.
         voted: Place of the best answer of a blind exchange, -1 for a tie.
@@ -29,10 +32,19 @@ class ExchangeView(QWidget):
     voted = Signal(int)
 
     def __init__(
-        self, prompt: str, columns: Sequence[tuple[str, str]], parent: QWidget | None = None
+        self,
+        prompt: str,
+        columns: Sequence[tuple[str, str]],
+        parent: QWidget | None = None,
+        *,
+        is_anonymous: bool = False,
+        waiting: str = "",
     ) -> None:
         super().__init__(parent)
-        self.cards: dict[str, AnswerCard] = {}
+        self._cards: dict[str, AnswerCard] = {}
+        self._unbuilt = list(columns)
+        self._is_anonymous = is_anonymous
+        self._waiting = waiting
         self._width = 0
         self._can_ask = True
         self.votes: VoteBar | None = None
@@ -46,12 +58,23 @@ class ExchangeView(QWidget):
         self._box.setSpacing(SIZES.s)
         self._box.addWidget(self._question)
         self._box.addLayout(self._row)
-        for name, title in columns:
-            self._add_card(name, title)
+        self._question.again.setVisible(not is_anonymous)
+        self._builder = QTimer(self)
+        self._builder.timeout.connect(self._build_next)
+        self._builder.start(0)
+
+    @property
+    def cards(self) -> dict[str, AnswerCard]:
+        """The card of each column by its name."""
+        while self._unbuilt:
+            self._build_next()
+        return self._cards
 
     @property
     def shown_cards(self) -> list[AnswerCard]:
         """The cards that are not hidden, from left to right."""
+        if self._unbuilt:
+            return list(self.cards.values())
         items = [self._row.itemAt(place) for place in range(self._row.count())]
         cards = [item.widget() for item in items if item is not None]
         return [card for card in cards if isinstance(card, AnswerCard) and not card.isHidden()]
@@ -60,6 +83,7 @@ class ExchangeView(QWidget):
         self, columns: Sequence[tuple[str, str]], *, is_anonymous: bool = False
     ) -> None:
         """Shows names of cards, or letters."""
+        self._is_anonymous = is_anonymous
         self._question.again.setVisible(not is_anonymous)
         for name, title in columns:
             if name in self.cards:
@@ -85,7 +109,7 @@ class ExchangeView(QWidget):
         self._question.show_part(offset, visible)
         if column != self._width:
             self._width = column
-            for card in self.cards.values():
+            for card in self._cards.values():
                 card.setFixedWidth(column)
 
     def show_as_kept(self) -> None:
@@ -98,7 +122,7 @@ class ExchangeView(QWidget):
         """Turns the buttons for other answers on or off."""
         self._can_ask = can_ask
         self._question.again.setEnabled(can_ask)
-        for card in self.cards.values():
+        for card in self._cards.values():
             card.show_can_ask(can_ask)
 
     def show_votes(self, letters: Sequence[str]) -> None:
@@ -113,13 +137,23 @@ class ExchangeView(QWidget):
             self.votes.voted.connect(self.voted)
             self._box.insertWidget(1, self.votes)
 
+    def _build_next(self) -> None:
+        if self._unbuilt:
+            self._add_card(*self._unbuilt.pop(0))
+        if not self._unbuilt:
+            self._builder.stop()
+
     def _add_card(self, name: str, title: str) -> None:
         card = AnswerCard(name, title)
+        if self._is_anonymous:
+            card.show_title(title, is_anonymous=True)
+        if self._waiting:
+            card.show_waiting(self._waiting)
         card.again_requested.connect(lambda: self.again_requested.emit([name]))
         card.show_can_ask(self._can_ask)
         if self._width:
             card.setFixedWidth(self._width)
-        self.cards[name] = card
+        self._cards[name] = card
         self._row.insertWidget(self._row.count() - 1, card)
 
 

@@ -97,15 +97,17 @@ class Stage(QObject):
         self._shown[exchange.number] = exchange
         is_anonymous = not exchange.is_revealed
         columns = [(name, exchange.get_title(name)) for name in exchange.columns]
-        view = ExchangeView(exchange.prompt, columns)
-        view.show_titles(columns, is_anonymous=is_anonymous)
+        view = ExchangeView(
+            exchange.prompt,
+            columns,
+            is_anonymous=is_anonymous,
+            waiting=self._view.waiting_words,
+        )
         view.show_can_ask(False)
         view.again_requested.connect(lambda names: self._ask_again(exchange, names))
         view.voted.connect(lambda place: self._judge(exchange, place))
         self._view.list.add(exchange.number, view)
         self._view.show_hint()
-        for card in view.cards.values():
-            card.show_waiting(self._view.waiting_words)
 
     def _on_talk_began(self, number: int) -> None:
         view = self._find(number)
