@@ -1,4 +1,4 @@
-"""Compares forecast and measured peak memory of 18 recipes on the processor; prints a table.
+"""Compares forecast and measured peak memory of 26 recipes on the processor; prints a table.
 
 Run: python tests/benchmarks/memory_forecast.py [--out FILE.md] [--return-blocks]
 
@@ -91,11 +91,13 @@ class Case:
     checkpointing: str
     tokens: int
     targets: str = "all-linear"
+    quantisation: str = "none"
 
     @property
     def title(self) -> str:
         """The words for the table."""
         more = "" if self.targets == "all-linear" else f", {self.targets} only"
+        more += "" if self.quantisation == "none" else f", {self.quantisation}"
         return f"{self.shape}, recompute {self.checkpointing}, {self.tokens:,} tokens{more}"
 
 
@@ -108,6 +110,9 @@ CASES = (
     Case("gemma3 17M", "all", 1536),
     Case("llama 19M", "none", 2048, "attention"),
     Case("gpt2 16M", "all", 2048, "mlp"),
+    *(Case(shape, mode, 2048, quantisation=kind) for shape, kind in
+      (("llama 46M", "nf4"), ("qwen3 big vocabulary 58M", "nf4"), ("gpt2 16M", "nf4"),
+       ("llama 46M", "int8")) for mode in ("none", "all")),
 )  # fmt: skip
 
 
@@ -175,7 +180,7 @@ def measure(case: Case, folder: Path, base: Path, data: Path) -> Result:
     folder.mkdir(parents=True)
     recipe = parse_recipe(
         {
-            "base": {"model": str(base)},
+            "base": {"model": str(base), "quantisation": case.quantisation},
             "data": {"train": [{"source": str(data)}], "validation": {"fraction": 0}},
             "adapter": {"targets": case.targets},
             "train": {
@@ -209,7 +214,7 @@ def measure(case: Case, folder: Path, base: Path, data: Path) -> Result:
 
 def is_tuned(case: Case) -> bool:
     """Returns whether the allowance for gaps was chosen with the help of this recipe."""
-    return case.shape in TUNED and case.targets == "all-linear"
+    return case in CASES[: 4 * len(TUNED)]
 
 
 def format_table(results: list[Result]) -> str:
@@ -240,7 +245,8 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--out", type=Path, help="write the table to this file as well")
     parser.add_argument("--return-blocks", action="store_true", help="leave out heap gaps")
-    parser.add_argument("--cases", type=int, default=len(CASES), help="only the last N recipes")
+    parser.add_argument("--first", type=int, default=0, help="leave out the recipes before")
+    parser.add_argument("--last", type=int, default=len(CASES), help="leave out those after")
     arguments = parser.parse_args()
     if arguments.return_blocks:
         os.environ[_THRESHOLD] = "65536"
@@ -248,7 +254,7 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         data = write_rows(folder / "rows.jsonl")
-        for number, case in enumerate(CASES[-arguments.cases :]):
+        for number, case in enumerate(CASES[arguments.first : arguments.last]):
             base = folder / SHAPES[case.shape][0] / case.shape
             if not base.exists():
                 build_model(base, *SHAPES[case.shape])

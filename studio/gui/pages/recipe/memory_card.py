@@ -205,6 +205,8 @@ def describe_automatic(forecast: Forecast) -> str:
     """Return what the automatic settings become, in one sentence; empty where there is none."""
     recipe, settled = forecast.question.recipe, forecast.ledger.settled
     parts = []
+    if recipe.base.offload == "auto" and settled.visits:
+        parts.append("the base stays in the computer's memory, which is slow")
     if recipe.train.checkpointing == "auto":
         parts.append(describe_recomputing(settled.recomputing))
     if recipe.train.micro_batch_tokens == "auto":
