@@ -33,6 +33,7 @@ from studio.engine.lora.function import adapted_linear
 from studio.engine.lora.inject import inject
 from studio.engine.models.attention import PACKED, attend_packed, get_documents
 from studio.engine.models.body import split_model
+from studio.engine.models.kernels import Kernel, load_kernel
 from studio.engine.models.recompute import recompute
 from studio.engine.quant import hold
 from studio.engine.tasks.causal_lm import CausalTask
@@ -42,7 +43,9 @@ from studio.engine.train.step import finish_step
 from studio.engine.train.tile import tune_tile_rows
 from tests.benchmarks.train_speed import ALPHA, RANK, RATE, TARGETS, Document, sort_by_length
 
-OURS = ("none", "mlp", "all")
+OURS = ("none", "mlp", "all", "offload")
+KERNELS = ("varlen", "flash", "flex")
+"""Attention kernels that are checked and measured where the device has them."""
 PEERS = ("trainer", "grouped", "recomputing")
 DRIVER_BYTES = 1.0 * 2**30
 """What a card loses to the driver's context and the desktop before a program starts."""
@@ -118,10 +121,22 @@ def build_documents(shape: Shape, steps: int) -> list[Document]:
 
 def check_parts(device: torch.device) -> list[tuple[str, float]]:
     """Returns each part's error in bfloat16 against float64, relative, forward and backward."""
-    return [
+    parts = [
         ("adapted linear layer", _check_linear(device)),
         ("loss in tiles", _check_loss(device)),
         ("packed attention", _check_attention(device)),
+    ]
+    for name in find_kernels(device):
+        kernel = load_kernel(name)
+        parts.append((f"packed attention, {name}", _check_attention(device, kernel)))
+        parts.append((f"the same in windows, {name}", _check_attention(device, kernel, 48)))
+    return parts
+
+
+def find_kernels(device: torch.device) -> list[str]:
+    """Returns the attention kernels that ``device`` has."""
+    return [
+        name for name in KERNELS if load_kernel(name).find_obstacle(device, torch.bfloat16) is None
     ]
 
 
@@ -168,23 +183,34 @@ def _check_loss(device: torch.device) -> float:
     return _compare(run, [_draw(device, 300, 128)])
 
 
-def _check_attention(device: torch.device) -> float:
+def _check_attention(
+    device: torch.device, kernel: Kernel | None = None, window: int | None = None
+) -> float:
     lengths = (70, 33, 121)
 
     def run(query: torch.Tensor, key: torch.Tensor, value: torch.Tensor) -> torch.Tensor:
         if query.dtype == torch.float64:
             parts = [torch.split(one, lengths, dim=2) for one in (query, key, value)]
-            found = [
-                F.scaled_dot_product_attention(q, k, v, is_causal=True, enable_gqa=True)
-                for q, k, v in zip(*parts, strict=True)
-            ]
-            return torch.cat(found, dim=2).transpose(1, 2)
+            return torch.cat([_attend_slowly(*one, window) for one in zip(*parts, strict=True)], 2)
         layer: Any = nn.Module()
-        get_documents(layer).show(lengths)
-        return attend_packed(layer, query, key, value, None)[0]
+        documents = get_documents(layer)
+        documents.show(lengths)
+        documents.kernel = kernel
+        found = attend_packed(layer, query, key, value, None, sliding_window=window)[0]
+        return found.transpose(1, 2)
 
     shapes = [(1, heads, sum(lengths), 64) for heads in (8, 2, 2)]
     return _compare(run, [_draw(device, *shape) for shape in shapes])
+
+
+def _attend_slowly(
+    query: torch.Tensor, key: torch.Tensor, value: torch.Tensor, window: int | None
+) -> torch.Tensor:
+    """Returns causal attention by the book, all scores at once."""
+    at = torch.arange(query.shape[2], device=query.device)
+    distance = at[:, None] - at[None, :]
+    mask = (distance >= 0) & (distance < (window or len(at)))
+    return F.scaled_dot_product_attention(query, key, value, attn_mask=mask, enable_gqa=True)
 
 
 def measure_ceiling(device: torch.device) -> float:
@@ -236,13 +262,16 @@ def pack(documents: list[Document]) -> MicroBatch:
     return collate_packed([Example(one.ids, one.supervised, 0, 0, "") for one in documents])
 
 
-def build_trainer(shape: Shape, device: torch.device, mode: str) -> Callable[[MicroBatch], float]:
+def build_trainer(
+    shape: Shape, device: torch.device, mode: str, kernel: str = ""
+) -> Callable[[MicroBatch], float]:
     """Returns a function that trains one step of ours and returns its loss."""
     model = build_model(shape, device)
     parts = split_model(model)
     settings = AdapterSettings(rank=RANK, alpha=ALPHA, targets=tuple(TARGETS))
     adapter = inject(model, settings, seed=0)
     model.set_attn_implementation(PACKED)
+    get_documents(model).kernel = load_kernel(kernel) if kernel else None
     recompute(model, mode)
     model.train()
     task = CausalTask(parts, tune_tile_rows(parts.head, parts.rule))
@@ -260,8 +289,8 @@ def build_trainer(shape: Shape, device: torch.device, mode: str) -> Callable[[Mi
 def run_ours(
     shape: Shape, device: torch.device, documents: list[Document], mode: str, warm: int
 ) -> tuple[float, float]:
-    """Returns tokens per second and peak GiB of ours."""
-    train = build_trainer(shape, device, mode)
+    """Returns tokens per second and peak GiB of ours; ``mode`` may name a kernel behind a plus."""
+    train = build_trainer(shape, device, *mode.split("+"))
     watch = Watch(device, shape, warm)
     for start in range(0, len(documents), shape.batch):
         train(pack(documents[start : start + shape.batch]))
@@ -363,7 +392,8 @@ def measure_shape(
         "|---|---|---|---|",
     ]
     sides: list[tuple[str, Callable[..., tuple[float, float]], str]] = [
-        (f"ours, {mode}", run_ours, mode) for mode in OURS
+        (f"ours, {mode}", run_ours, mode)
+        for mode in (*OURS, *(f"none+{name}" for name in find_kernels(device)))
     ]
     if importlib.util.find_spec("peft"):
         sides += [(f"PEFT + Trainer, {mode}", run_peft, mode) for mode in PEERS]

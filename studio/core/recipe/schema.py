@@ -76,8 +76,15 @@ class BaseSettings(Section):
     attention: Literal["auto", "sdpa", "flex", "flash"] = knob(
         "auto",
         "Attention",
-        "Which implementation of attention is used. The results are the same; speed differs.",
-        later={"flex", "flash"},
+        "Which implementation of attention is used. The results are the same; speed differs. "
+        "Every implementation is compared with torch's own before it is trusted.",
+        choices={
+            "auto": "The fastest that the device has and that gives the same results.",
+            "sdpa": "Torch's own: on every device.",
+            "flex": "Torch's flexible attention: has to be compiled at the start of every run.",
+            "flash": "Flash attention for examples of different lengths: torch's, or the package "
+            "flash-attn where it is installed.",
+        },
     )
 
 

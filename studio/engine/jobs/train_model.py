@@ -27,6 +27,7 @@ from studio.engine.lora.inject import inject
 from studio.engine.models.attention import PACKED, get_attention
 from studio.engine.models.body import CausalBody, split_model
 from studio.engine.models.files import load_tokenizer
+from studio.engine.models.kernel_probe import KernelChoice, choose_kernel
 from studio.engine.models.load import load_model, resolve_dtype
 from studio.engine.models.packing_probe import is_packing_exact
 from studio.engine.models.recompute import LayerRecomputing
@@ -70,7 +71,6 @@ def load_base(
     is_wished = recipe.base.offload != "none"
     model = load_model(reference.folder, dtype, torch.device("cpu") if is_wished else device)
     attention = get_attention(model)
-    yield from settled.settle("base.attention", "sdpa", "torch's own, on every device")
     adapter = inject(
         model,
         _with_absolute_folder(recipe, base_folder),
@@ -88,8 +88,7 @@ def load_base(
             "tested), so examples of similar length are padded to equal length.",
             remedy="Nothing to do: the result is the same, training is a little slower.",
         )
-    if is_packed:
-        model.set_attn_implementation(PACKED)
+    yield from _choose_attention(settled, model, is_packed=is_packed)
     recomputing = yield from _settle_recomputing(settled, model, longest)
     yield ModelLoaded(
         architecture=read_architecture(reference.folder),
@@ -101,6 +100,26 @@ def load_base(
         dtype=str(dtype).removeprefix("torch."),
     )
     return LoadedBase(model, parts, adapter, is_packed, attention, recomputing)
+
+
+def _choose_attention(
+    settled: SettledRecipe, model: PreTrainedModel, *, is_packed: bool
+) -> Iterator[Event]:
+    wish = settled.recipe.base.attention
+    if is_packed:
+        choice = choose_kernel(model, wish)
+        model.set_attn_implementation(PACKED)
+    else:
+        refused = "" if wish in ("auto", "sdpa") else "examples are not packed"
+        choice = KernelChoice("sdpa", "torch's own, on every device", refused)
+    yield from settled.settle("base.attention", choice.value, choice.why)
+    if choice.refused:
+        yield NoticeRaised(
+            severity="warning",
+            code="attention_refused",
+            message=f"The chosen attention ({wish}) cannot be used: {choice.refused}.",
+            remedy="Nothing to do: torch's own attention is used, with the same result.",
+        )
 
 
 def _settle_recomputing(

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Hashable, Iterator, Sequence
 from contextlib import contextmanager
+from itertools import accumulate
+from typing import Any
 
 import torch
 import torch.nn.functional as F  # noqa: N812 - the name torch's own documentation uses
@@ -11,6 +13,7 @@ from torch import Tensor, nn
 from transformers import AttentionInterface, PreTrainedModel
 
 from studio.engine.models.document_groups import DocumentGroups, group_documents
+from studio.engine.models.kernels import Kernel
 
 PACKED = "studio_packed"
 _ATTRIBUTE = "studio_documents"
@@ -25,18 +28,38 @@ class Documents:
 
     Every attention layer of a model holds the same object, so that nothing is shared between
     models and recomputation in the backward pass (on another thread on CUDA) finds it too.
+    ``kernel`` computes the attention where one was found that does so exactly.
     """
 
     def __init__(self) -> None:
         self.lengths: list[int] = []
+        self.kernel: Kernel | None = None
         self._masks: dict[tuple[int, int, torch.device], Tensor] = {}
         self._groups: dict[torch.device, DocumentGroups] = {}
+        self._kept: dict[Hashable, Any] = {}
 
     def show(self, lengths: Sequence[int]) -> None:
         """Sets the lengths of the next row, in tokens."""
         self.lengths = list(lengths)
         self._masks.clear()
         self._groups.clear()
+        self._kept.clear()
+
+    def keep(self, key: Hashable, build: Callable[[], Any]) -> Any:
+        """Returns what ``build`` makes, made once for all layers of a row."""
+        if key not in self._kept:
+            self._kept[key] = build()
+        return self._kept[key]
+
+    def get_bounds(self, device: torch.device) -> Tensor:
+        """Returns where the documents end, beginning with 0: ``(documents + 1,)``, int32."""
+        bounds: Tensor = self.keep(
+            ("bounds", device),
+            lambda: torch.tensor([0, *accumulate(self.lengths)], dtype=torch.int32).to(
+                device, non_blocking=True
+            ),
+        )
+        return bounds
 
     def get_groups(self, device: torch.device) -> DocumentGroups:
         """Returns the documents grouped by length, the same for all layers."""
@@ -120,6 +143,11 @@ def attend_packed(
     is_causal = extra.get("is_causal")
     if attention_mask is not None or extra.get("s_aux") is not None or is_causal is False:
         raise PackingUnsupported("the attention needs a mask, sinks or later tokens")
+    kernel = documents.kernel
+    if kernel is not None and softcap is None and not dropout:
+        scale = query.shape[-1] ** -0.5 if scaling is None else scaling
+        parts = (documents, query, key, value)
+        return kernel.attend(*parts, scaling=scale, window=sliding_window).contiguous(), None
     dtype = query.dtype
     if query.device.type == "cpu" and dtype != torch.float32:
         # The CPU kernels for 16-bit attention are several times slower than those for 32 bits.
