@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from itertools import product
 
@@ -55,7 +55,9 @@ class Question:
         return self.forecast(recipe).fits(self.budget_bytes)
 
 
-def find_advice(question: Question) -> list[Advice]:
+def find_advice(
+    question: Question, is_cancelled: Callable[[], bool] = lambda: False
+) -> list[Advice]:
     """Return what saves memory, the cheapest first; empty where the recipe fits as it is.
 
     Those with ``is_needed``, applied together, fit; none is needed where nothing fits. Changes
@@ -68,7 +70,11 @@ def find_advice(question: Question) -> list[Advice]:
         return []
     options = list(iter_options(question.recipe, question.anatomy, question.rows))
     at_hand = [option for option in options if is_available(option.strongest)]
-    needed = _find_set(question, at_hand) or _find_set(question, options) or {}
+    needed = (
+        _find_set(question, at_hand, is_cancelled)
+        or _find_set(question, options, is_cancelled)
+        or {}
+    )
     return [
         advice
         for option in options
@@ -91,18 +97,40 @@ def is_available(changes: Sequence[Change]) -> bool:
 
 
 def _find_set(
-    question: Question, options: Sequence[Option]
+    question: Question, options: Sequence[Option], is_cancelled: Callable[[], bool]
 ) -> dict[str, tuple[Change, ...]] | None:
     """Return the new values by option, the cheapest set that fits; None where none does."""
     chosen = _collect(question, options)
     if chosen is None:
-        chosen = _search(question, options)
+        chosen = _search(question, options, is_cancelled)
     if chosen is None:
         return None
-    for key in list(chosen):  # what came first may not be needed any more
+    return _drop_needless(question, _soften(question, options, _drop_needless(question, chosen)))
+
+
+def _drop_needless(
+    question: Question, chosen: dict[str, tuple[Change, ...]]
+) -> dict[str, tuple[Change, ...]]:
+    """Leave out what came first and is not needed any more."""
+    for key in list(chosen):
         fewer = {other: changes for other, changes in chosen.items() if other != key}
         if question.fits(_apply(question.recipe, fewer)):
             chosen = fewer
+    return chosen
+
+
+def _soften(
+    question: Question, options: Sequence[Option], chosen: dict[str, tuple[Change, ...]]
+) -> dict[str, tuple[Change, ...]]:
+    """Take the mildest level of each option that is still enough, the dearest option first."""
+    for option in reversed(options):
+        if option.key not in chosen:
+            continue
+        for level in option.levels:
+            milder = chosen | {option.key: level}
+            if level == chosen[option.key] or question.fits(_apply(question.recipe, milder)):
+                chosen = milder
+                break
     return chosen
 
 
@@ -124,9 +152,13 @@ def _collect(question: Question, options: Sequence[Option]) -> dict[str, tuple[C
     return None
 
 
-def _search(question: Question, options: Sequence[Option]) -> dict[str, tuple[Change, ...]] | None:
+def _search(
+    question: Question, options: Sequence[Option], is_cancelled: Callable[[], bool]
+) -> dict[str, tuple[Change, ...]] | None:
     """Try every set of options: one may make another useless, as recomputing a single layer."""
     for picked in product((True, False), repeat=len(options)):
+        if is_cancelled():
+            return None
         chosen = {
             option.key: option.strongest
             for option, is_in in zip(options, picked, strict=True)

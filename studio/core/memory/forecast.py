@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Literal
 
@@ -68,9 +69,9 @@ def build_forecast(
     return Forecast(ledger, time, device, rows, budget_bytes, fits, question)
 
 
-def advise(forecast: Forecast) -> Forecast:
+def advise(forecast: Forecast, is_cancelled: Callable[[], bool] = lambda: False) -> Forecast:
     """Return the forecast with what to change so that it fits; takes up to a second."""
-    advice = tuple(find_advice(forecast.question))
+    advice = tuple(find_advice(forecast.question, is_cancelled))
     advised = None
     if any(item.is_needed for item in advice):
         advised_recipe = apply_advice(forecast.question.recipe, advice)

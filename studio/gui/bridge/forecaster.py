@@ -205,7 +205,9 @@ class Forecaster(QObject):
         forecast = self._forecast
         if forecast is not None:
             self._advising = self._background.start(
-                lambda _cancellation: advise(forecast), self.advice_found.emit, self.failed.emit
+                lambda cancellation: advise(forecast, lambda: cancellation.is_set),
+                self.advice_found.emit,
+                self.failed.emit,
             )
 
     def _drop_advice(self) -> None:

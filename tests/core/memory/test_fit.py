@@ -101,12 +101,25 @@ def test_recomputing_comes_before_what_changes_the_result() -> None:
 
 
 def test_an_8_gb_card_is_told_to_quantise_an_8b_model(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(fit, "is_available", lambda changes: True)
+    monkeypatch.setattr(fit, "is_available", lambda _: True)
     advice = {item.key: item for item in find_advice(ask({}, 8))}
     found = advice["quantisation"]
     assert found.is_needed
     assert dict(found.changes) == {"base.quantisation": "nf4"}
     assert found.saved_bytes > 9 * GIB
+
+
+def test_no_needed_advice_is_stronger_than_it_must_be() -> None:
+    """Every milder level of one piece of advice is too little beside the others."""
+    question = ask({"adapter__rank": 256, "train__checkpointing": "none"}, 17)
+    options = {o.key: o for o in iter_options(question.recipe, question.anatomy, question.rows)}
+    needed = [item for item in find_advice(question) if item.is_needed]
+    assert len(needed) > 1
+    for item in needed:
+        levels = options[item.key].levels
+        others = apply_advice(question.recipe, [one for one in needed if one is not item])
+        for milder in levels[: levels.index(item.changes)]:
+            assert not question.fits(apply_change(others, milder))
 
 
 def test_nothing_is_needed_where_nothing_helps() -> None:

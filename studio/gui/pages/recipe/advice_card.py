@@ -33,7 +33,7 @@ class AdviceCard(Card):
     def __init__(self, parent: QWidget | None = None) -> None:
         super().__init__("How to make it fit", parent=parent)
         self._words = PlainLabel("", "muted")
-        self._all = Button("Change all of these", "check", "primary")
+        self._all = Button("Change all of these", "check")
         self._all.clicked.connect(self._on_all_clicked)
         self._needed = RowsBox()
         self._needed.setSpacing(SIZES.m)
