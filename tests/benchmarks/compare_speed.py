@@ -1,7 +1,9 @@
 """Measures what N answers side by side cost: one batch here, N merged models, peft's mixed batch.
 
-Run it as ``python -m tests.benchmarks.compare_speed``; it writes ``results/compare_speed.md``.
-Times are seconds of the processor (all threads), so that other programs hardly count.
+Run it as ``python -m tests.benchmarks.compare_speed``; it writes ``results/compare_speed.md``. On
+the processor, times are its seconds (all threads), so that other programs hardly count. On a card
+(``--device cuda --shape llama-1b``) they are seconds on the clock, and the table has a file of its
+own.
 """
 
 from __future__ import annotations
@@ -12,7 +14,8 @@ import platform
 import tempfile
 import time
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -26,167 +29,248 @@ from studio.engine.infer.layout import LEAST_ROWS, lay_out_for_rows
 from studio.engine.infer.sampling import Sampling
 from studio.engine.lora.inject import inject
 from studio.engine.lora.stack import AdapterStack
-from studio.engine.lora.stacked import RowChoice
+from studio.engine.lora.stacked import RowChoice, StackedModule
 from studio.engine.lora.state import load_adapter, save_adapter
 
-RESULT = Path(__file__).parent / "results" / "compare_speed.md"
-COUNTS = (1, 2, 4, 8)
-PROMPT_TOKENS, ANSWER_TOKENS, RANK = 64, 64, 16
+RESULTS = Path(__file__).parent / "results"
+PROMPT_TOKENS, RANK = 64, 16
+SHAPES: dict[str, dict[str, int]] = {
+    "tiny": {
+        "vocab_size": 512,
+        "hidden_size": 64,
+        "intermediate_size": 128,
+        "num_hidden_layers": 2,
+        "num_attention_heads": 4,
+        "num_key_value_heads": 2,
+    },
+    "llama-41m": {
+        "vocab_size": 16_384,
+        "hidden_size": 512,
+        "intermediate_size": 1408,
+        "num_hidden_layers": 11,
+        "num_attention_heads": 8,
+        "num_key_value_heads": 4,
+    },
+    "llama-1b": {
+        "vocab_size": 128_256,
+        "hidden_size": 2048,
+        "intermediate_size": 8192,
+        "num_hidden_layers": 16,
+        "num_attention_heads": 32,
+        "num_key_value_heads": 8,
+    },
+    "llama-8b": {
+        "vocab_size": 128_256,
+        "hidden_size": 4096,
+        "intermediate_size": 14_336,
+        "num_hidden_layers": 32,
+        "num_attention_heads": 32,
+        "num_key_value_heads": 8,
+    },
+}
 
 
-def build_base() -> Any:
-    """Returns a Llama of about 45 million weights, random, of a fixed seed."""
-    torch.manual_seed(0)
-    config = transformers.LlamaConfig(
-        vocab_size=16_384,
-        hidden_size=512,
-        intermediate_size=1408,
-        num_hidden_layers=11,
-        num_attention_heads=8,
-        num_key_value_heads=4,
-        tie_word_embeddings=True,
-    )
-    return transformers.LlamaForCausalLM(config).eval().requires_grad_(False)
+@dataclass(frozen=True)
+class Row:
+    """What N columns cost: seconds of the three ways, of our first token, and bytes of weights."""
+
+    count: int
+    ours: float
+    merged: float
+    peers: float | None
+    first: float
+    bytes: int
 
 
-def write_adapters(base: Any, folder: Path) -> list[Path]:
-    """Returns folders of as many adapters as are ever needed."""
-    folders = []
-    for seed in range(max(COUNTS)):
-        adapter = inject(base, AdapterSettings(rank=RANK, alpha=2.0 * RANK), seed=seed)
-        torch.manual_seed(seed)
-        with torch.no_grad():
-            for parameter in adapter.parameters():
-                parameter.normal_(std=0.02)
-        folders.append(folder / f"a{seed}")
-        save_adapter(adapter, folders[-1], base_model="bench")
-        adapter.detach()
-    return folders
+class Bench:
+    """One base model and adapters for it, on one device."""
 
+    def __init__(self, arguments: argparse.Namespace, folder: Path) -> None:
+        self.arguments = arguments
+        self.device = torch.device(arguments.device)
+        self.is_card = self.device.type != "cpu"
+        self.dtype = torch.bfloat16 if self.is_card else torch.float32
+        self.base = self._build_base()
+        self.weights = sum(parameter.numel() for parameter in self.base.parameters())
+        top = self.base.config.vocab_size
+        self.ids = tuple(torch.randint(3, top, (PROMPT_TOKENS,)).tolist())
+        self.folders = self._write_adapters(folder, max(arguments.counts))
 
-def measure(work: Callable[[], object], repeats: int) -> float:
-    """Returns the least processor seconds of several runs after a first one."""
-    work()
-    seconds = []
-    for _ in range(repeats):
-        start = time.process_time()
+    def measure(self, count: int) -> Row:
+        """Returns what ``count`` columns cost."""
+        folders = self.folders[:count]
+        ours, first, held = self._measure_stacked(copy.deepcopy(self.base), folders)
+        merged = self._measure_merged(copy.deepcopy(self.base), folders[0]) * count
+        peers = None
+        if not self.arguments.skip_peers:
+            peers = self._time(self._make_peft(copy.deepcopy(self.base), folders))
+        return Row(count, ours, merged, peers, first, held)
+
+    def _build_base(self) -> Any:
+        torch.manual_seed(0)
+        config = transformers.LlamaConfig(tie_word_embeddings=True, **SHAPES[self.arguments.shape])
+        with torch.device(self.device):
+            model = transformers.LlamaForCausalLM(config)
+        return model.to(self.dtype).eval().requires_grad_(False)
+
+    def _write_adapters(self, folder: Path, count: int) -> list[Path]:
+        folders = []
+        for seed in range(count):
+            adapter = inject(self.base, AdapterSettings(rank=RANK, alpha=2.0 * RANK), seed=seed)
+            torch.manual_seed(seed)
+            with torch.no_grad():
+                for parameter in adapter.parameters():
+                    parameter.normal_(std=0.02)
+            folders.append(folder / f"a{seed}")
+            save_adapter(adapter, folders[-1], base_model="bench")
+            adapter.detach()
+        return folders
+
+    def _time(self, work: Callable[[], object]) -> float:
+        """Returns the least seconds of several runs after a first one."""
         work()
-        seconds.append(time.process_time() - start)
-    return min(seconds)
+        seconds = []
+        for _ in range(self.arguments.repeats):
+            start = self._read_clock()
+            work()
+            seconds.append(self._read_clock() - start)
+        return min(seconds)
 
+    def _read_clock(self) -> float:
+        if not self.is_card:
+            return time.process_time()
+        torch.cuda.synchronize(self.device)
+        return time.perf_counter()
 
-def make_stacked(base: Any, folders: list[Path], ids: tuple[int, ...]) -> Callable[[], object]:
-    """Returns the work of this program: one batch over one base."""
-    if len(folders) >= LEAST_ROWS:
-        lay_out_for_rows(base)
-    stack = AdapterStack(base)
-    for number, folder in enumerate(folders):
-        stack.load(str(number), folder)
-    prompts = [
-        Prompt(ids, Sampling(max_new_tokens=ANSWER_TOKENS), RowChoice(name)) for name in stack.names
-    ]
+    def _measure_stacked(self, base: Any, folders: Sequence[Path]) -> tuple[float, float, int]:
+        if len(folders) >= LEAST_ROWS:
+            lay_out_for_rows(base)
+        stack = AdapterStack(base)
+        for number, folder in enumerate(folders):
+            stack.load(str(number), folder)
+        sampling = Sampling(max_new_tokens=self.arguments.answer_tokens)
+        prompts = [Prompt(self.ids, sampling, RowChoice(name)) for name in stack.names]
 
-    def work() -> None:
-        generation = Generation(base, prompts, (), stack=stack)
-        while generation.open_rows:
+        def start() -> Generation:
+            generation = Generation(base, prompts, (), stack=stack)
             generation.advance()
+            return generation
 
-    return work
+        def work() -> None:
+            generation = start()
+            while generation.open_rows:
+                generation.advance()
 
+        return self._time(work), self._time(start), count_bytes(base)
 
-def make_merged(base: Any, folders: list[Path], ids: tuple[int, ...]) -> Callable[[], object]:
-    """Returns the work of N models with an adapter merged into each, one after the other."""
-    models = []
-    for folder in folders:
-        model = copy.deepcopy(base)
+    def _measure_merged(self, model: Any, folder: Path) -> float:
         adapter = load_adapter(model, folder)
         adapter.detach()
         with torch.no_grad():
             for module in adapter.modules.values():
                 module.base.weight.copy_(module.get_merged_weight())
-        models.append(model.eval())
-    inputs = _build_inputs(ids, 1)
+        inputs = self._build_inputs(1)
+        return self._time(lambda: model.generate(**inputs))
 
-    def work() -> None:
-        for model in models:
-            model.generate(**inputs)
+    def _make_peft(self, base: Any, folders: Sequence[Path]) -> Callable[[], object]:
+        names = [str(number) for number in range(len(folders))]
+        model = peft.PeftModel.from_pretrained(base, str(folders[0]), adapter_name=names[0])
+        for name, folder in zip(names[1:], folders[1:], strict=True):
+            model.load_adapter(str(folder), adapter_name=name)
+        model.eval()
+        inputs = self._build_inputs(len(folders))
+        return lambda: model.generate(**inputs, adapter_names=names)
 
-    return work
-
-
-def make_peft(base: Any, folders: list[Path], ids: tuple[int, ...]) -> Callable[[], object]:
-    """Returns the work of peft's batch with ``adapter_names``."""
-    names = [str(number) for number in range(len(folders))]
-    model = peft.PeftModel.from_pretrained(
-        copy.deepcopy(base), str(folders[0]), adapter_name=names[0]
-    )
-    for name, folder in zip(names[1:], folders[1:], strict=True):
-        model.load_adapter(str(folder), adapter_name=name)
-    model.eval()
-    inputs = _build_inputs(ids, len(folders))
-    return lambda: model.generate(**inputs, adapter_names=names)
-
-
-def _build_inputs(ids: tuple[int, ...], rows: int) -> dict[str, Any]:
-    prompt = torch.tensor([ids] * rows)
-    return {
-        "input_ids": prompt,
-        "attention_mask": torch.ones_like(prompt),
-        "max_new_tokens": ANSWER_TOKENS,
-        "do_sample": False,
-        "eos_token_id": None,
-        "pad_token_id": 0,
-    }
+    def _build_inputs(self, rows: int) -> dict[str, Any]:
+        prompt = torch.tensor([self.ids] * rows, device=self.device)
+        return {
+            "input_ids": prompt,
+            "attention_mask": torch.ones_like(prompt),
+            "max_new_tokens": self.arguments.answer_tokens,
+            "do_sample": False,
+            "eos_token_id": None,
+            "pad_token_id": 0,
+        }
 
 
-def main() -> None:
+def count_bytes(model: torch.nn.Module) -> int:
+    """Returns the bytes of all numbers that a model and the adapters stacked on it hold."""
+    held: dict[int, int] = {}
+    for module in model.modules():
+        tensors = [*module.parameters(recurse=False), *module.buffers(recurse=False)]
+        if isinstance(module, StackedModule):
+            tensors += [t for t in (module._tall_a, module._tall_b) if t is not None]
+        for tensor in tensors:
+            held[tensor.data_ptr()] = tensor.nbytes
+        blocks = module.__dict__.get("blocks")
+        if blocks is not None:
+            held[id(blocks)] = torch.ops.mkldnn._nbytes(blocks)
+    return sum(held.values())
+
+
+def main(words: Sequence[str] | None = None) -> None:
     """Measure, print and write the table."""
     parser = argparse.ArgumentParser()
+    parser.add_argument("--device", default="cpu")
+    parser.add_argument("--shape", default="llama-41m", choices=sorted(SHAPES))
+    parser.add_argument("--counts", type=int, nargs="+", default=[1, 2, 4, 8])
+    parser.add_argument("--answer-tokens", type=int, default=64)
     parser.add_argument("--repeats", type=int, default=3)
     parser.add_argument("--threads", type=int, default=1)
-    arguments = parser.parse_args()
+    parser.add_argument("--skip-peers", action="store_true", help="leave peft out")
+    parser.add_argument("--out", type=Path)
+    arguments = parser.parse_args(words)
     torch.set_num_threads(arguments.threads)
     warnings.simplefilter("ignore")
     transformers.logging.set_verbosity_error()
-    base = build_base()
-    weights = sum(parameter.numel() for parameter in base.parameters())
-    ids = tuple(torch.randint(3, 16_000, (PROMPT_TOKENS,)).tolist())
-    rows = []
     with tempfile.TemporaryDirectory() as place:
-        folders = write_adapters(base, Path(place))
-        for count in COUNTS:
-            found = []
-            for make in (make_stacked, make_merged, make_peft):
-                model = copy.deepcopy(base)
-                found.append(measure(make(model, folders[:count], ids), arguments.repeats))
-            rows.append((count, *found))
+        bench = Bench(arguments, Path(place))
+        rows = []
+        for count in arguments.counts:
+            rows.append(bench.measure(count))
             print(rows[-1], flush=True)
-    RESULT.write_text(_build_report(rows, weights, arguments), encoding="utf-8")
-    print(RESULT.read_text(encoding="utf-8"))
+    name = "compare_speed.md" if not bench.is_card else f"compare_speed_{arguments.shape}.md"
+    out = arguments.out or RESULTS / name
+    out.write_text(_build_report(rows, bench), encoding="utf-8")
+    print(out.read_text(encoding="utf-8"))
 
 
-def _build_report(rows: list[tuple[Any, ...]], weights: int, arguments: argparse.Namespace) -> str:
-    threads, repeats = arguments.threads, arguments.repeats
-    one = rows[0][1]
+def _build_report(rows: list[Row], bench: Bench) -> str:
+    arguments = bench.arguments
+    place = platform.machine()
+    clock = "Processor seconds"
+    if bench.is_card:
+        place, clock = torch.cuda.get_device_name(bench.device), "Seconds"
+    one = rows[0]
     lines = [
         "# Answers side by side",
         "",
-        f"A random Llama of {weights / 1e6:.0f} million weights in float32, {PROMPT_TOKENS} tokens "
-        f"of prompt, {ANSWER_TOKENS} tokens of answer in each column, every column with its own "
-        f"adapter of rank {RANK} on all linear layers; {threads} thread(s), {platform.machine()}, "
-        f"torch {torch.__version__}, transformers {transformers.__version__}, peft "
-        f"{peft.__version__}. Processor seconds, least of {repeats} run(s) after a first one.",
+        f"A random Llama of {bench.weights / 1e6:.0f} million weights in {bench.dtype}, "
+        f"{PROMPT_TOKENS} tokens of prompt, {arguments.answer_tokens} tokens of answer in each "
+        f"column, every column with its own adapter of rank {RANK} on all linear layers; "
+        f"{arguments.threads} thread(s), {place}, torch {torch.__version__}, transformers "
+        f"{transformers.__version__}, peft {peft.__version__}. {clock}, least of "
+        f"{arguments.repeats} run(s) after a first one. N merged models are N times one; memory is "
+        "that of all weights, base and adapters.",
         "",
         "| columns | one batch (ours) | N merged, transformers.generate | peft adapter_names | "
-        "ours against one column | faster than merged | faster than peft | tokens/s of all |",
-        "|---|---|---|---|---|---|---|---|",
+        "ours against one column | faster than merged | faster than peft | tokens/s of all | "
+        "first token | memory |",
+        "|---|---|---|---|---|---|---|---|---|---|",
     ]
-    lines += [
-        f"| {count} | {ours:.2f} s | {merged:.2f} s | {theirs:.2f} s | {ours / one:.2f}x | "
-        f"{merged / ours:.2f}x | {theirs / ours:.2f}x | {count * ANSWER_TOKENS / ours:.0f} |"
-        for count, ours, merged, theirs in rows
-    ]
+    lines += [_describe(row, one, arguments.answer_tokens) for row in rows]
     return "\n".join([*lines, ""])
+
+
+def _describe(row: Row, one: Row, tokens: int) -> str:
+    peers = (
+        ("", "") if row.peers is None else (f"{row.peers:.2f} s", f"{row.peers / row.ours:.2f}x")
+    )
+    return (
+        f"| {row.count} | {row.ours:.2f} s | {row.merged:.2f} s | {peers[0]} | "
+        f"{row.ours / one.ours:.2f}x | {row.merged / row.ours:.2f}x | {peers[1]} | "
+        f"{row.count * tokens / row.ours:.0f} | {row.first:.3f} s | {row.bytes / 1e6:.0f} MB |"
+    )
 
 
 if __name__ == "__main__":

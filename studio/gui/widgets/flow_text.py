@@ -97,7 +97,7 @@ class FlowText(QPlainTextEdit):
             cursor.setPosition(start)
             cursor.setPosition(end, QTextCursor.MoveMode.KeepAnchor)
             selection.cursor = cursor
-            selection.format.setBackground(blend(colours.warning_soft, colours.warning, 0.18))
+            selection.format.setBackground(blend(colours.warning_soft, colours.warning, 0.1))
             selections.append(selection)
         self.setExtraSelections(selections)
 
