@@ -49,12 +49,22 @@ class Span:
     mask: Tensor | None
 
 
+Spans = dict[tuple[Layout, torch.device, torch.dtype], "Span | None"]
+_CHOICES_KEPT = 16
+
+
 class Routing:
     """Which adapter each row of the batch has at this moment; shared by all layers of a model."""
 
     def __init__(self) -> None:
         self._choices: tuple[RowChoice, ...] = ()
-        self._spans: dict[tuple[Layout, torch.device, torch.dtype], Span | None] = {}
+        self._kept: dict[tuple[RowChoice, ...], Spans] = {}
+        self._spans: Spans = {}
+
+    @property
+    def spans(self) -> Spans:
+        """What layers need for the choices of now: the same object whenever these are the same."""
+        return self._spans
 
     @property
     def choices(self) -> tuple[RowChoice, ...]:
@@ -69,7 +79,11 @@ class Routing:
     def set(self, choices: Sequence[RowChoice]) -> None:
         """Replaces the choices of all rows."""
         self._choices = tuple(choices)
-        self._spans.clear()
+        if self._choices not in self._kept:
+            if len(self._kept) >= _CHOICES_KEPT:
+                self._kept.clear()
+            self._kept[self._choices] = {}
+        self._spans = self._kept[self._choices]
 
     def find_span(self, layout: Layout, like: Tensor) -> Span | None:
         """Returns the span for layers of this layout, on the device and in the dtype of ``like``.
@@ -113,6 +127,19 @@ class Routing:
         return Span(first, last, 1.0, mask.to(like))
 
 
+@dataclass(frozen=True)
+class Part:
+    """What one layer multiplies with for the choices that ``spans`` stand for.
+
+    ``lora_a`` is ``(in, ranks)`` and ``lora_b`` ``(ranks, out)``: the columns and rows of ``span``.
+    """
+
+    spans: Spans
+    span: Span
+    lora_a: Tensor
+    lora_b: Tensor
+
+
 class StackedModule(WrappedModule):
     """``W x + b`` and for each row the update of its own adapter, in two products for all rows.
 
@@ -131,6 +158,7 @@ class StackedModule(WrappedModule):
         self._layout: Layout = ()
         self._tall_a: Tensor | None = None
         self._tall_b: Tensor | None = None
+        self._part: Part | None = None
         self._lengths: dict[str, Tensor] = {}
         self._whole: dict[str, WrappedModule] = {}
 
@@ -142,6 +170,7 @@ class StackedModule(WrappedModule):
     @torch.no_grad()
     def add(self, name: str, wrapped: WrappedModule) -> None:
         """Takes over what the adapter ``name`` has in this place."""
+        self._part = None
         if not isinstance(wrapped, (AdaptedLinear, AdaptedEmbedding)):
             self._whole[name] = wrapped
             return
@@ -159,6 +188,7 @@ class StackedModule(WrappedModule):
 
     def remove(self, name: str) -> None:
         """Forgets what the adapter ``name`` has in this place."""
+        self._part = None
         self._whole.pop(name, None)
         self._lengths.pop(name, None)
         if name not in dict(self._layout) or self._tall_a is None or self._tall_b is None:
@@ -180,31 +210,44 @@ class StackedModule(WrappedModule):
         if not self.is_enabled:
             return output
         if self._tall_a is not None:
-            span = self._routing.find_span(self._layout, output)
-            if span is not None:
-                output = self._add_updates(inputs[0], output, span)
+            part = self._find_part(output)
+            if part is not None:
+                output = self._add_updates(inputs[0], output, part)
         for name, module in self._whole.items():
             rows = self._routing.find_rows(name)
             if rows:
                 output = self._replace_rows(module, rows, output, inputs, named)
         return output
 
-    def _add_updates(self, inputs: Tensor, output: Tensor, span: Span) -> Tensor:
-        if self._tall_a is None or self._tall_b is None:
-            return output
-        tall_b = self._tall_b[span.start : span.stop]
+    def _find_part(self, output: Tensor) -> Part | None:
+        """Returns what the rows of now need of this layer, None for nothing."""
+        part, spans = self._part, self._routing.spans
+        if part is not None and part.spans is spans:
+            return part
+        span = self._routing.find_span(self._layout, output)
+        if span is None or self._tall_a is None or self._tall_b is None:
+            return None
+        where = slice(span.start, span.stop)
+        self._part = Part(spans, span, self._tall_a[:, where], self._tall_b[where])
+        return self._part
+
+    def _add_updates(self, inputs: Tensor, output: Tensor, part: Part) -> Tensor:
+        span, lora_a, lora_b = part.span, part.lora_a, part.lora_b
         if isinstance(self.base, nn.Embedding):
-            hidden = functional.embedding(inputs, self._tall_a)[..., span.start : span.stop]
-            hidden = hidden * get_output_factor(self.base)
+            hidden = functional.embedding(inputs, lora_a) * get_output_factor(self.base)
         else:
-            hidden = inputs.to(tall_b.dtype) @ self._tall_a[:, span.start : span.stop]
-        hidden = hidden * _spread(span, hidden)
+            flat = inputs.reshape(-1, inputs.shape[-1]).to(lora_a.dtype)
+            hidden = torch.mm(flat, lora_a).view(*inputs.shape[:-1], -1)
+        if span.mask is not None:
+            hidden = hidden * _spread(span.mask, hidden)
+        elif span.strength != 1.0:
+            hidden = hidden * span.strength
         if self._lengths:
             output = self._stretch(output)
         if hidden.shape[:-1] != output.shape[:-1]:  # the base saw one row that stands for all
             output = output.expand(*hidden.shape[:-1], -1)
         flat = output.reshape(-1, output.shape[-1])
-        added = torch.addmm(flat, hidden.reshape(-1, hidden.shape[-1]).to(flat.dtype), tall_b)
+        added = torch.addmm(flat, hidden.view(-1, hidden.shape[-1]).to(flat.dtype), lora_b)
         return added.view(*hidden.shape[:-1], -1)
 
     def _stretch(self, output: Tensor) -> Tensor:
@@ -248,14 +291,12 @@ class StackedModule(WrappedModule):
         return output.index_copy(0, index, torch.lerp(output[index], own, weight))
 
 
-def _spread(span: Span, hidden: Tensor) -> Tensor | float:
-    """Returns the factors of ``hidden`` ``(rows, …, ranks)``, broadcastable to it."""
-    if span.mask is None:
-        return span.strength
+def _spread(mask: Tensor, hidden: Tensor) -> Tensor:
+    """Returns the mask ``(rows, ranks)`` in the shape of ``hidden`` ``(rows, …, ranks)``."""
     # without a dimension for tokens, rows may have been put in another order (experts)
-    if hidden.ndim < 3 or hidden.shape[0] not in (1, len(span.mask)):
+    if hidden.ndim < 3 or hidden.shape[0] not in (1, len(mask)):
         raise RowsLost("the rows of the batch")
-    return span.mask.view(len(span.mask), *[1] * (hidden.ndim - 2), -1)
+    return mask.view(len(mask), *[1] * (hidden.ndim - 2), -1)
 
 
 def _mix(base: Any, own: Any, strength: float) -> Any:
