@@ -11,8 +11,11 @@ import pytest
 from pytestqt.qtbot import QtBot
 
 from studio.core.memory.card import DeviceSpec
+from studio.core.memory.recomputing import Recomputing
 from studio.gui.app import Studio
+from studio.gui.pages.recipe.memory_card import describe_recomputing
 from studio.gui.pages.recipe.page import RecipePage
+from studio.gui.widgets.stacked_bar import Segment, StackedBar
 from tests.core.hub.fake_hub import FakeHub, running_hub
 from tests.core.memory.published import PUBLISHED
 from tests.gui.playing import TIMEOUT_MS, Play
@@ -221,3 +224,20 @@ def test_a_model_of_the_hub_is_forecast_before_it_is_downloaded(
     assert get_sizes(page) == sizes
     assert page._size._count.toolTip() == count
     assert page._size._reason.isHidden()
+
+
+def test_what_layers_recompute_is_told_in_words() -> None:
+    assert describe_recomputing(Recomputing(none=16)) == "nothing is recomputed"
+    mixed = describe_recomputing(Recomputing(none=10, mlp=4, all=2))
+    assert mixed == "all of 2 and the inner part of 4 of 16 layers is recomputed"
+
+
+def test_the_bar_tells_the_part_under_the_pointer(qtbot: QtBot) -> None:
+    bar = StackedBar()
+    qtbot.addWidget(bar)
+    bar.resize(200, bar.height())
+    bar.show_segments(
+        [Segment("a", 1, "", 0), Segment("none", 0, "", 1), Segment("b", 1, "", 2)], 4
+    )
+    found = [bar.find_segment(x) for x in (10, 60, 150)]
+    assert [segment and segment.label for segment in found] == ["a", "b", None]
