@@ -17,6 +17,7 @@ from studio.gui.bridge.adapter_choice import AdapterChoice
 from studio.gui.pages.compare.answer_card import AnswerCard
 from studio.gui.pages.compare.column_strip import LEAST_WIDTH
 from studio.gui.pages.compare.page import ComparePage
+from studio.gui.widgets.drop_area import DropCatcher
 from tests.gui.playing import TIMEOUT_MS, Play
 from tests.gui.story import tell_finished, write_run
 
@@ -184,6 +185,25 @@ def test_adapters_of_other_bases_are_refused_in_words(
     assert len(page._line_up.columns) == 9
     assert "8 adapters" in page._notice._message.text()
     wait(lambda: page._link.is_ready)
+    end_chat(page, wait)
+
+
+def test_a_folder_that_is_dropped_on_the_page_is_added(
+    studio: Studio, page: ComparePage, folder: str, play: Play, tmp_path: Path, wait: Wait
+) -> None:
+    play("chat")
+    open_chat(studio, page, folder, wait)
+    dropped = make_adapter(tmp_path / "dropped", page._line_up.base)
+    job = page._link.job
+    (catcher,) = page.findChildren(DropCatcher)
+    catcher.paths_dropped.emit([str(dropped), str(tmp_path / "nothing")])
+    wait(lambda: page._line_up.find("dropped") is not None and not page._notice.isHidden())
+    page._line_up.choose_base(page._line_up.base)
+    assert page._link.job is job
+    wait(lambda: page._link.is_ready)
+    page._chat.prompt.sent.emit("Hello")
+    assert page._notice.isHidden()
+    wait(lambda: not page._talk.is_busy)
     end_chat(page, wait)
 
 

@@ -69,6 +69,8 @@ class LineUp(QObject):
 
     def choose_base(self, base: str) -> None:
         """Compares with another base; adapters of other models leave."""
+        if base == self.base:
+            return
         self.base = base
         for name, column in list(self._columns.items()):
             try:

@@ -41,15 +41,14 @@ class ComparePage(Page):
         self._chooser = Chooser()
         self._chat = ChatView()
         self._side = Side(context.home.compare, context.background, self._line_up, self._talk)
-        self._sources = Sources(
-            RunCatalog(context.feed.store), context.background, self._chooser, self._line_up
-        )
+        catalog = RunCatalog(context.feed.store)
+        self._sources = Sources(catalog, context.background, self._chooser, self._line_up, self)
         self._marker = Marker(self._chat.list, context.background, self)
         self._stage = Stage(self._talk, self._line_up, self._chat, self._marker, self._get_options)
         self._empty = EmptyState(
             "compare",
             "Nothing to compare yet",
-            "Add the adapter of a run, or a folder with an adapter. It answers beside its base.",
+            "Add the adapter of a run, or drop the folder of one here. It answers beside its base.",
             "Train an adapter",
         )
         self._build()
@@ -109,6 +108,7 @@ class ComparePage(Page):
         self._link.loading.connect(chat.show_loading)
         self._link.ready.connect(chat.show_ready)
         self._link.failed.connect(self._on_link_failed)
+        self._talk.added.connect(self._notice.clear)
         self._talk.completed.connect(lambda _: self._journey.mark("compare", is_done=True))
         self._show_words()
 

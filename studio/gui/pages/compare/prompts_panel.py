@@ -49,7 +49,7 @@ class PromptsPanel(QWidget):
         self._list.setAccessibleName("Saved sets")
         self._list.currentTextChanged.connect(self._on_list_current_text_changed)
         self._preview = PlainLabel("", "caption")
-        self._ask = Button("Ask all", "play", "primary")
+        self._ask = Button("Ask all", "play")
         self._ask.clicked.connect(lambda: self.ask_requested.emit(self.current))
         self._export = Button("Export", "export")
         self._export.setToolTip("Writes the set as JSONL, one prompt per line")

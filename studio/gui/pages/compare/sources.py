@@ -5,17 +5,20 @@ from __future__ import annotations
 from pathlib import Path
 
 from PySide6.QtCore import QObject, Signal
-from PySide6.QtWidgets import QFileDialog
+from PySide6.QtWidgets import QFileDialog, QWidget
 
 from studio.gui.bridge.adapter_choice import AdapterGroup, find_group, load_choice
 from studio.gui.bridge.background import Background, Cancellation
 from studio.gui.bridge.run_catalog import RunCatalog
 from studio.gui.pages.compare.chooser import Chooser
 from studio.gui.pages.compare.line_up import LineUp
+from studio.gui.widgets.drop_area import DropCatcher
 
 
 class Sources(QObject):
     """Serves a ``Chooser``: finds adapters off the window and gives them to the line-up.
+
+    Folders that are dropped on ``target`` are added as well.
 
     Signals:
         failed: A ``StudioError``: the history or a folder cannot be used.
@@ -24,13 +27,20 @@ class Sources(QObject):
     failed = Signal(object)
 
     def __init__(
-        self, catalog: RunCatalog, background: Background, chooser: Chooser, line_up: LineUp
+        self,
+        catalog: RunCatalog,
+        background: Background,
+        chooser: Chooser,
+        line_up: LineUp,
+        target: QWidget,
     ) -> None:
         super().__init__(chooser)
         self._catalog, self._background = catalog, background
         self._chooser, self._line_up = chooser, line_up
         self._wanted: list[str] = []
         chooser.adapter_chosen.connect(line_up.add)
+        catcher = DropCatcher(target, "Drop adapter folders to add them")
+        catcher.paths_dropped.connect(self._on_catcher_paths_dropped)
         chooser.folder_requested.connect(self._on_chooser_folder_requested)
         chooser.base_requested.connect(self._on_chooser_base_requested)
 
@@ -58,6 +68,10 @@ class Sources(QObject):
         for group in groups:
             if group.folder in wanted:
                 self._line_up.add(group.final)
+
+    def _on_catcher_paths_dropped(self, paths: list[str]) -> None:
+        for path in paths:
+            self.add_folder(Path(path))
 
     def _on_chooser_folder_requested(self) -> None:
         folder = QFileDialog.getExistingDirectory(self._chooser, "Choose an adapter folder")
