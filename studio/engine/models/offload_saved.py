@@ -5,6 +5,7 @@ from __future__ import annotations
 import weakref
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -26,19 +27,33 @@ class _Moved:
     def __init__(self, tensor: Tensor, way: _Way) -> None:
         self._way = way
         self._kept = way.send(tensor)
-        self._fetched: Tensor | None = None
+        self._arrival: _Arrival | None = None
 
-    def fetch(self) -> None:
-        """Starts to bring the tensor back."""
-        if self._fetched is None:
-            self._fetched = self._way.bring(self._kept)
+    def fetch(self) -> _Arrival:
+        """Returns the tensor on its way back, which begins now if it did not before."""
+        if self._arrival is None:
+            self._arrival = self._way.bring(self._kept)
+        return self._arrival
 
     def get(self) -> Tensor:
         """Returns the tensor on its device."""
-        self.fetch()
-        if self._fetched is None:
-            raise LookupError("a tensor that was fetched is there")
-        return self._way.await_arrival(self._fetched)
+        return self.fetch().await_tensor()
+
+
+@dataclass(frozen=True)
+class _Arrival:
+    """A tensor on its way to the device; ``event`` is when it is there, None means now."""
+
+    tensor: Tensor
+    event: torch.cuda.Event | None
+
+    def await_tensor(self) -> Tensor:
+        """Returns the tensor; the work that follows waits for it and for nothing behind it."""
+        if self.event is not None:
+            current = torch.cuda.current_stream(self.tensor.device)
+            current.wait_event(self.event)
+            self.tensor.record_stream(current)
+        return self.tensor
 
 
 class _Way:
@@ -61,20 +76,13 @@ class _Way:
         tensor.record_stream(self._side)
         return kept
 
-    def bring(self, kept: Tensor) -> Tensor:
-        """Returns a tensor on the device that will hold ``kept`` soon."""
+    def bring(self, kept: Tensor) -> _Arrival:
+        """Returns what will hold ``kept`` on the device soon."""
         if self._side is None:
-            return kept
+            return _Arrival(kept, None)
         with torch.cuda.stream(self._side):
-            return kept.to(self._device, non_blocking=True)
-
-    def await_arrival(self, tensor: Tensor) -> Tensor:
-        """Returns ``tensor`` when the work that follows may use it."""
-        if self._side is not None:
-            current = torch.cuda.current_stream(self._device)
-            current.wait_stream(self._side)
-            tensor.record_stream(current)
-        return tensor
+            tensor = kept.to(self._device, non_blocking=True)
+        return _Arrival(tensor, self._side.record_event())
 
 
 class SavedOffload:

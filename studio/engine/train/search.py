@@ -146,6 +146,8 @@ class TokenSearch:
         for parameter in self._adapter.parameters():
             parameter.grad = None
         give_memory_back()
+        if self._device.type == "cuda":
+            torch.cuda.reset_peak_memory_stats(self._device)  # the run's own peak counts
 
     def _get_room(self) -> int:
         free = get_reachable_bytes(self._device) * _SHARE_OF_FREE_MEMORY

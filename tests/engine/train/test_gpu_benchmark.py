@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from tests.benchmarks import gpu
+from tests.benchmarks import gpu, gpu_guards
 
 pytestmark = pytest.mark.filterwarnings("ignore:.*is_gradient_checkpointing:FutureWarning")
 
@@ -31,3 +31,11 @@ def test_the_floor_of_a_real_model_is_the_published_one() -> None:
     shape = gpu.SHAPES["llama-1b"]
     documents = [gpu.Document(np.zeros(512, np.int32), np.arange(512) >= 0.45 * 512)]
     assert gpu.count_floor(shape, documents) / 1e9 == pytest.approx(4.66, rel=0.02)
+
+
+def test_the_guards_of_cards_are_checked_in_a_dry_run(tmp_path: Path) -> None:
+    out = tmp_path / "guards.md"
+    gpu_guards.main(["--device", "cpu", "--small", "--out", str(out)])
+    text = out.read_text(encoding="utf-8")
+    for way in gpu_guards.WAYS:
+        assert f"| {way}" in text
