@@ -83,6 +83,16 @@ class SourceReader:
         return list(dict.fromkeys(find_archive(one) or one for one in found))
 
     def _encode(self, source: DataSource, folder: Path | None) -> Generator[int, None, RowTable]:
+        """Return the rows as a table; all again the long way if the short one was disproved."""
+        was_disproved = self.encoder.template.is_disproved
+        table = yield from self._encode_once(source, folder)
+        if self.encoder.template.is_disproved and not was_disproved:
+            table = yield from self._encode_once(source, folder)
+        return table
+
+    def _encode_once(
+        self, source: DataSource, folder: Path | None
+    ) -> Generator[int, None, RowTable]:
         writer = TableWriter(folder)
         try:
             opened = open_source(source, self._base_folder)

@@ -18,8 +18,9 @@ from studio.engine.data.conversation import (
 )
 from studio.engine.data.digest import RowDigest, digest_row
 from studio.engine.data.problems import leaves_row_out
+from studio.engine.data.rendered import Rendered
 from studio.engine.data.sources.row import Row
-from studio.engine.data.template import Rendered, Template, build_template
+from studio.engine.data.template import Template, build_template
 from studio.engine.data.thoughts import drop_thoughts, find_lost, has_thoughts
 from studio.engine.data.tokenize import (
     BATCH_CHARACTERS,

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
-from contextlib import AbstractContextManager, nullcontext
-from dataclasses import dataclass
+from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -14,6 +13,9 @@ from studio.core.errors import FileUnusable
 from studio.engine.data.answers import AnswerFinder, Message, Span, TemplateRefused, content_span
 from studio.engine.data.clock import RenderClock
 from studio.engine.data.conversation import Conversation, Turn
+from studio.engine.data.pattern import PatternShelf
+from studio.engine.data.plain_template import PlainTemplate
+from studio.engine.data.rendered import Rendered, head_characters, merge_system
 from studio.engine.data.sandbox import compile_template, plain_values
 
 _REASONING_FIELDS = ("reasoning_content", "thinking", "reasoning")
@@ -29,26 +31,19 @@ _TEMPLATE_FAULTS = (
 )
 
 
-@dataclass(frozen=True)
-class Rendered:
-    """A conversation as text.
-
-    ``answers`` are character spans of what the model must write, end of turn included.
-    ``head_characters`` is where the first question starts: what stands before it is kept when a
-    long conversation is cut. ``problems`` are codes of problems.
-    """
-
-    text: str
-    answers: tuple[Span, ...] = ()
-    head_characters: int = 0
-    problems: tuple[str, ...] = ()
-
-
 class Template(Protocol):
-    """A way to write conversations; ``source`` tells one template from all others."""
+    """A way to write conversations; ``source`` tells one template from all others.
+
+    ``is_disproved`` turns true when rows written by a pattern have to be written again.
+    """
 
     name: str
     source: str
+
+    @property
+    def is_disproved(self) -> bool:
+        """Whether a short way turned out to differ from the long one; it is not taken again."""
+        ...
 
     def render(self, conversation: Conversation) -> Rendered:
         """Return the whole conversation as text.
@@ -87,6 +82,7 @@ class JinjaTemplate:
         self.source = source or ""
         self._tokenizer = tokenizer
         self._source = source
+        self._own_source: str | None = source
         # Many templates join these texts; a tokenizer without the token must not break them.
         self._marks = {
             key: getattr(tokenizer, key, None) or "" for key in ("bos_token", "eos_token")
@@ -98,6 +94,7 @@ class JinjaTemplate:
         added = getattr(tokenizer, "added_tokens_decoder", {}).values()
         self._specials = tuple({token.content for token in added if token.special} | {*self._stops})
         self._finders: dict[str, AnswerFinder] = {}
+        self.patterns = PatternShelf(self._clock)
 
     def render(self, conversation: Conversation) -> Rendered:
         """Return the conversation as the model's template writes it, with its answers found.
@@ -106,6 +103,53 @@ class JinjaTemplate:
             TemplateRefused: The template does not accept these turns even with the system message
                 moved into the first question.
         """
+        quick = self._render_by_pattern(conversation)
+        if quick is None:
+            return self._render_fully(conversation)
+        rendered, is_check_due = quick
+        if is_check_due:
+            full = self._render_fully(conversation)
+            self.patterns.is_disproved = full != rendered
+            return full
+        return rendered
+
+    @property
+    def is_disproved(self) -> bool:
+        """Whether a conversation written by its pattern differed from the long way."""
+        return self.patterns.is_disproved
+
+    def _render_by_pattern(self, conversation: Conversation) -> tuple[Rendered, bool] | None:
+        """Return the conversation written by its pattern, and whether that is to be checked."""
+        turns = conversation.turns
+        if conversation.tools or any(turn.extra or turn.content is None for turn in turns):
+            return None
+
+        def reference(contents: Sequence[str]) -> tuple[str, Sequence[Span], tuple[str, ...]]:
+            sample = tuple(map(Turn, roles, contents))
+            written = self._render_as_is(Conversation(sample))
+            return written.text, written.answers, written.problems
+
+        roles = tuple(turn.role for turn in turns)
+        if self._own_source is None:
+            self._own_source = self._source_for(conversation)
+        variables = {**self._variables, "tools": None, "documents": None}
+        try:
+            pattern = self.patterns.find(
+                self._own_source, {**variables, "add_generation_prompt": False}, roles, reference
+            )
+        except TemplateRefused:
+            return None
+        contents = [turn.content or "" for turn in turns]
+        written = None if pattern is None else pattern.write(contents)
+        system = _system_text(conversation)
+        if pattern is None or written is None or (system and system not in written[0]):
+            return None
+        text, answers = written
+        head = head_characters(conversation, text)
+        rendered = Rendered(text, answers, head, pattern.problems)
+        return rendered, self.patterns.is_check_due(roles)
+
+    def _render_fully(self, conversation: Conversation) -> Rendered:
         system = _system_text(conversation)
         try:
             rendered = self._render_as_is(conversation)
@@ -242,56 +286,6 @@ class JinjaTemplate:
         return self._clock
 
 
-class PlainTemplate:
-    """Prompt and answer one after the other, every answer closed by the end-of-sequence token."""
-
-    name = "plain"
-    source = "plain"
-
-    def __init__(self, eos: str) -> None:
-        self._eos = eos
-
-    def render(self, conversation: Conversation) -> Rendered:
-        """Return the turns separated by line breaks.
-
-        Raises:
-            TemplateRefused: The conversation calls tools, which only a chat template can write.
-        """
-        text = ""
-        answers: list[Span] = []
-        for turn in conversation.turns:
-            content = _plain_content(turn)
-            text = _open_line(text)
-            if turn.role == "assistant":
-                answers.append((len(text), len(text) + len(content) + len(self._eos)))
-                content += self._eos
-            text += content
-        problems = () if self._eos else ("end_of_turn_unsupervised",)
-        return Rendered(text, tuple(answers), head_characters(conversation, text), problems)
-
-    def prompt(self, conversation: Conversation, *, thinks: bool = False) -> str:  # noqa: ARG002 - no switch here
-        """Return the text after which the model writes the next answer."""
-        return _open_line(self.render(conversation).text)
-
-    def turn_spans(
-        self, conversation: Conversation, text: str, roles: Collection[str]
-    ) -> tuple[Span, ...]:
-        """Return where the contents of turns of these roles stand in the rendered text."""
-        spans: list[Span] = []
-        floor = 0
-        for turn in conversation.turns:
-            content = _plain_content(turn)
-            start = text.index(content, floor)
-            floor = start + len(content)
-            if turn.role in roles:
-                spans.append((start, floor))
-        return tuple(spans)
-
-    def watched(self) -> AbstractContextManager[object]:
-        """Return a context that does nothing: this template is ours."""
-        return nullcontext()
-
-
 def build_template(
     choice: str, tokenizer: Any, base_folder: Path, stops: Collection[str] = ()
 ) -> Template:
@@ -327,25 +321,6 @@ def build_template(
     return JinjaTemplate(tokenizer, source, path.name, stops)
 
 
-def merge_system(conversation: Conversation) -> Conversation:
-    """Return the conversation with its system message in front of the first question."""
-    system = "\n\n".join(turn.content or "" for turn in conversation.turns if turn.role == "system")
-    turns = [turn for turn in conversation.turns if turn.role != "system"]
-    for index, turn in enumerate(turns):
-        if turn.role == "user":
-            turns[index] = Turn("user", f"{system}\n\n{turn.content}", turn.extra)
-            break
-    return Conversation(tuple(turns), conversation.tools)
-
-
-def head_characters(conversation: Conversation, text: str) -> int:
-    """Return where the first question starts in the text, 0 if it is not found."""
-    for turn in conversation.turns:
-        if turn.role == "user":
-            return max(0, text.find((turn.content or "").strip()))
-    return 0
-
-
 def _prompt_options(source: str) -> list[dict[str, Any]]:
     """Return the ways in which the template can ask for an answer, without thoughts last."""
     if not any(name in source for name in _THINKING_SWITCHES):
@@ -373,13 +348,3 @@ def _for_template(message: Message) -> Message:
 
 def _messages(conversation: Conversation) -> list[Message]:
     return [turn.as_message() for turn in conversation.turns]
-
-
-def _plain_content(turn: Turn) -> str:
-    if turn.content is None or turn.role == "tool":
-        raise TemplateRefused("tool calls need a chat template")
-    return turn.content
-
-
-def _open_line(text: str) -> str:
-    return text if not text or text[-1].isspace() else f"{text}\n"

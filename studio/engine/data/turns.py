@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
+from types import MappingProxyType
 from typing import Any
 
 from studio.engine.data.conversation import Role, Turn
@@ -31,6 +32,7 @@ SHAREGPT_ROLES: dict[str, Role] = {
     "tool_response": "tool",
 }
 _LONGEST_NAME = 60
+_NOTHING: Mapping[str, Any] = MappingProxyType({})
 _CALL_ROLES = ("function_call", "tool_call")
 _KEPT_KEYS = ("name", "tool_call_id", "reasoning_content", "thinking")
 
@@ -139,11 +141,17 @@ def _role(known: Mapping[str, Role], name: object, position: int) -> Role:
     if isinstance(name, str) and name.strip().lower() in known:
         return known[name.strip().lower()]
     raise RowInvalid(
-        f"turn {position} has the unknown role {quoted(name)} (known are {', '.join(sorted(known))})"
+        f"turn {position} has the unknown role {quoted(name)} "
+        f"(known are {', '.join(sorted(known))})"
     )
 
 
 def _read_message(entry: dict[str, Any], position: int) -> Turn:
+    if len(entry) == 2:
+        # nearly every message of nearly every file: who, and what
+        name, content = entry.get("role"), entry.get("content")
+        if type(name) is str and name in OPENAI_ROLES and type(content) is str:
+            return Turn(OPENAI_ROLES[name], check_text(content, f"turn {position}"), _NOTHING)
     if "role" not in entry:
         raise RowInvalid(f"turn {position} has no role")
     role = _role(OPENAI_ROLES, entry["role"], position)

@@ -13,7 +13,8 @@ from hypothesis import strategies as st
 from studio.core.errors import FileUnusable
 from studio.engine.data.answers import TemplateRefused
 from studio.engine.data.conversation import Conversation, Role, Turn
-from studio.engine.data.template import JinjaTemplate, PlainTemplate, build_template
+from studio.engine.data.plain_template import PlainTemplate
+from studio.engine.data.template import JinjaTemplate, build_template
 from studio.engine.data.tokenize import Encoder, TextToEncode
 
 HEADED = (
