@@ -100,6 +100,7 @@ def measure_speed(folder: Path, tokenizer: Any, words: list[str], rows: int, rou
         prepare(settings, tokenizer, None, base_folder=folder, cache_folder=cache)
 
     def bare() -> None:
+        # one call over all rows; freeing what it made is part of it, as it is everywhere
         tokenizer.backend_tokenizer.encode_batch(texts, add_special_tokens=False)
 
     ways: dict[str, Callable[[], None]] = {

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from studio.core.recipe.schema_data import DataSettings
 from studio.engine.data.conversation import Conversation, Turn
 from studio.engine.data.opaque import SIGN, Condition, Hole, examine
-from studio.engine.data.pattern import RolePattern
+from studio.engine.data.role_pattern import RolePattern
 from studio.engine.data.prepare import prepare
 from studio.engine.data.template import JinjaTemplate
 from tests.engine.data.conftest import CHATML, chat
@@ -153,8 +153,8 @@ def test_a_pattern_that_is_disproved_changes_no_row(
         return found[0], tuple((start + 1, end) for start, end in found[1])
 
     monkeypatch.setattr(RolePattern, "write", wrong)
-    monkeypatch.setattr("studio.engine.data.pattern.FIRST_CHECKS", 0)
-    monkeypatch.setattr("studio.engine.data.pattern.CHECK_EVERY", 20)
+    monkeypatch.setattr("studio.engine.data.role_pattern.FIRST_CHECKS", 0)
+    monkeypatch.setattr("studio.engine.data.role_pattern.CHECK_EVERY", 20)
     found = prepare(wish, chat_tokenizer, None, base_folder=path.parent)
     assert len(calls) >= 20  # several rows were written wrongly before one was compared
     assert len(found.train) == len(wanted.train)
