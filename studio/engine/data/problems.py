@@ -130,6 +130,11 @@ KINDS: dict[str, ProblemKind] = {
         "Rows that differ from another one only in case or blanks: {count}.",
         "Remove all but one of them.",
     ),
+    "similar_rows": ProblemKind(
+        "Rows that share most of their words with an earlier row: {count}. The model sees nearly "
+        "the same again and again.",
+        "Keep one of each pair, or nothing to do if the small differences matter.",
+    ),
     "contradicting_answers": ProblemKind(
         "Rows whose question has different answers in other rows: {count}. The model learns to "
         "answer it now this way and now that way.",

@@ -68,6 +68,7 @@ class Survey:
         self._divide(left_out, log)
         whole = WholeCheck(self._tables, log, left_out)
         whole.check(self.model_context)
+        whole.check_similar()
         whole.check_validation([one.table for one in self.validation])
         self._note_findings(whole)
         if self.encoder.pads_with_end:

@@ -13,9 +13,9 @@ from studio.core.errors import FileUnusable
 from studio.engine.data.answers import AnswerFinder, Message, Span, TemplateRefused, content_span
 from studio.engine.data.clock import RenderClock
 from studio.engine.data.conversation import Conversation, Turn
-from studio.engine.data.role_pattern import PatternShelf
 from studio.engine.data.plain_template import PlainTemplate
 from studio.engine.data.rendered import Rendered, head_characters, merge_system
+from studio.engine.data.role_pattern import PatternShelf
 from studio.engine.data.sandbox import compile_template, plain_values
 
 _REASONING_FIELDS = ("reasoning_content", "thinking", "reasoning")

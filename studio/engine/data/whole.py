@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from studio.engine.data.example import Flags
 from studio.engine.data.problems import PLACES_KEPT, ProblemLog
+from studio.engine.data.similar import MOST_ROWS, find_similar
 from studio.engine.data.table import RowTable
 
 MANY_TOKENS = 1.5
@@ -63,6 +64,39 @@ class WholeCheck:
             known = np.isin(table.rows["key"], keys) & table.usable()
             places = [table.place(int(one)) for one in np.flatnonzero(known)[:PLACES_KEPT]]
             self._log.add_counted("validation_known", int(known.sum()), places)
+
+    def check_similar(self) -> None:
+        """Write which rows are nearly the same as an earlier one; takes seconds for many rows."""
+        known = [code for code in ("duplicate_rows", "near_duplicates") if code in self.found]
+        copies = {tuple(one) for code in known for one in self.found[code].tolist()}
+        places = [
+            place
+            for place, origin in enumerate(self._origins[: MOST_ROWS + len(copies)].tolist())
+            if tuple(origin) not in copies
+        ]
+        pairs = find_similar([self._content(place) for place in places])
+        if not pairs:
+            return
+        self.found["similar_rows"] = self._origins[[places[pair.place] for pair in pairs]]
+        told = [
+            f"{self._name(places[pair.place])} is {pair.share:.0%} like "
+            f"{self._name(places[pair.other])}"
+            for pair in pairs[:PLACES_KEPT]
+        ]
+        self._log.add_counted("similar_rows", len(pairs), told)
+
+    def _content(self, place: int) -> NDArray[np.int32]:
+        """Return the tokens of a row from the first question on."""
+        source, row = self._origins[place].tolist()
+        table = self._tables[source]
+        start, head = int(table.rows["start"][row]), int(table.rows["head"][row])
+        tokens: NDArray[np.int32] = table.ids[start + head : start + int(table.rows["length"][row])]
+        return tokens
+
+    def _name(self, place: int) -> str:
+        source, row = self._origins[place].tolist()
+        name: str = self._tables[source].place(row)
+        return name
 
     def _check_copies(self) -> None:
         keys = self._column("key")

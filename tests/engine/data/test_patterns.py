@@ -13,8 +13,8 @@ from hypothesis import strategies as st
 from studio.core.recipe.schema_data import DataSettings
 from studio.engine.data.conversation import Conversation, Turn
 from studio.engine.data.opaque import SIGN, Condition, Hole, examine
-from studio.engine.data.role_pattern import RolePattern
 from studio.engine.data.prepare import prepare
+from studio.engine.data.role_pattern import RolePattern
 from studio.engine.data.template import JinjaTemplate
 from tests.engine.data.conftest import CHATML, chat
 
