@@ -201,10 +201,10 @@ def count_bytes(model: torch.nn.Module) -> int:
         if isinstance(module, StackedModule):
             tensors += [t for t in (module._tall_a, module._tall_b) if t is not None]
         for tensor in tensors:
-            held[tensor.data_ptr()] = tensor.nbytes
-        blocks = module.__dict__.get("blocks")
-        if blocks is not None:
-            held[id(blocks)] = torch.ops.mkldnn._nbytes(blocks)
+            if tensor.is_mkldnn:
+                held[id(tensor)] = torch.ops.mkldnn._nbytes(tensor)
+            else:
+                held[tensor.data_ptr()] = tensor.nbytes
     return sum(held.values())
 
 

@@ -15,20 +15,30 @@ LEAST_ROWS = 3
 class BlockedLinear(nn.Linear):
     """Computes as ``nn.Linear``; its weight lies in the blocks that oneDNN multiplies fastest.
 
-    ``weight`` is put together anew whenever it is read: the blocks are the only copy.
+    The blocks are the parameter ``weight`` and the only copy of it. Whoever reads ``weight`` as an
+    attribute gets an ordinary matrix that is put together anew; a copy is an ordinary layer.
     """
 
     def forward(self, inputs: Tensor) -> Tensor:
         """Returns ``(…, out)`` for ``inputs`` of ``(…, in)``."""
         output: Tensor = torch.ops.mkldnn._linear_pointwise(  # noqa: SLF001 - the only way to it
-            inputs, self.blocks, self.bias, "none", [], ""
+            inputs, self._parameters["weight"], self.bias, "none", [], ""
         )
         return output
 
     def __getattr__(self, name: str) -> Any:
         if name == "weight":
-            return self.blocks.to_dense()
+            return self.__dict__["_parameters"]["weight"].to_dense()
         return super().__getattr__(name)
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> nn.Linear:
+        has_bias = self.bias is not None
+        plain = nn.Linear(self.in_features, self.out_features, has_bias, device="meta")
+        plain.weight = nn.Parameter(self.weight, requires_grad=False)
+        if has_bias:
+            plain.bias = nn.Parameter(self.bias.detach().clone(), requires_grad=False)
+        memo[id(self)] = plain.train(self.training)
+        return plain
 
 
 @torch.no_grad()
@@ -57,7 +67,6 @@ def lay_out_for_rows(model: nn.Module) -> None:
 
 def _store_in_blocks(module: nn.Linear) -> None:
     blocks = torch.ops.mkldnn._reorder_linear_weight(module.weight.detach(), LEAST_ROWS)  # noqa: SLF001 - the only way to it
-    del module.weight
-    module.blocks = blocks
+    module.weight = nn.Parameter(blocks, requires_grad=False)
     # Whoever holds the layer keeps holding it: a new object would have to be put in many places.
     module.__class__ = BlockedLinear

@@ -52,11 +52,20 @@ def test_a_weight_that_is_shared_stays_one_weight() -> None:
 
 
 @needs_blocks
+@pytest.mark.parametrize(
+    "settings",
+    [
+        {"rank": 3, "variant": "dora"},
+        {"rank": 2, "targets": ("q_proj",), "extra_modules": ("lm_head", "*.1.mlp")},
+        {"rank": 2, "init": "pissa"},
+    ],
+    ids=["lengths", "modules in full", "start matrices"],
+)
 @torch.no_grad()
-def test_adapters_that_read_the_weights_come_after_the_change(tmp_path: Path) -> None:
-    """DoRA needs the length of every column of the base's weight."""
-    settings = AdapterSettings(rank=3, alpha=6.0, variant="dora")
-    adapter = inject(build_model("llama"), settings, seed=1)
+def test_adapters_that_read_or_copy_the_weights_come_after_the_change(
+    settings: dict[str, object], tmp_path: Path
+) -> None:
+    adapter = inject(build_model("llama"), AdapterSettings.model_validate(settings), seed=1)
     for parameter in adapter.parameters():
         parameter.add_(torch.randn_like(parameter) * 0.1)
     save_adapter(adapter, tmp_path, base_model="tiny")
@@ -71,3 +80,4 @@ def test_adapters_that_read_the_weights_come_after_the_change(tmp_path: Path) ->
         with stack.rows([RowChoice("a"), RowChoice(), RowChoice("a", 0.5)]):
             found.append(model(input_ids=ids).logits)
     torch.testing.assert_close(found[1], found[0], rtol=1e-5, atol=1e-5)
+    assert not torch.allclose(found[0][0], model(input_ids=ids).logits[0], atol=0.01)
