@@ -396,8 +396,8 @@ def main() -> None:
         "PEFT compute with autocast in bfloat16, as the Trainer does. The seeds were chosen "
         "so that random batches hold as much filler as in the long run (2.02 and 1.90 computed "
         "tokens per real one); 54 % of the tokens are supervised. TRL recomputes layers by "
-        "default; its packed rows are as long as the longest document, and as many per step as hold the "
-        "step's documents.",
+        "default; its packed rows are as long as the longest document, and as many per step as "
+        "hold the step's documents.",
         "",
     ]
     for name in cases:

@@ -56,7 +56,7 @@ class BaseSettings(Section):
     )
     offload: Literal["none", "auto", "layers"] = knob(
         "none",
-        "Where the base lies",
+        "Offload the base",
         "Whether the frozen weights stay on the graphics card or in the computer's memory, from "
         "where each layer visits the card when it is its turn. A model larger than the card can "
         "then be trained, slowly; the plan shows how slowly.",

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 import torch
 
+from studio.core.events.types import SettingResolved, StepFinished
 from studio.core.memory.recomputing import Recomputing
+from studio.core.recipe.load import load_recipe
 from studio.core.recipe.schema import AdapterSettings
 from studio.engine.data.collate import MicroBatch, collate_packed
 from studio.engine.data.example import Example
@@ -18,8 +21,10 @@ from studio.engine.models.body import split_model
 from studio.engine.models.offload_saved import offload_saved
 from studio.engine.models.recompute import LayerRecomputing, recompute_each
 from studio.engine.tasks.causal_lm import CausalTask
+from studio.engine.train import resolve
 from tests.engine.lora.tiny_models import build_model
 from tests.engine.models.test_saved_bytes import build, forecast, measure_saved
+from tests.engine.tiny_run import build_run, of_type, train_run
 
 pytestmark = pytest.mark.filterwarnings("ignore:.*is_gradient_checkpointing:FutureWarning")
 
@@ -122,3 +127,24 @@ def test_deepening_ends_with_everything_recomputed() -> None:
         torch.testing.assert_close(one, other, rtol=1e-5, atol=1e-7)
     fixed = LayerRecomputing(build_model("llama"), Recomputing(none=2), "offload")
     assert fixed.deepen() is None
+
+
+def test_a_run_is_the_same_whatever_is_recomputed_or_moved(
+    tmp_path: Path, tiny_base: Path, tiny_chats: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    losses = {}
+    for mode in ("none", "offload", "auto"):
+        layout = build_run(
+            tmp_path / mode, tiny_base, tiny_chats, steps=4, checkpointing=mode,
+            micro_batch_tokens=70,
+        )  # fmt: skip
+        if mode == "auto":  # there is room for nearly everything
+            monkeypatch.setattr(resolve, "get_free_bytes", lambda _: 2 * 40 * 3600)
+        events = train_run(layout)
+        losses[mode] = [event.loss for event in of_type(events, StepFinished)]
+        chosen = [e.value for e in of_type(events, SettingResolved) if "checkpoint" in e.key]
+        if mode == "auto":
+            assert chosen == ["mlp in 1 of 2 layers"]
+            assert load_recipe(layout.recipe).train.checkpointing == "auto"
+    for mode in ("offload", "auto"):
+        assert losses[mode] == pytest.approx(losses["none"], rel=1e-5)
