@@ -105,50 +105,47 @@ def _find_set(
         chosen = _search(question, options, is_cancelled)
     if chosen is None:
         return None
-    return _drop_needless(question, _soften(question, options, _drop_needless(question, chosen)))
-
-
-def _drop_needless(
-    question: Question, chosen: dict[str, tuple[Change, ...]]
-) -> dict[str, tuple[Change, ...]]:
-    """Leave out what came first and is not needed any more."""
-    for key in list(chosen):
-        fewer = {other: changes for other, changes in chosen.items() if other != key}
-        if question.fits(_apply(question.recipe, fewer)):
-            chosen = fewer
-    return chosen
+    # Twice: what was dropped for a stronger change may be needed beside the milder one.
+    return _soften(question, options, _soften(question, options, chosen))
 
 
 def _soften(
     question: Question, options: Sequence[Option], chosen: dict[str, tuple[Change, ...]]
 ) -> dict[str, tuple[Change, ...]]:
-    """Take the mildest level of each option that is still enough, the dearest option first."""
+    """Leave each option out, or take its mildest level that is enough; the dearest option first."""
     for option in reversed(options):
         if option.key not in chosen:
             continue
-        for level in option.levels:
-            milder = chosen | {option.key: level}
-            if level == chosen[option.key] or question.fits(_apply(question.recipe, milder)):
-                chosen = milder
-                break
+        others = {key: changes for key, changes in chosen.items() if key != option.key}
+        milder = [others, *({**others, option.key: level} for level in option.levels)]
+        chosen = next(
+            (one for one in milder if question.fits(_apply(question.recipe, one))), chosen
+        )
     return chosen
 
 
 def _collect(question: Question, options: Sequence[Option]) -> dict[str, tuple[Change, ...]] | None:
-    """Take one option after the other, as far as each saves something, until it fits."""
+    """Take the cheapest option that saves something, again and again, until it fits.
+
+    What saved nothing before may do so now: fewer tokens at once help after layers are recomputed.
+    """
     chosen: dict[str, tuple[Change, ...]] = {}
     size = question.forecast(question.recipe).total_bytes
-    for option in options:
-        strongest = question.forecast(
-            _apply(question.recipe, chosen | {option.key: option.strongest})
-        )
-        if strongest.fits(question.budget_bytes):
-            for level in option.levels:  # the mildest level that is enough
-                if question.fits(_apply(question.recipe, chosen | {option.key: level})):
-                    return chosen | {option.key: level}
-        if strongest.total_bytes < size:
-            chosen[option.key] = option.strongest
-            size = strongest.total_bytes
+    left = list(options)
+    while left:
+        for option in left:
+            found = question.forecast(
+                _apply(question.recipe, chosen | {option.key: option.strongest})
+            )
+            if found.fits(question.budget_bytes) or found.total_bytes < size:
+                break
+        else:
+            return None
+        chosen[option.key] = option.strongest
+        if found.fits(question.budget_bytes):
+            return chosen
+        size = found.total_bytes
+        left.remove(option)
     return None
 
 

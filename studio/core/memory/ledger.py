@@ -17,6 +17,7 @@ from studio.core.memory.activations import (
     count_loss_bytes,
     count_mlp_bytes,
     count_rest_bytes,
+    count_spared_bytes,
 )
 from studio.core.memory.anatomy import Anatomy
 from studio.core.memory.card import DeviceSpec
@@ -212,6 +213,24 @@ def _word(key: PartKey, size: int) -> tuple[str, int, str]:
     return label, size, text
 
 
+def _count_last_layer(
+    anatomy: Anatomy, layer: AdaptedLayer, settled: Settled, working: Working, excess: int
+) -> int:
+    """Return what the last layer keeps at the highest point, where the others keep inputs alone.
+
+    It is not recomputed while it spares rows, and is in memory together with the predictions;
+    later, when other layers are recomputed, it is gone. ``excess`` is by how much the predictions
+    need more than the backward pass of a layer does.
+    """
+    spared = count_spared_bytes(
+        anatomy, layer, settled.documents, settled.supervised_tokens, working
+    )
+    if settled.recomputing.strongest != "all" or settled.recomputing.none or not spared:
+        return 0
+    last = count_layer_bytes(anatomy, layer, settled.documents, working) - spared
+    return max(0, min(last, last + excess))
+
+
 def _count_step(
     anatomy: Anatomy, adapted: AdaptedLayers, settled: Settled, working: Working
 ) -> tuple[int, int, int]:
@@ -239,6 +258,7 @@ def _count_step(
             mlp = 0 if keeps_mlp else tokens * count_mlp_bytes(anatomy, typical, size)
             again = max(again, mlp)
         kept += share * size_kept
+    kept += _count_last_layer(anatomy, typical, settled, working, loss - backward - again)
     if settled.offloads:  # on the card are the layer at work, the next one, and the last
         kept = min(kept, 3 * count_layer_bytes(anatomy, typical, documents, working))
     return round(kept) + rest, loss, backward + again

@@ -20,7 +20,7 @@ from studio.core.recipe.schema import Recipe
 
 _NUMBER_BYTES = {"float32": 4, "bfloat16": 2, "float16": 2}
 _AUTO_PERCENTILE = 99
-_ANSWER_SPREAD = 0.25
+_ANSWER_SPREAD = 0.1
 """How much the trained share of one row may lie above the average of all rows."""
 
 

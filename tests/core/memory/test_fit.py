@@ -111,7 +111,7 @@ def test_an_8_gb_card_is_told_to_quantise_an_8b_model(monkeypatch: pytest.Monkey
 
 def test_no_needed_advice_is_stronger_than_it_must_be() -> None:
     """Every milder level of one piece of advice is too little beside the others."""
-    question = ask({"adapter__rank": 256, "train__checkpointing": "none"}, 17)
+    question = ask({"adapter__rank": 256, "train__checkpointing": "none"}, 20)
     options = {o.key: o for o in iter_options(question.recipe, question.anatomy, question.rows)}
     needed = [item for item in find_advice(question) if item.is_needed]
     assert len(needed) > 1
