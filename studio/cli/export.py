@@ -83,6 +83,8 @@ def run(arguments: argparse.Namespace, console: Console, home: Home) -> int:
     difference = finished.largest_difference
     words = "" if difference is None else f" (largest difference of the logits: {difference:.1e})"
     console.print(f"{'Verified' if finished.is_verified else 'NOT verified'}{words}")
+    if finished.prompts:
+        console.print(f"  Asked: {finished.prompts}")
     for reason in finished.reasons:
         console.print(f"  {reason}")
     console.finish(

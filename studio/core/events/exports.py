@@ -17,7 +17,7 @@ class ExportFinished(Event):
 
     ``certificate`` is the path of the proof. ``mean_divergence`` is in nats per token,
     ``equal_fraction`` the share of tokens chosen alike, ``engine`` the program that loaded the
-    files. ``reasons`` say why the check failed.
+    files. ``reasons`` say why the check failed, ``prompts`` where the questions came from.
     """
 
     folder: str
@@ -29,6 +29,7 @@ class ExportFinished(Event):
     equal_fraction: float | None = None
     engine: str = ""
     reasons: tuple[str, ...] = ()
+    prompts: str = ""
 
 
 class RunImported(Event):

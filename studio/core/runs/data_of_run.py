@@ -4,12 +4,10 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from studio.core.errors import StudioError
-from studio.core.jobs.orders import TrainOrder
 from studio.core.recipe.load import load_recipe
 from studio.core.recipe.schema_data import DataSettings
+from studio.core.runs.exporting import find_base_folder
 from studio.core.runs.layout import RunLayout
-from studio.core.runs.store import load_order
 
 
 def load_run_data(folder: Path) -> tuple[DataSettings, Path]:
@@ -21,12 +19,5 @@ def load_run_data(folder: Path) -> tuple[DataSettings, Path]:
     """
     layout = RunLayout(folder)
     recipe = load_recipe(layout.recipe)
-    return recipe.data, _find_start(layout)
-
-
-def _find_start(layout: RunLayout) -> Path:
-    try:
-        order = load_order(layout)
-    except StudioError:
-        return layout.folder  # a recipe alone is enough as long as its paths are whole
-    return Path(order.base_folder) if isinstance(order, TrainOrder) else layout.folder
+    # A recipe alone is enough as long as its paths are whole.
+    return recipe.data, Path(find_base_folder(layout) or layout.folder)

@@ -134,7 +134,7 @@ def _describe_proof(certificate: Certificate) -> str:
     if certificate.is_verified:
         words = (
             f"These files were loaded again ({certificate.engine}) and compared with base and "
-            f"adapter on {len(certificate.verdicts)} prompts: "
+            f"adapter on {len(certificate.verdicts)} prompts ({certificate.prompts}): "
             f"{certificate.equal_fraction:.1%} of the tokens are the same, and the mean difference "
             f"of the predictions is {certificate.mean_divergence:.2g} nats per token (number "
             f"format {certificate.format})."

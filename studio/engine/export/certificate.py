@@ -11,22 +11,14 @@ from torch import Tensor
 
 from studio import __version__
 from studio.core.files import write_json_atomically
-from studio.core.jobs.orders import Turn as AskedTurn
-from studio.engine.data.conversation import Conversation, Turn
 from studio.engine.export.answers import Answerer
+from studio.engine.export.prompts import Prompt
 from studio.engine.infer.speech import Speech
 from studio.engine.models.reference import hash_file
 
 CERTIFICATE_NAME = "certificate.json"
 ANSWER_TOKENS = 16
-DEFAULT_PROMPTS = (
-    "Hello! Who are you?",
-    "Write one sentence about the sea.",
-    "What is 12 + 7?",
-    "Name three colours.",
-    "Translate to French: Good morning, my friend.",
-    "Why is the sky blue?",
-)
+_SHOWN_TOKENS = 8
 # The mean divergence per token (in nats) that rounding alone explains, with room for tiny models.
 _BOUNDS: Mapping[str, float] = {
     "f32": 1e-5, "f16": 2e-3, "bf16": 1e-2, "q8_0": 2e-2, "q6_k": 6e-2,
@@ -38,8 +30,9 @@ _BOUNDS: Mapping[str, float] = {
 class Trial:
     """One prompt and the answer of base and adapter.
 
-    ``ids`` are prompt and answer. ``logits`` ``(answer tokens, vocabulary)`` stand before each
-    token of the answer.
+    ``prompt`` is its name, ``text`` what the template makes of it, ``question`` the user's turn
+    where the prompt is no more than that. ``ids`` are prompt and answer. ``logits``
+    ``(answer tokens, vocabulary)`` stand before each token of the answer.
     """
 
     prompt: str
@@ -47,6 +40,16 @@ class Trial:
     ids: tuple[int, ...]
     prompt_count: int
     logits: Tensor
+    question: str | None = None
+
+
+@dataclass(frozen=True)
+class Difference:
+    """Where two lists of tokens part: ``position``, and the next few tokens of both."""
+
+    position: int
+    expected: tuple[int, ...]
+    found: tuple[int, ...]
 
 
 @dataclass(frozen=True)
@@ -60,13 +63,15 @@ class Verdict:
     largest_divergence: float
     largest_difference: float
     is_prompt_equal: bool = True
+    difference: Difference | None = None
 
 
 @dataclass(frozen=True)
 class Certificate:
     """What was compared with what, and how it ended; ``reasons`` say why it failed.
 
-    ``notes`` say what was changed on purpose, and what it cost.
+    ``notes`` say what was changed on purpose, and what it cost, or what could not be asked.
+    ``prompts`` says where the questions come from, ``inputs`` are hashes of all that went in.
     """
 
     target: str
@@ -77,6 +82,7 @@ class Certificate:
     inputs: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
     files: Mapping[str, str] = field(default_factory=dict)
     notes: tuple[str, ...] = ()
+    prompts: str = ""
 
     @property
     def is_verified(self) -> bool:
@@ -102,7 +108,7 @@ class Certificate:
 
 
 def ask(
-    answerer: Answerer, speech: Speech, prompts: Sequence[str], between: Callable[[], None]
+    answerer: Answerer, speech: Speech, prompts: Sequence[Prompt], between: Callable[[], None]
 ) -> list[Trial]:
     """Returns the greedy answers of base and adapter to ``prompts``, at most 16 tokens each.
 
@@ -111,8 +117,7 @@ def ask(
     trials = []
     for prompt in prompts:
         between()
-        asked = [AskedTurn(role="user", content=prompt)]
-        prompt_ids = speech.encode(asked, is_raw=False)
+        prompt_ids = prompt.ids
         ids = list(prompt_ids)
         while True:
             logits = answerer.compute_logits(ids)
@@ -121,8 +126,8 @@ def ask(
                 break
             ids.append(int(logits[-1].argmax()))
         count = len(prompt_ids)
-        text = speech.template.prompt(Conversation((Turn("user", prompt),)))
-        trials.append(Trial(prompt, text, tuple(ids), count, logits[count - 1 : -1].clone()))
+        before = logits[count - 1 : -1].clone()
+        trials.append(Trial(prompt.name, prompt.text, tuple(ids), count, before, prompt.question))
     return trials
 
 
@@ -173,11 +178,25 @@ def find_reasons(
     return reasons
 
 
-def mark_prompts(verdicts: Sequence[Verdict], is_equal: Sequence[bool]) -> tuple[Verdict, ...]:
+def mark_prompts(
+    verdicts: Sequence[Verdict], differences: Sequence[Difference | None]
+) -> tuple[Verdict, ...]:
     """Returns ``verdicts`` with the result of comparing the tokens of each prompt."""
     return tuple(
-        replace(one, is_prompt_equal=equal) for one, equal in zip(verdicts, is_equal, strict=True)
+        replace(one, is_prompt_equal=difference is None, difference=difference)
+        for one, difference in zip(verdicts, differences, strict=True)
     )
+
+
+def find_difference(expected: Sequence[int], found: Sequence[int]) -> Difference | None:
+    """Returns where two lists of tokens part, None where they are equal."""
+    if tuple(expected) == tuple(found):
+        return None
+    pairs = zip(expected, found, strict=False)
+    shared = next((place for place, (one, other) in enumerate(pairs) if one != other), None)
+    place = min(len(expected), len(found)) if shared is None else shared
+    last = place + _SHOWN_TOKENS
+    return Difference(place, tuple(expected[place:last]), tuple(found[place:last]))
 
 
 def write_certificate(certificate: Certificate, folder: Path) -> Path:

@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from itertools import islice
 from pathlib import Path
 from typing import Any, cast
 
 import torch
 
 from studio.core.jobs.orders import ExportOrder
+from studio.core.runs.exporting import find_run
 from studio.engine.export.answers import Answerer, ModelAnswerer, load_for_check
 from studio.engine.export.certificate import (
-    DEFAULT_PROMPTS,
     Certificate,
+    Difference,
     Trial,
     Verdict,
     ask,
@@ -22,19 +25,24 @@ from studio.engine.export.certificate import (
     hash_files,
     mark_prompts,
 )
+from studio.engine.export.check_folder import find_merged_faults, find_speech_faults
 from studio.engine.export.check_gguf import build_answerer, find_tensor_faults, find_word_faults
 from studio.engine.export.gguf.model import GgufPlan, plan_gguf
 from studio.engine.export.gguf.read import GgufContent, load_lora_into
 from studio.engine.export.ollama import MODELFILE_NAME, find_modelfile_faults
+from studio.engine.export.plan import make_plan
+from studio.engine.export.prompts import Prompt, choose_prompts
 from studio.engine.infer.speech import Speech, build_speech
 from studio.engine.lora.adapter import Adapter
 from studio.engine.lora.linear import AdaptedLinear
+from studio.engine.lora.peft_config import CONFIG_NAME
 from studio.engine.lora.state import load_adapter
+from studio.engine.lora.stored import read_adapter
 from studio.engine.models.files import load_config, load_tokenizer
-from studio.engine.models.reference import hash_model
+from studio.engine.models.reference import hash_file, hash_model
 
 _FORMATS = {torch.float32: "f32", torch.bfloat16: "bf16", torch.float16: "f16"}
-_MAX_PROMPTS = 8
+_NAMED_TENSORS = 3
 
 
 @dataclass(frozen=True)
@@ -64,22 +72,66 @@ def certify(exported: Exported, between: Callable[[], None]) -> Certificate:
     model = load_for_check(exported.base)
     adapter = load_adapter(model, exported.adapter)
     between()
-    prompts = tuple(dict.fromkeys([*exported.order.prompts, *DEFAULT_PROMPTS]))[:_MAX_PROMPTS]
-    trials = ask(ModelAnswerer(model), speech, prompts, between)
-    notes: tuple[str, ...] = ()
+    choice = choose_prompts(exported.order, speech)
+    trials = ask(ModelAnswerer(model), speech, choice.prompts, between)
+    notes = choice.notes
     if exported.order.keeps_zeros:  # the files shall differ, but only by what was asked for
         merge_around_zeros(adapter)
         cost = _get_divergence(compare(ModelAnswerer(model), trials, between))
-        notes = (f"keeping the zeros of the base cost {cost:.2g} nats per token",)
-        trials = ask(ModelAnswerer(model), speech, prompts, between)
+        notes += (f"keeping the zeros of the base cost {cost:.2g} nats per token",)
+        trials = ask(ModelAnswerer(model), speech, choice.prompts, between)
     del adapter, model  # two large models need not be in memory at once
     between()
     if exported.order.target in ("gguf", "ollama"):
-        return _certify_gguf(exported, speech, trials, between)
+        certificate = _certify_gguf(exported, speech, trials, between)
+    else:
+        certificate = _certify_folder(exported, speech, trials, between)
+    inputs = {
+        **certificate.inputs,
+        "adapter": _hash_adapter(exported.adapter),
+        "prompts": _hash_prompts(choice.prompts),
+    }
+    return replace(certificate, notes=notes, prompts=choice.sources, inputs=inputs)
+
+
+def _certify_folder(
+    exported: Exported, speech: Speech, trials: Sequence[Trial], between: Callable[[], None]
+) -> Certificate:
+    reasons: list[str] = []
+    differences: list[Difference | None] = [None] * len(trials)
+    if exported.order.target == "merged":
+        plan = make_plan(
+            exported.base, read_adapter(exported.adapter), keeps_zeros=exported.order.keeps_zeros
+        )
+        reasons += list(islice(find_merged_faults(plan, exported.folder), _NAMED_TENSORS))
+        between()
+        differences, faults = find_speech_faults(
+            exported.folder, speech, trials, is_plain=exported.order.template == "plain"
+        )
+        reasons += faults
+    between()
     answerer, number_format = _load_again(exported)
-    verdicts = compare(answerer, trials, between)
-    reasons = find_reasons(verdicts, number_format, trials)
-    return replace(_sign(exported, number_format, answerer, verdicts, reasons), notes=notes)
+    verdicts = mark_prompts(compare(answerer, trials, between), differences)
+    reasons += find_reasons(verdicts, number_format, trials)
+    return _sign(exported, number_format, answerer, verdicts, reasons)
+
+
+def _hash_adapter(adapter: Path) -> dict[str, str]:
+    """Returns the hashes of the adapter's files and of those of the run it lies in."""
+    files = [adapter / CONFIG_NAME]
+    layout = find_run(adapter)
+    if layout is not None:
+        files += [layout.recipe, layout.manifest]
+    own = {path.name: hash_file(path) for path in files if path.is_file()}
+    return {**hash_model(adapter), **own}
+
+
+def _hash_prompts(prompts: Sequence[Prompt]) -> dict[str, str]:
+    """Returns a hash of each prompt's tokens, by its number."""
+    return {
+        str(number): f"sha256:{hashlib.sha256(str(prompt.ids).encode()).hexdigest()}"
+        for number, prompt in enumerate(prompts, 1)
+    }
 
 
 def merge_around_zeros(adapter: Adapter) -> None:
@@ -107,17 +159,17 @@ def _certify_gguf(
     path = exported.folder / next(name for name in exported.files if name.endswith(".gguf"))
     content = GgufContent(path)
     plan = plan_order(order, exported.base)
-    reasons = list(find_tensor_faults(plan, content))[:3]
+    reasons = list(islice(find_tensor_faults(plan, content), _NAMED_TENSORS))
     between()
     answerer = build_answerer(path, exported.base, trials)
     verdicts = compare(answerer, trials, between)
     reasons += find_reasons(verdicts, order.quant, trials)
     template = plan.vocabulary.chat_template
-    is_equal, faults = find_word_faults(content, answerer, speech.tokenizer, trials, template)
+    differences, faults = find_word_faults(content, answerer, speech.tokenizer, trials, template)
     if order.target == "ollama":
         faults += find_modelfile_faults(exported.folder / MODELFILE_NAME, speech, trials)
     return _sign(
-        exported, order.quant, answerer, mark_prompts(verdicts, is_equal), reasons + faults
+        exported, order.quant, answerer, mark_prompts(verdicts, differences), reasons + faults
     )
 
 
@@ -185,6 +237,6 @@ def _sign(
         engine=answerer.engine,
         verdicts=tuple(verdicts),
         reasons=tuple(reasons),
-        inputs={"base": hash_model(exported.base), "adapter": hash_model(exported.adapter)},
+        inputs={"base": hash_model(exported.base)},
         files=hash_files(exported.folder, exported.files),
     )

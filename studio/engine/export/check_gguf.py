@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from studio.engine.export.answers import Answerer, LlamaCppAnswerer, ModelAnswerer, has_llama_cpp
-from studio.engine.export.certificate import Trial
+from studio.engine.export.certificate import Difference, Trial, find_difference
 from studio.engine.export.gguf.model import GgufPlan
 from studio.engine.export.gguf.numbers import Format
 from studio.engine.export.gguf.read import GgufContent, GgufTokenizer, load_gguf_model
@@ -62,8 +62,8 @@ def find_word_faults(
     tokenizer: Any,
     trials: Sequence[Trial],
     template: str | None,
-) -> tuple[list[bool], list[str]]:
-    """Returns whether each prompt has the tokens it was trained with, and what is wrong else.
+) -> tuple[list[Difference | None], list[str]]:
+    """Returns where each prompt has other tokens than in training, and what is wrong else.
 
     ``template`` is the chat template of the training, None where it was plain text.
     """
@@ -80,33 +80,41 @@ def find_word_faults(
     has_own_template = content.chat_template != template
     if has_own_template:
         reasons.append("the file has another chat template than the training")
-    is_equal = []
+    differences: list[Difference | None] = []
     for trial in trials:
         expected = list(trial.ids[: trial.prompt_count])
+        if trial.question is None and not _is_text_exact(tokenizer, trial):
+            differences.append(None)
+            continue
         found = encode(_render(content, tokenizer, trial) if has_own_template else trial.text)
         bos = tokenizer.bos_token_id
         if content.get("tokenizer.ggml.add_bos_token") and found[:1] != [bos]:
             found = [bos, *found]
-        is_equal.append(found == expected)
-    if not all(is_equal):
-        reasons.append(
-            f"{is_equal.count(False)} of {len(is_equal)} prompts have other tokens than in training"
-        )
+        differences.append(find_difference(expected, found))
+    wrong = sum(difference is not None for difference in differences)
+    if wrong:
+        reasons.append(f"{wrong} of {len(trials)} prompts have other tokens than in training")
     if template is not None:
         missing = set(find_turn_end(tokenizer)) - content.end_ids
         if missing:
             words = ", ".join(map(str, tokenizer.convert_ids_to_tokens(sorted(missing))))
             reasons.append(f"answers would not stop: {words} is not among the ends of the file")
-    return is_equal, reasons
+    return differences, reasons
+
+
+def _is_text_exact(tokenizer: Any, trial: Trial) -> bool:
+    """Returns whether a text that was put together from tokens is cut the same way again."""
+    ids = tokenizer(trial.text, add_special_tokens=False).input_ids
+    return list(ids) == list(trial.ids[: trial.prompt_count])
 
 
 def _render(content: GgufContent, tokenizer: Any, trial: Trial) -> str:
     """Returns the prompt as the file's own template writes it."""
-    if content.chat_template is None:
+    if content.chat_template is None or trial.question is None:
         return trial.text
     return str(
         tokenizer.apply_chat_template(
-            [{"role": "user", "content": trial.prompt}],
+            [{"role": "user", "content": trial.question}],
             chat_template=content.chat_template,
             tokenize=False,
             add_generation_prompt=True,

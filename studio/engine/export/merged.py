@@ -10,6 +10,7 @@ from typing import Any
 from studio.core.events.types import ExportProgressed
 from studio.core.files import replace_folder
 from studio.core.weights.header import INDEX_FILE, MAX_INDEX_BYTES, SINGLE_FILE, read_json
+from studio.engine.export.manner import Manner
 from studio.engine.export.plan import MergePlan, make_plan
 from studio.engine.export.shards import BLOCK_BYTES, write_shard
 from studio.engine.export.target import check_target, copy_companions, find_companions
@@ -18,14 +19,20 @@ from studio.engine.models.reference import check_model_folder
 
 
 def export_merged(
-    base: Path, adapter: Path, target: Path, *, keeps_zeros: bool = False
+    base: Path,
+    adapter: Path,
+    target: Path,
+    *,
+    keeps_zeros: bool = False,
+    manner: Manner | None = None,
 ) -> Generator[ExportProgressed, None, tuple[str, ...]]:
     """Writes base plus adapter as a model folder to ``target``; returns the names of its files.
 
     The update is added in fp32 to the base's original weights and rounded once into their own
     format. Everything else of the base is copied byte by byte. Where input and output table
     were one and the adapter changes one of them, both are written and the configuration says
-    so. With ``keeps_zeros`` the weights that are zero in a pruned base stay zero. Closing the
+    so. With ``keeps_zeros`` the weights that are zero in a pruned base stay zero. ``manner`` is how
+    the model was spoken to in training, where that differs from the base's own files. Closing the
     generator early, like any failure, leaves nothing behind.
 
     Yields:
@@ -38,11 +45,11 @@ def export_merged(
     """
     check_model_folder(base)
     plan = make_plan(base, read_adapter(adapter), keeps_zeros=keeps_zeros)
-    return (yield from write_model(base, target, plan))
+    return (yield from write_model(base, target, plan, manner))
 
 
 def write_model(
-    base: Path, target: Path, plan: MergePlan
+    base: Path, target: Path, plan: MergePlan, manner: Manner | None = None
 ) -> Generator[ExportProgressed, None, tuple[str, ...]]:
     """Writes the tensors of ``plan`` and the small files of ``base`` to ``target``.
 
@@ -55,6 +62,8 @@ def write_model(
         copy_companions(base, companions, folder)
         if plan.is_untied:
             _untie_config(folder / "config.json")
+        if manner is not None:
+            manner.write(folder)
         done_bytes = told_bytes = 0
         for name, tensors in plan.shards.items():
             for written in write_shard(folder / name, tensors):

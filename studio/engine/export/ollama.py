@@ -106,7 +106,9 @@ def find_modelfile_faults(path: Path, speech: Speech, trials: Sequence[Trial]) -
         return faults
     mark = speech.tokenizer.bos_token or ""
     for trial in trials:
-        written = render_go_template(found[1], [{"role": "user", "content": trial.prompt}])
+        if trial.question is None:
+            continue
+        written = render_go_template(found[1], [{"role": "user", "content": trial.question}])
         if written not in (trial.text, trial.text.removeprefix(mark)):
             faults.append("the template in the Modelfile writes another text than the training")
             break

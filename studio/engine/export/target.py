@@ -12,6 +12,8 @@ _SUFFIXES = {".json", ".jinja", ".model", ".spm", ".tiktoken", ".txt", ".vocab"}
 _LEGAL_NAMES = ("licen", "notice", "use_policy")
 _TEMPLATE_FOLDER = "additional_chat_templates"
 _SPARE_BYTES = 10_000_000
+# What a training or an earlier export left beside an adapter; none of it belongs to the model.
+_OWN_STARTS = ("training_state", "trainer_state", "training_args", "certificate")
 
 
 def check_target(target: Path, needed_bytes: int) -> None:
@@ -61,4 +63,6 @@ def _is_companion(name: str) -> bool:
     lower = name.lower()
     if lower.startswith(_LEGAL_NAMES):
         return True
+    if lower.startswith(_OWN_STARTS):
+        return False
     return Path(lower).suffix in _SUFFIXES and not lower.endswith(".index.json")

@@ -33,6 +33,7 @@ from studio.engine.export.certify import (
 from studio.engine.export.gguf.lora import export_lora_gguf
 from studio.engine.export.gguf.model import export_gguf
 from studio.engine.export.lint import Finding, check_export
+from studio.engine.export.manner import find_manner
 from studio.engine.export.merged import export_merged
 from studio.engine.export.ollama import build_modelfile, export_ollama
 from studio.engine.jobs.requests import RequestFeed, StopWished
@@ -72,12 +73,8 @@ def _export(order: ExportOrder, control: RequestFeed) -> Iterator[Event]:
         for finding in check_export(base, Path(order.adapter), order.target, order.tool):
             yield _tell(finding)
     yield PhaseEntered(phase="saving", detail=f"Writing to {out}")
-    if order.target == "ollama":
-        steps, warning = _start_ollama(order, base, out)
-        if warning:
-            yield NoticeRaised(severity="warning", code="ollama_template", message=warning)
-    else:
-        steps = _start(order, base, out)
+    steps, notices = _start(order, base, out)
+    yield from notices
     files = yield from _write(steps, control)
     yield PhaseEntered(phase="finishing", detail="Loading the files again and comparing")
     try:
@@ -88,7 +85,7 @@ def _export(order: ExportOrder, control: RequestFeed) -> Iterator[Event]:
     path = write_certificate(certificate, out)
     write_card(collect_facts(order, reference.name, base, certificate, files), out)
     for note in certificate.notes:
-        yield NoticeRaised(code="export_changed", message=f"As you wished: {note}.")
+        yield NoticeRaised(code="export_changed", message=f"About the check: {note}.")
     if not certificate.is_verified:
         yield _warn(certificate)
     yield ExportFinished(
@@ -101,6 +98,7 @@ def _export(order: ExportOrder, control: RequestFeed) -> Iterator[Event]:
         equal_fraction=certificate.equal_fraction,
         engine=certificate.engine,
         reasons=certificate.reasons,
+        prompts=certificate.prompts,
     )
     yield RunFinished(step=0)
 
@@ -136,24 +134,31 @@ def _pack(order: ExportOrder, out: Path, control: RequestFeed) -> Iterator[Event
     yield RunFinished(step=0)
 
 
-def _start(order: ExportOrder, base: Path, out: Path) -> Steps:
-    """Returns the export of the kind that the order asks for, not yet begun."""
+def _start(order: ExportOrder, base: Path, out: Path) -> tuple[Steps, list[NoticeRaised]]:
+    """Returns the export that the order asks for, not yet begun, and what it does by itself."""
     adapter = Path(order.adapter)
     if order.target == "adapter":
-        return export_adapter(adapter, out)
-    if order.target == "merged":
-        return export_merged(base, adapter, out, keeps_zeros=order.keeps_zeros)
+        return export_adapter(adapter, out), []
     if order.target == "gguf_lora":
-        return export_lora_gguf(base, adapter, out, name=order.name)
-    return export_gguf(plan_order(order, base), out, name=order.name)
-
-
-def _start_ollama(order: ExportOrder, base: Path, out: Path) -> tuple[Steps, str]:
-    """Returns the export for Ollama, not yet begun, and what it cannot carry over."""
-    plan = plan_order(order, base)
+        return export_lora_gguf(base, adapter, out, name=order.name), []
+    if order.target == "gguf":
+        return export_gguf(plan_order(order, base), out, name=order.name), []
     speech = build_export_speech(order, base)
+    if order.target == "merged":
+        manner, changes = find_manner(order, base, speech)
+        notices = [
+            NoticeRaised(code="export_changed", message=f"In the files, {change}.")
+            for change in changes
+        ]
+        steps = export_merged(base, adapter, out, keeps_zeros=order.keeps_zeros, manner=manner)
+        return steps, notices
+    plan = plan_order(order, base)
     modelfile = build_modelfile(plan, speech, base, name=order.name)
-    return export_ollama(plan, modelfile, out, name=order.name), modelfile.warning
+    warning = NoticeRaised(
+        severity="warning", code="ollama_template", message=modelfile.warning or "-"
+    )
+    steps = export_ollama(plan, modelfile, out, name=order.name)
+    return steps, [warning] if modelfile.warning else []
 
 
 def _tell(finding: Finding) -> NoticeRaised:

@@ -84,7 +84,7 @@ def test_a_right_file_is_verified(quant: str, engine: str, tmp_path: Path) -> No
     assert all(one.is_prompt_equal and one.tokens > 0 for one in certificate.verdicts)
     content = json.loads(write_certificate(certificate, tmp_path).read_text())
     assert content["verified"] is True
-    assert set(content["inputs"]) == {"base", "adapter"}
+    assert set(content["inputs"]) == {"base", "adapter", "prompts"}
     assert all(value.startswith("sha256:") for value in content["files"].values())
 
 

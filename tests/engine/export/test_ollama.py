@@ -132,7 +132,7 @@ def test_a_modelfile_that_was_changed_is_found_out(base: Path, tmp_path: Path) -
     speech = _speak(base, load_tokenizer(base).chat_template)
     modelfile = build_modelfile(plan_gguf(base, None, "q8_0"), speech, base, name="tone")
     text = speech.template.prompt(Conversation((Turn("user", "Hi"),)))
-    trials = [Trial("Hi", text, (1, 2), 1, torch.zeros(1, 260))]
+    trials = [Trial("Hi", text, (1, 2), 1, torch.zeros(1, 260), "Hi")]
     path = tmp_path / "Modelfile"
     path.write_text(modelfile.text)
     assert find_modelfile_faults(path, speech, trials) == []

@@ -11,7 +11,7 @@ from typing import Any
 
 import gguf
 
-from studio.core.errors import FileUnusable, RecipeInvalid
+from studio.core.errors import RecipeInvalid
 from studio.core.events.types import ExportProgressed
 from studio.core.files import replace_folder
 from studio.engine.export.gguf.families import Family, Value, describe_model, get_family
@@ -19,6 +19,7 @@ from studio.engine.export.gguf.file import GgufFile
 from studio.engine.export.gguf.mix import RECIPES, Recipe
 from studio.engine.export.gguf.tensors import GgufTensor, plan_tensors
 from studio.engine.export.gguf.vocabulary import Vocabulary, read_vocabulary
+from studio.engine.export.manner import read_template
 from studio.engine.export.plan import MergePlan, make_plan
 from studio.engine.export.shards import BLOCK_BYTES, PlannedTensor, read_shards
 from studio.engine.export.target import check_target
@@ -78,7 +79,7 @@ def plan_gguf(
     if template == "plain":
         vocabulary = replace(vocabulary, chat_template=None)
     elif template != "auto":
-        vocabulary = replace(vocabulary, chat_template=_read_template(template, base_folder))
+        vocabulary = replace(vocabulary, chat_template=read_template(template, base_folder))
     return GgufPlan(family, recipe, config, tuple(tensors), vocabulary)
 
 
@@ -145,17 +146,6 @@ def read_generation_ends(base: Path) -> list[int]:
         return []
     ends = json.loads(path.read_text(encoding="utf-8")).get("eos_token_id")
     return [end for end in (ends if isinstance(ends, list) else [ends]) if isinstance(end, int)]
-
-
-def _read_template(path: str, base_folder: Path | None) -> str:
-    file = Path(path).expanduser()
-    file = file if file.is_absolute() or base_folder is None else base_folder / file
-    try:
-        return file.read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as error:
-        raise FileUnusable(
-            f"The chat template {file} cannot be read: {error}.", "Put the file back."
-        ) from error
 
 
 def _describe_file(plan: GgufPlan, name: str) -> dict[str, Value]:
