@@ -204,7 +204,8 @@ def _summarise(forecast: Forecast) -> dict[str, Any]:
         "is_measured": ledger.is_measured,
         "device": forecast.device.name,
         "settings": {
-            "train.checkpointing": str(settled.recomputing),
+            "base.offload": "layers" if settled.visits else "none",
+            "train.checkpointing": "offload" if settled.offloads else str(settled.recomputing),
             "train.micro_batch_tokens": settled.micro_batch_tokens,
             "data.max_tokens": settled.max_tokens,
             "largest_micro_batch_tokens": settled.tokens,

@@ -17,8 +17,9 @@ from studio.core.memory.card import DeviceSpec
 from studio.core.memory.ledger import Correction, Ledger, build_settled_ledger
 from studio.core.memory.recomputing import Recomputing
 from studio.core.memory.rows import RowLengths
-from studio.core.memory.settled import Settled, get_number_bytes
+from studio.core.memory.settled import Settled, choose_visits, get_number_bytes
 from studio.core.memory.speed import count_token_flops
+from studio.core.memory.weights import count_base_bytes
 from studio.core.paths import Home
 from studio.core.recipe.schema import Recipe
 
@@ -106,14 +107,18 @@ def learn(
     Raises:
         FileUnusable: The home folder is not writable.
     """
+    number_bytes = get_number_bytes(event.dtype, device)
+    base_bytes = count_base_bytes(anatomy, recipe.base.quantisation, number_bytes)
     settled = Settled(
-        number_bytes=get_number_bytes(event.dtype, device),
+        number_bytes=number_bytes,
         recomputing=Recomputing(*event.recomputing),
         micro_batch_tokens=event.micro_batch_tokens,
         max_tokens=rows.longest,
         documents=event.documents,
         supervised_tokens=event.supervised_tokens,
         rows=rows,
+        offloads=recipe.train.checkpointing == "offload" and not device.is_cpu,
+        visits=choose_visits(recipe, device, base_bytes),
     )
     chosen = anatomy.layers.choose(recipe.adapter)
     ledger = build_settled_ledger(recipe, anatomy, device, settled, chosen)
@@ -162,6 +167,8 @@ def _get_key(device: str, model: str, recipe: Recipe, ledger: Ledger) -> str:
         recipe.base.quantisation,
         settled.number_bytes,
         settled.recomputing.strongest,
+        settled.offloads,
+        settled.visits,
         recipe.data.pack,
     )
     return hashlib.blake2b(repr(words).encode(), digest_size=12).hexdigest()

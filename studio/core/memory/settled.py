@@ -60,7 +60,7 @@ def settle(
     cut = rows.cut(min(most, context))
     free = device.free_bytes - 4 * trainable
     base_bytes = count_base_bytes(anatomy, recipe.base.quantisation, number_bytes)
-    visits = _choose_visits(recipe, device, base_bytes)
+    visits = choose_visits(recipe, device, base_bytes)
     if visits:
         base_bytes = count_visiting_bytes(anatomy, number_bytes, is_cpu=device.is_cpu)
     free -= base_bytes
@@ -91,7 +91,8 @@ def settle(
     )  # fmt: skip
 
 
-def _choose_visits(recipe: Recipe, device: DeviceSpec, base_bytes: int) -> bool:
+def choose_visits(recipe: Recipe, device: DeviceSpec, base_bytes: int) -> bool:
+    """Return whether the base stays in the computer's memory and its layers visit the device."""
     wish = recipe.base.offload
     if wish == "auto":
         has_choice = not device.is_cpu and recipe.base.quantisation == "none"

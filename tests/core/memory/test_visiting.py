@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 
+from studio.core.events.types import DryRunMeasured
 from studio.core.memory.ledger import build_ledger
+from studio.core.memory.measured import Measurements, learn
 from studio.core.memory.rows import assume_rows
 from studio.core.memory.speed import estimate_time
+from studio.core.paths import Home
 from studio.core.recipe.check import check_recipe
 from tests.core.memory.published import PUBLISHED
 from tests.core.memory.situations import GB, build_anatomy, build_card, build_cpu, build_recipe
@@ -64,3 +69,20 @@ def test_quantised_and_away_is_refused_before_the_start() -> None:
     recipe = build_recipe(base__offload="layers", base__quantisation="nf4")
     paths = [problem.path for problem in check_recipe(recipe) if problem.severity == "error"]
     assert paths == ["base.offload"]
+
+
+def test_what_was_measured_with_the_base_away_serves_no_other_run(tmp_path: Path) -> None:
+    home, card, rows = Home(tmp_path), build_card(24), assume_rows(512)
+    away = build_recipe(base__offload="layers", train__checkpointing="all")
+    ledger = build_ledger(away, LLAMA, card, rows)
+    event = DryRunMeasured(
+        device="cuda:0", loaded_bytes=5 * GB, peak_bytes=6 * GB, documents=(512,),
+        supervised_tokens=511, tokens=512, seconds=2.0, dtype="bfloat16",
+        recomputing=(0, 0, 32), micro_batch_tokens=512,
+    )  # fmt: skip
+    found = learn(home, away, LLAMA, card, rows, event)
+    assert found.static_bytes == sum(ledger.bytes_by_part[key] for key in ("base", "adapter"))
+    kept = Measurements.load(home)
+    assert kept.find(card, LLAMA, away, ledger) is not None
+    near = build_recipe(train__checkpointing="all")
+    assert kept.find(card, LLAMA, near, build_ledger(near, LLAMA, card, rows)) is None
