@@ -228,6 +228,7 @@ def test_a_model_of_the_hub_is_forecast_before_it_is_downloaded(
 
 def test_what_layers_recompute_is_told_in_words() -> None:
     assert describe_recomputing(Recomputing(none=16)) == "nothing is recomputed"
+    assert describe_recomputing(Recomputing(all=16)) == "all layers are recomputed"
     mixed = describe_recomputing(Recomputing(none=10, mlp=4, all=2))
     assert mixed == "all of 2 and the inner part of 4 of 16 layers is recomputed"
 

@@ -136,8 +136,9 @@ class MemoryCard(Card):
         self.body.addWidget(Line())
         grid = QGridLayout()
         grid.setVerticalSpacing(SIZES.xs)
-        rows = ((PlainLabel("one pass over the data", "muted", wraps=False), self._epoch),
-                (self._whole_words, self._whole))  # fmt: skip
+        epoch = PlainLabel("one epoch", "muted", wraps=False)
+        epoch.setToolTip(plain_tooltip("One pass over all training data."))
+        rows = ((epoch, self._epoch), (self._whole_words, self._whole))  # fmt: skip
         for row, (label, value) in enumerate(rows):
             grid.addWidget(label, row, 0)
             grid.addWidget(value, row, 1, Qt.AlignmentFlag.AlignRight)
@@ -220,6 +221,9 @@ def describe_recomputing(recomputing: Recomputing) -> str:
     """Return what the layers recompute, for people."""
     if recomputing.strongest == "none":
         return "nothing is recomputed"
+    if recomputing.is_uniform:
+        is_whole = recomputing.strongest == "all"
+        return "all layers are recomputed" if is_whole else "the inner part of all is recomputed"
     parts = [("all", recomputing.all), ("the inner part", recomputing.mlp)]
     words = " and ".join(f"{what} of {count}" for what, count in parts if count)
     return f"{words} of {recomputing.layers} layers is recomputed"
