@@ -74,6 +74,7 @@ def build_run(
     order: AnyOrder | None = None,
     validation: float = 0.2,
     adapter: dict[str, object] | None = None,
+    held: dict[str, object] | None = None,
     **train_settings: object,
 ) -> RunLayout:
     """Writes recipe and order of a run into ``folder``, which is created."""
@@ -82,7 +83,7 @@ def build_run(
     recipe = parse_recipe(
         {
             "name": folder.name,
-            "base": {"model": str(base)},
+            "base": {"model": str(base)} | (held or {}),
             "data": {
                 "train": [{"source": str(data)}],
                 "validation": {"fraction": validation},

@@ -11,6 +11,7 @@ from typing import Any
 from studio.core.errors import ModelUnusable
 from studio.core.weights.layers import ModelLayers, ModelModule
 from studio.core.weights.matching import split_layer
+from studio.core.weights.quantisable import is_quantisable
 
 # How many copies of its inner width an activation keeps besides the output: what is written in
 # Python keeps every intermediate result, torch's own functions keep their input alone.
@@ -28,7 +29,6 @@ _FUSED = ("qkv", "query_key_value", "c_attn", "wqkv")
 _WHOLE_LAST_LAYERS = frozenset({"gpt2", "gpt_neo", "gptj", "codegen", "gpt_bigcode", "imagegpt"})
 """Families whose code insists on all rows behind the last layer."""
 _MLPS = frozenset({"mlp", "feed_forward", "ffn", "block_sparse_moe", "moe", "feedforward"})
-_ROUTERS = (".gate", ".router")
 
 
 @dataclass(frozen=True)
@@ -89,20 +89,18 @@ class Anatomy:
 
     @cached_property
     def quantisable(self) -> tuple[ModelModule, ...]:
-        """The modules that quantisation acts on: matrices in layers; no heads, routers, norms."""
+        """The modules that quantisation acts on."""
         return tuple(
             module
             for module in self.layers.modules
-            if module.layer is not None
-            and len(module.shape) >= 2
-            and not module.name.endswith(_ROUTERS)
+            if module.form in ("linear", "conv1d") and is_quantisable(module.name, module.shape)
         )
 
     @cached_property
     def quantisable_sizes(self) -> tuple[int, int, int]:
         """Weights and rows of the quantisable matrices together, and the largest one's weights."""
         sizes = [math.prod(module.shape) for module in self.quantisable]
-        rows = [size // m.shape[-1] for size, m in zip(sizes, self.quantisable, strict=True)]
+        rows = [module.out_features for module in self.quantisable]
         return sum(sizes), sum(rows), max(sizes, default=0)
 
     @cached_property

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from studio.core.errors import RecipeInvalid
 from studio.core.recipe.check_files import iter_file_problems
+from studio.core.recipe.check_quantisation import iter_quantisation_problems
 from studio.core.recipe.problem import Problem
 from studio.core.recipe.schema import AdapterSettings, BaseSettings, Recipe
 from studio.core.recipe.schema_data import ValidationFraction
@@ -37,6 +38,7 @@ def check_recipe(
     paths start, every file and folder of the recipe is looked up on disk.
     """
     problems = [
+        *iter_quantisation_problems(recipe),
         *_check_scale(recipe.adapter),
         *_check_targets(recipe.adapter, layers),
         *_check_base(recipe.base),

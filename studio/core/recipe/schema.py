@@ -47,7 +47,6 @@ class BaseSettings(Section):
         "Hold the frozen weights in fewer bits to save memory. The adapter itself is always "
         "trained in full precision.",
         level="essential",
-        later={"int8", "nf4"},
         choices={
             "none": "Weights as they are in the file: exact and fastest.",
             "int8": "8 bits per weight: half the memory of 16-bit weights.",
@@ -167,14 +166,13 @@ class AdapterSettings(Section):
         "kaiming",
         "Start values",
         "How the adapter starts. Kaiming starts as no change at all and suits nearly everything.",
-        later={"loftq"},
         choices={
             "kaiming": "Small random numbers, as most adapters start.",
             "gaussian": "Random numbers of the paper that introduced adapters.",
             "pissa": "The main directions of each layer's weights; wants a smaller learning rate.",
             "pissa_fast": "As pissa, approximated: starts much sooner on large models.",
             "olora": "Directions at right angles to each other, taken from each layer's weights.",
-            "loftq": "What quantisation took away from the weights.",
+            "loftq": "What quantisation took away from the weights; only with a quantised base.",
             "eva": "The main directions of what each layer sees in your data.",
         },
     )

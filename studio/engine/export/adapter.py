@@ -7,8 +7,9 @@ from pathlib import Path
 
 from studio.core.events.types import ExportProgressed
 from studio.core.files import get_file_error, replace_folder
+from studio.core.weights.adapter_file import WEIGHTS_NAME
 from studio.engine.export.target import check_target, copy_companions, find_companions
-from studio.engine.lora.stored import WEIGHTS_NAME, read_adapter
+from studio.engine.lora.stored import read_adapter
 
 
 def export_adapter(

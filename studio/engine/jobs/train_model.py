@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Generator, Iterator
 from dataclasses import dataclass
+from functools import partial
 from itertools import islice
 from pathlib import Path
 
@@ -18,18 +19,23 @@ from studio.core.events.types import (
     PhaseEntered,
     SettingResolved,
 )
+from studio.core.recipe.check_quantisation import iter_quantisation_problems
+from studio.core.recipe.problem import build_refusal
 from studio.core.recipe.schema import AdapterSettings, Recipe
+from studio.engine.jobs.quantised import load_quantised
 from studio.engine.jobs.settled import SettledRecipe
 from studio.engine.jobs.train_place import place_base
 from studio.engine.lora.adapter import Adapter
+from studio.engine.lora.inits import get_init
 from studio.engine.lora.inits.eva import start_from_inputs
 from studio.engine.lora.inject import inject
 from studio.engine.models.attention import PACKED, get_attention
 from studio.engine.models.body import CausalBody, split_model
 from studio.engine.models.files import load_tokenizer
 from studio.engine.models.kernel_probe import KernelChoice, choose_kernel
-from studio.engine.models.load import load_model, resolve_dtype
+from studio.engine.models.load import resolve_dtype
 from studio.engine.models.packing_probe import is_packing_exact
+from studio.engine.models.quantised import Watch, count_parameters
 from studio.engine.models.recompute import LayerRecomputing
 from studio.engine.models.reference import ModelReference, read_architecture
 from studio.engine.tasks.causal_lm import CausalTask
@@ -66,10 +72,11 @@ def load_base(
     """
     yield PhaseEntered(phase="loading_model")
     recipe = settled.recipe
-    dtype, why = resolve_dtype(recipe.base.dtype, device)
-    yield from settled.settle("base.dtype", str(dtype).removeprefix("torch."), why)
     is_wished = recipe.base.offload != "none"
-    model = load_model(reference.folder, dtype, torch.device("cpu") if is_wished else device)
+    # what is quantised never stays in the computer's memory, and is quantised faster on a card
+    waits = is_wished and recipe.base.quantisation == "none"
+    first = torch.device("cpu") if waits else device
+    model = yield from _load_model(settled, reference, device, first)
     attention = get_attention(model)
     adapter = inject(
         model,
@@ -92,12 +99,11 @@ def load_base(
     recomputing = yield from _settle_recomputing(settled, model, longest)
     yield ModelLoaded(
         architecture=read_architecture(reference.folder),
-        parameters=sum(parameter.numel() for parameter in model.parameters())
-        - adapter.trainable_parameters,
+        parameters=count_parameters(model) - adapter.trainable_parameters,
         trainable_parameters=adapter.trainable_parameters,
         adapted_modules=len(adapter.modules),
         device=str(device),
-        dtype=str(dtype).removeprefix("torch."),
+        dtype=str(model.dtype).removeprefix("torch."),
     )
     return LoadedBase(model, parts, adapter, is_packed, attention, recomputing)
 
@@ -152,6 +158,35 @@ def start_from_data(
         message="The adapter starts from the main directions of what each layer sees in your "
         f"data (EVA). Batches looked at: {seen}.",
     )
+
+
+def _load_model(
+    settled: SettledRecipe, reference: ModelReference, device: torch.device, first: torch.device
+) -> Generator[Event, None, PreTrainedModel]:
+    recipe = settled.recipe
+    problems = list(iter_quantisation_problems(recipe))
+    if problems:
+        raise build_refusal(problems)
+    dtype, why = resolve_dtype(recipe.base.dtype, device)
+    yield from settled.settle("base.dtype", str(dtype).removeprefix("torch."), why)
+    return (
+        yield from load_quantised(
+            reference.folder,
+            dtype,
+            first,
+            recipe.base.quantisation,
+            keeps=recipe.adapter.extra_modules,
+            watch=_find_watch(recipe.adapter),
+        )
+    )
+
+
+def _find_watch(settings: AdapterSettings) -> Watch | None:
+    """Returns what start values want to know of the weights before these are quantised."""
+    if settings.resume_from is not None:
+        return None
+    find = getattr(get_init(settings.init), "watch", None)
+    return None if find is None else partial(find, settings=settings)
 
 
 def _find_token_ids(tokens: tuple[str, ...], folder: Path) -> list[int]:

@@ -8,6 +8,7 @@ from contextlib import contextmanager
 import torch
 from torch import nn
 
+from studio.core.weights.adapter_file import SeenBase
 from studio.engine.lora.adapted import AdaptedModule
 from studio.engine.lora.conv1d import AdaptedConv1D
 from studio.engine.lora.convolution import AdaptedConv2d
@@ -33,7 +34,7 @@ class Adapter:
 
     ``modules`` carry a low-rank update, ``extras`` are trained in full, and of the tables in
     ``tokens`` only some rows are trained. ``keeps_ties``: a weight that modules in full share
-    with others is trained once for all of them.
+    with others is trained once for all of them. ``seen`` is how the base is held.
 
     Several adapters can be built for one model; attach the one that is wanted and detach it
     before the next.
@@ -49,6 +50,7 @@ class Adapter:
         extras: dict[str, TrainedModule] | None = None,
         tokens: dict[str, TrainedTokens] | None = None,
         keeps_ties: bool = False,
+        seen: SeenBase | None = None,
     ) -> None:
         self.model = model
         self.modules = modules
@@ -56,6 +58,7 @@ class Adapter:
         self.extras = extras or {}
         self.tokens = tokens or {}
         self.keeps_ties = keeps_ties
+        self.seen = seen or SeenBase()
         self.variant = variant
         self.init = init
         self.is_attached = False

@@ -13,10 +13,11 @@ from torch import Tensor
 
 from studio.core.errors import FileUnusable, RecipeInvalid
 from studio.core.files import replace_folder, write_atomically, write_json_atomically
+from studio.core.weights.adapter_file import WEIGHTS_NAME
 from studio.engine.lora.blend import BlendedModule
 from studio.engine.lora.keys import build_key
 from studio.engine.lora.peft_config import CONFIG_NAME
-from studio.engine.lora.stored import WEIGHTS_NAME, StoredAdapter
+from studio.engine.lora.stored import StoredAdapter
 
 
 def write_blended(modules: Mapping[str, BlendedModule], first: StoredAdapter, folder: Path) -> None:

@@ -11,6 +11,7 @@ from torch import nn
 
 from studio.core.errors import RecipeInvalid
 from studio.core.weights.matching import is_match, name_nearest
+from studio.engine.held.layer import QuantisedLayer, unfold_layers
 from studio.engine.lora.wrapped import WrappedModule
 
 
@@ -25,7 +26,8 @@ class TrainedModule(WrappedModule):
         super().__init__(base)
         # The configuration stays shared: changing it for the model must reach the copy as well.
         configs = [getattr(module, "config", None) for module in base.modules()]
-        self.trained = copy.deepcopy(base, {id(config): config for config in configs if config})
+        copied = copy.deepcopy(base, {id(config): config for config in configs if config})
+        self.trained = unfold_layers(copied)
         self._shared: set[str] = set()
         for parameter in self.trained.parameters():
             if parameter.is_floating_point() and parameter.dtype != torch.float64:
@@ -43,12 +45,12 @@ class TrainedModule(WrappedModule):
         """Returns what the layer computes, in the format that its base would give."""
         if not self.is_enabled:
             return self.base(*inputs, **named)
-        weight = next(self.base.parameters())
-        if weight.dtype not in (torch.bfloat16, torch.float16):
+        dtype, device = _get_format(self.base)
+        if dtype not in (torch.bfloat16, torch.float16):
             return self.trained(*inputs, **named)
-        with torch.autocast(weight.device.type, weight.dtype):
+        with torch.autocast(device.type, dtype):
             output = self.trained(*inputs, **named)
-        return _convert(output, weight.dtype)
+        return _convert(output, dtype)
 
     def iter_trainable(self) -> Iterator[tuple[str, nn.Parameter]]:
         """Yields the parameters of the copy by their names in the layer, shared ones not again."""
@@ -132,6 +134,15 @@ def _drop_inner(modules: dict[str, nn.Module]) -> dict[str, nn.Module]:
         for name, module in modules.items()
         if not any(name.startswith(f"{other}.") for other in modules)
     }
+
+
+def _get_format(module: nn.Module) -> tuple[torch.dtype, torch.device]:
+    """Returns the dtype that ``module`` computes in, and where it is."""
+    first = next(module.parameters())
+    for part in module.modules():
+        if isinstance(part, QuantisedLayer):
+            return part.compute_dtype, first.device
+    return first.dtype, first.device
 
 
 def _convert(value: Any, dtype: torch.dtype) -> Any:

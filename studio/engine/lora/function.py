@@ -8,6 +8,7 @@ from typing import Any
 import torch
 from torch.autograd.function import once_differentiable
 
+from studio.engine.held.product import get_compute_dtype
 from studio.engine.quant import FrozenLinear
 
 
@@ -41,16 +42,6 @@ def adapted_linear(
     """
     apply: Callable[..., torch.Tensor] = _AdaptedLinear.apply
     return apply(inputs, lora_a, lora_b, frozen, scaling, dropout, dropout_seed)
-
-
-def get_compute_dtype(frozen: FrozenLinear) -> torch.dtype:
-    """Returns the dtype in which the products of a layer are computed at this moment."""
-    own = frozen.compute_dtype
-    kind = frozen.device.type
-    # autocast itself leaves float64 alone
-    if own != torch.float64 and kind != "meta" and torch.is_autocast_enabled(kind):
-        return torch.get_autocast_dtype(kind)
-    return own
 
 
 class _AdaptedLinear(torch.autograd.Function):

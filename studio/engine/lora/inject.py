@@ -10,7 +10,9 @@ from torch import nn
 
 from studio.core.errors import RecipeInvalid
 from studio.core.recipe.schema import AdapterSettings
+from studio.core.weights.adapter_file import SeenBase
 from studio.core.weights.matching import is_everything
+from studio.engine.held.layer import find_quantisation
 from studio.engine.lora.adapter import Adapter, build_adapted, check_bare
 from studio.engine.lora.extra import build_extras, find_all_modules, find_extra_modules
 from studio.engine.lora.inits import get_init
@@ -71,6 +73,7 @@ def inject(
         extras=build_extras(model, extras, keeps_ties=settings.rank == "full"),
         tokens=build_trained_tokens(model, token_ids) if token_ids else {},
         keeps_ties=settings.rank == "full",
+        seen=SeenBase(find_quantisation(model), has_residual=settings.init == "loftq"),
     )
     _check_disjoint(adapter)
     adapter.attach()

@@ -12,7 +12,9 @@ from torch import nn
 
 from studio.core.errors import AdapterUnusable
 from studio.core.files import replace_folder, write_atomically, write_json_atomically
+from studio.core.weights.adapter_file import WEIGHTS_NAME, SeenBase
 from studio.core.weights.matching import name_nearest
+from studio.engine.held.layer import find_quantisation
 from studio.engine.lora.adapted import AdaptedModule
 from studio.engine.lora.adapter import Adapter, build_adapted, check_bare
 from studio.engine.lora.expert_layouts import stack_experts
@@ -20,7 +22,7 @@ from studio.engine.lora.experts import AdaptedStack, get_stack_file_name
 from studio.engine.lora.extra import TrainedModule, build_extras
 from studio.engine.lora.keys import build_key, build_tokens_key, build_weight_key
 from studio.engine.lora.peft_config import CONFIG_NAME, build_peft_config
-from studio.engine.lora.stored import WEIGHTS_NAME, StoredAdapter, StoredModule, read_adapter
+from studio.engine.lora.stored import StoredAdapter, StoredModule, read_adapter
 from studio.engine.lora.targets import Kind, find_adaptable
 from studio.engine.lora.tokens import TrainedTokens, build_trained_tokens
 
@@ -75,7 +77,8 @@ def write_adapter_files(
         adapter, base_model=base_model, revision=revision, task_type=task_type
     )
     # Serialised in memory first: an adapter is small, and Python's own write reports a full disk.
-    write_atomically(folder / WEIGHTS_NAME, save(get_adapter_tensors(adapter), {"format": "pt"}))
+    notes = {"format": "pt"} | adapter.seen.as_metadata()
+    write_atomically(folder / WEIGHTS_NAME, save(get_adapter_tensors(adapter), notes))
     write_json_atomically(folder / CONFIG_NAME, config)
 
 
@@ -133,6 +136,7 @@ def load_adapter(model: nn.Module, folder: Path, *, dropout: float = 0.0) -> Ada
         extras=_build_extras(model, stored),
         tokens=_build_tokens(model, stored),
         keeps_ties=stored.config.keeps_ties,
+        seen=SeenBase(find_quantisation(model), stored.seen.has_residual),
     )
     adapter.attach()
     return adapter

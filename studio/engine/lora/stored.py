@@ -10,13 +10,13 @@ from safetensors import SafetensorError, safe_open
 
 from studio.core.errors import AdapterUnusable, ModelUnusable
 from studio.core.files import get_file_error
+from studio.core.weights.adapter_file import WEIGHTS_NAME, SeenBase, read_seen_base
 from studio.core.weights.header import read_header
 from studio.engine.lora.experts import STACK_NAMES
 from studio.engine.lora.keys import TensorKey, parse_key
 from studio.engine.lora.peft_config import PeftConfig, read_peft_config
 from studio.engine.lora.variants import get_variant
 
-WEIGHTS_NAME = "adapter_model.safetensors"
 MAX_HEADER_BYTES = 10_000_000
 MAX_TENSORS = 50_000
 _FLOATS = {"F64", "F32", "F16", "BF16"}
@@ -46,7 +46,7 @@ class StoredAdapter:
 
     ``tokens`` are replaced rows ``(count, width)`` of tables. ``weights`` are whole parameters by
     their full names: those of modules that were trained in full, and copies of the base's that
-    peft may save along.
+    peft may save along. ``seen`` is how the base was held in training.
     """
 
     folder: Path
@@ -54,6 +54,7 @@ class StoredAdapter:
     modules: dict[str, StoredModule]
     tokens: dict[str, torch.Tensor] = field(default_factory=dict)
     weights: dict[str, torch.Tensor] = field(default_factory=dict)
+    seen: SeenBase = field(default_factory=SeenBase)
 
     @property
     def foreign_weights(self) -> dict[str, torch.Tensor]:
@@ -109,7 +110,8 @@ def read_adapter(folder: Path) -> StoredAdapter:
     for name in sorted(parts):
         own_name, is_stack = _find_own_name(name, config)
         modules[own_name] = _pair(parts[name], name in lookups, own_name, config, path, is_stack)
-    stored = StoredAdapter(folder, config, modules, tokens, weights)
+    seen = read_seen_base(folder)
+    stored = StoredAdapter(folder, config, modules, tokens, weights, seen)
     _check_complete(stored, path)
     if not (modules or tokens or any(stored.is_trained(name) for name in weights)):
         raise AdapterUnusable(f"{path} holds no adapter matrices.", _REMEDY)

@@ -2,15 +2,22 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import torch
+from torch import nn
 from transformers import PreTrainedModel
 
 from studio.core.errors import ModelUnusable, RecipeInvalid
 from studio.engine.models.files import get_first_line, load_config
+from studio.engine.models.heap import returning_memory
+from studio.engine.models.quantised import Quantising, Watch, quantising_class
 from studio.engine.models.quiet import quiet_transformers
 from studio.engine.models.reference import check_model_folder
+from studio.engine.models.stored_format import take_stored_format
+from studio.engine.quant import get_quantise
 
 _TORCH_DTYPES = {
     "float32": torch.float32,
@@ -69,28 +76,71 @@ def resolve_dtype(wish: str, device: torch.device) -> tuple[torch.dtype, str]:
     return torch.float32, "on the processor float32 is exact and not slower"
 
 
-def load_model(folder: Path, dtype: torch.dtype, device: torch.device) -> PreTrainedModel:
+def load_model(
+    folder: Path,
+    dtype: torch.dtype,
+    device: torch.device,
+    *,
+    quantisation: str = "none",
+    keeps: tuple[str, ...] = (),
+    watch: Watch | None = None,
+) -> PreTrainedModel:
     """Returns the causal language model in ``folder``, frozen, in evaluation mode, on ``device``.
+
+    With a ``quantisation`` every linear layer inside it is quantised as soon as it is read, so
+    that never more than one is there in full size; modules that a pattern in ``keeps`` names are
+    not. ``watch`` says who sees weights before they are quantised. Weights that are stored
+    quantised already stay so.
 
     Raises:
         ModelUnusable: The folder is no model, needs foreign code, is damaged or incomplete.
+        NotAvailableYet: There is no such quantisation.
     """
     check_model_folder(folder)
     config = load_config(folder)
-    # The import of the model classes takes a second; the checks above come first.
+    stored = take_stored_format(folder, config)
+    if stored is not None:
+        convert = stored.build_converter(dtype)
+    elif quantisation != "none":
+        quantise = get_quantise(quantisation)
+        convert = Quantising(quantisation, quantise, dtype, device, keeps, watch).convert
+    else:
+        convert = None
+    model = _read(folder, config, dtype, convert)
+    if stored is not None:
+        stored.fill(model)
+    model.requires_grad_(False)
+    model.eval()
+    return model.to(device)
+
+
+def _read(
+    folder: Path, config: Any, dtype: torch.dtype, convert: Callable[[nn.Module], None] | None
+) -> PreTrainedModel:
+    # The import of the model classes takes a second; the checks before it come first.
     from transformers import AutoModelForCausalLM
 
+    settings = {
+        "config": config,
+        "dtype": dtype,
+        "use_safetensors": True,
+        "output_loading_info": True,
+    }
     with quiet_transformers():
         try:
-            model, report = AutoModelForCausalLM.from_pretrained(
-                folder,
-                config=config,
-                dtype=dtype,
-                local_files_only=True,
-                use_safetensors=True,
-                trust_remote_code=False,
-                output_loading_info=True,
-            )
+            if convert is None:
+                model, report = AutoModelForCausalLM.from_pretrained(
+                    folder, local_files_only=True, trust_remote_code=False, **settings
+                )
+            else:
+                with torch.device("meta"):
+                    empty = AutoModelForCausalLM.from_config(config, trust_remote_code=False)
+                kind = type(empty)
+                with quantising_class(kind, convert) as own, returning_memory():
+                    model, report = own.from_pretrained(
+                        folder, local_files_only=True, trust_remote_code=False, **settings
+                    )
+                model.__class__ = kind
         except (torch.OutOfMemoryError, MemoryError):
             raise
         except Exception as error:
@@ -103,9 +153,7 @@ def load_model(folder: Path, dtype: torch.dtype, device: torch.device) -> PreTra
             "Complete the download, or choose a folder with a language model.",
         )
     loaded: PreTrainedModel = model
-    loaded.requires_grad_(False)
-    loaded.eval()
-    return loaded.to(device)
+    return loaded
 
 
 def _describe_failure(folder: Path, error: Exception) -> ModelUnusable:

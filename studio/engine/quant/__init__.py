@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Protocol
+from typing import Protocol, cast
 
 import torch
 from torch import nn
 
 from studio.core.errors import ModelUnusable, NotAvailableYet
+from studio.engine.held.layer import Quantise, QuantisedLayer
+from studio.engine.lora.registry import get_capability
 from studio.engine.quant.none import PlainLinear, TransposedLinear
 
 _PLAIN_DTYPES = {torch.float64, torch.float32, torch.bfloat16, torch.float16}
@@ -52,6 +54,15 @@ class FrozenLinear(Protocol):
         ...
 
 
+def get_quantise(kind: str) -> Quantise:
+    """Returns the function that puts a weight ``(out, in)`` into the format ``kind`` (nf4, int8).
+
+    Raises:
+        NotAvailableYet: There is no such format.
+    """
+    return cast(Quantise, get_capability(__name__, __path__, kind, "quantisation").quantise)
+
+
 def hold(module: nn.Module) -> FrozenLinear:
     """Returns the frozen linear map that ``module`` computes.
 
@@ -59,6 +70,8 @@ def hold(module: nn.Module) -> FrozenLinear:
         NotAvailableYet: The weights are stored in a way that this version cannot use.
         ModelUnusable: The layer computes something else than ``W x + b``.
     """
+    if isinstance(module, QuantisedLayer):
+        return module.frozen
     weight = getattr(module, "weight", None)
     if not isinstance(weight, torch.Tensor) or weight.dtype not in _PLAIN_DTYPES:
         stored = weight.dtype if isinstance(weight, torch.Tensor) else "no weight"

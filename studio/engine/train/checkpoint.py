@@ -25,9 +25,9 @@ from studio.core.files import (
     write_atomically,
     write_json_atomically,
 )
+from studio.core.weights.adapter_file import WEIGHTS_NAME
 from studio.engine.lora.adapter import Adapter
 from studio.engine.lora.state import write_adapter_files
-from studio.engine.lora.stored import WEIGHTS_NAME
 from studio.engine.train.progress import Progress
 from studio.engine.train.random_state import RandomState, restore_random_state
 

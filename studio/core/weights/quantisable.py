@@ -1,0 +1,26 @@
+"""Which modules of a model are held in fewer bits when its base is quantised."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+
+from studio.core.weights.matching import split_layer
+
+_LEAST_SIDE = 16
+_LEFT_OUT = re.compile(r"(^|\.)(experts|router)(\.|$)|\.gate$")
+
+
+def is_quantisable(name: str, shape: Sequence[int]) -> bool:
+    """Return whether the linear module ``name`` is quantised, by its name and weight's shape.
+
+    These are the matrices inside the numbered layers. Left in 16 or 32 bits are embeddings and
+    output heads (all words depend on them), routers (a small error sends a token to another
+    expert), stacked experts, and matrices with a side below 16, which hold next to nothing.
+    """
+    return (
+        split_layer(name)[0] is not None
+        and len(shape) == 2
+        and min(shape) >= _LEAST_SIDE
+        and not _LEFT_OUT.search(name)
+    )

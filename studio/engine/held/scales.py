@@ -1,0 +1,74 @@
+"""The scales of the blocks of a weight, as they are or themselves in 8 bits."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+import torch
+from torch import Tensor
+
+from studio.engine.held.blocks import dequantise_blocks, quantise_blocks
+from studio.engine.held.levels import Levels, get_dynamic_levels
+
+NESTED_BLOCK = 256
+
+
+@dataclass(frozen=True)
+class PlainScales:
+    """One fp32 number per block."""
+
+    values: Tensor
+
+    @property
+    def byte_count(self) -> int:
+        """The memory they take."""
+        return self.values.nbytes
+
+    def unfold(self) -> Tensor:
+        """Returns the scales, fp32."""
+        return self.values
+
+    def to(self, device: torch.device) -> PlainScales:
+        """Returns the same scales on ``device``."""
+        return PlainScales(self.values.to(device))
+
+
+@dataclass(frozen=True)
+class NestedScales:
+    """Eight bits per block: the distance from the mean ``offset``, in blocks of their own.
+
+    ``places`` are uint8, ``scales`` one fp32 number per ``block`` of them. ``levels`` None means
+    the signed dynamic ones.
+
+    Source: Dettmers et al. 2023 (QLoRA), section 3, "Double Quantization".
+    """
+
+    places: Tensor
+    scales: Tensor
+    offset: Tensor
+    block: int = NESTED_BLOCK
+    levels: Levels | None = None
+
+    @classmethod
+    def of(cls, values: Tensor) -> NestedScales:
+        """Returns ``values`` (one fp32 scale per block of a weight) in 8 bits each."""
+        offset = values.mean()
+        levels = get_dynamic_levels(values.device, is_signed=True)
+        places, scales = quantise_blocks(values - offset, levels, NESTED_BLOCK)
+        return cls(places, scales, offset)
+
+    @property
+    def byte_count(self) -> int:
+        """The memory they take."""
+        return self.places.nbytes + self.scales.nbytes + self.offset.nbytes
+
+    def unfold(self) -> Tensor:
+        """Returns the scales, fp32."""
+        levels = self.levels or get_dynamic_levels(self.places.device, is_signed=True)
+        return dequantise_blocks(self.places, self.scales, levels, self.block) + self.offset
+
+    def to(self, device: torch.device) -> NestedScales:
+        """Returns the same scales on ``device``."""
+        levels = None if self.levels is None else Levels(self.levels.values.to(device))
+        moved = {name: getattr(self, name).to(device) for name in ("places", "scales", "offset")}
+        return replace(self, levels=levels, **moved)

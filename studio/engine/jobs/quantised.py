@@ -1,0 +1,73 @@
+"""Loading a base in fewer bits, and saying what became of it."""
+
+from __future__ import annotations
+
+from collections.abc import Generator, Iterator
+from pathlib import Path
+
+import torch
+from transformers import PreTrainedModel
+
+from studio.core.events.types import NoticeRaised
+from studio.core.units import format_bytes
+from studio.engine.held.fast import choose_path
+from studio.engine.held.layer import find_quantisation
+from studio.engine.models.load import load_model
+from studio.engine.models.quantised import Watch, measure_quantised
+
+_NAMES = {"nf4": "4 bits (NF4)", "int8": "8 bits"}
+
+
+def load_quantised(
+    folder: Path,
+    dtype: torch.dtype,
+    device: torch.device,
+    quantisation: str,
+    *,
+    keeps: tuple[str, ...] = (),
+    watch: Watch | None = None,
+) -> Generator[NoticeRaised, None, PreTrainedModel]:
+    """Returns the model in ``folder`` as ``load_model`` does.
+
+    Yields:
+        NoticeRaised, if it is quantised or was to be.
+
+    Raises:
+        StudioError: As ``load_model``.
+    """
+    model = load_model(folder, dtype, device, quantisation=quantisation, keeps=keeps, watch=watch)
+    yield from _tell(model, quantisation, device)
+    return model
+
+
+def _tell(model: PreTrainedModel, wish: str, device: torch.device) -> Iterator[NoticeRaised]:
+    found = measure_quantised(model)
+    if found is None:
+        if wish != "none":
+            yield NoticeRaised(
+                severity="warning",
+                code="nothing_quantised",
+                message="No layer of this model can be held in fewer bits: they are stacked, or "
+                "too small to save anything.",
+                remedy="Nothing to do; the base is held as with the quantisation none.",
+            )
+        return
+    kind = find_quantisation(model)
+    words = f"{found.layers} layers of the base are held in {_NAMES.get(kind, kind)}: "
+    words += f"{format_bytes(found.held_bytes)} instead of {format_bytes(found.dense_bytes)}."
+    if kind == "nf4":
+        path = choose_path(device)
+        words += (
+            f" bitsandbytes {path.version} unfolds them, because {path.words} here."
+            if path.is_equal
+            else f" The program unfolds them itself (bitsandbytes: {path.words})."
+        )
+    yield NoticeRaised(code="base_quantised", message=words)
+    if wish not in ("none", kind):
+        yield NoticeRaised(
+            severity="warning",
+            code="base_stored_quantised",
+            message=f"The files of this model hold its weights in {_NAMES.get(kind, kind)}, and "
+            f"they stay so; the setting {wish} has no effect.",
+            remedy=f"Set the quantisation to {kind}, or choose the original model.",
+        )

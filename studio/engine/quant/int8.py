@@ -1,0 +1,80 @@
+"""Frozen weights in 8 bits: whole numbers from -127 to 127 and one scale per output.
+
+The numbers are those that bitsandbytes stores for ``load_in_8bit``. The products are computed in
+the compute dtype with the unfolded weights: inputs are not rounded, so that nothing has to be
+decided about outliers among them.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+import torch
+from torch import Tensor
+
+from studio.engine.held.buffer import borrow_buffer
+
+_LARGEST = 127.0
+_CHUNK_ROWS = 1 << 8
+
+
+@dataclass(frozen=True)
+class Int8Weights:
+    """A matrix in 8 bits per weight: ``codes`` int8 ``(out, in)``, ``largest`` fp32 ``(out,)``."""
+
+    KIND: ClassVar[str] = "int8"
+
+    codes: Tensor
+    largest: Tensor
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        """The widths of output and input."""
+        return self.codes.shape[0], self.codes.shape[1]
+
+    @property
+    def device(self) -> torch.device:
+        """Where the codes are."""
+        return self.codes.device
+
+    @property
+    def byte_count(self) -> int:
+        """The memory that codes and scales take."""
+        return self.codes.nbytes + self.largest.nbytes
+
+    def to(self, device: torch.device) -> Int8Weights:
+        """Returns the same weights on ``device``."""
+        return Int8Weights(self.codes.to(device), self.largest.to(device))
+
+    def borrow(self, dtype: torch.dtype) -> Tensor:
+        """Returns the weights in ``dtype`` in shared memory: to be used before the next call."""
+        return self._unfold_into(borrow_buffer(self.shape, dtype, self.device))
+
+    def unfold(self) -> Tensor:
+        """Returns the weights as a new fp32 tensor."""
+        return self._unfold_into(torch.empty(self.shape, dtype=torch.float32, device=self.device))
+
+    def _unfold_into(self, out: Tensor) -> Tensor:
+        scales = (self.largest / _LARGEST)[:, None]
+        step = len(self.codes) if self.device.type == "cuda" else _CHUNK_ROWS
+        for start in range(0, len(self.codes), max(1, step)):
+            rows = slice(start, start + step)
+            torch.mul(self.codes[rows], scales[rows], out=out[rows])
+        return out
+
+
+def quantise(weight: Tensor) -> Int8Weights:
+    """Returns ``weight`` ``(out, in)`` in 8 bits, on its device.
+
+    Source: Dettmers et al. 2022 (arXiv 2208.07339), section 2, "absmax quantization", per row.
+    """
+    codes = torch.empty(weight.shape, dtype=torch.int8, device=weight.device)
+    largest = torch.empty(weight.shape[0], dtype=torch.float32, device=weight.device)
+    for start in range(0, weight.shape[0], _CHUNK_ROWS):
+        rows = slice(start, start + _CHUNK_ROWS)
+        part = weight[rows].detach().float()
+        torch.amax(part.abs(), 1, out=largest[rows])
+        factors = _LARGEST / largest[rows].clamp_min(1e-38)
+        codes[rows] = (part * factors[:, None]).round_().to(torch.int8)
+    return Int8Weights(codes, largest)

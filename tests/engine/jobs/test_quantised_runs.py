@@ -1,0 +1,161 @@
+"""Runs over a base in few bits: trained, stopped, resumed, and asked afterwards."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from safetensors.torch import load_file
+
+from studio.core.errors import RecipeInvalid
+from studio.core.events.types import (
+    Event,
+    ModelLoaded,
+    NoticeRaised,
+    RunFinished,
+    StepFinished,
+)
+from studio.core.jobs.orders import Stop
+from studio.core.runs.layout import RunLayout
+from studio.engine.lora.state import load_adapter
+from studio.engine.models.load import load_model
+from tests.engine.quant.tiny_quantised import unfold_into
+from tests.engine.tiny_run import (
+    ScriptedControl,
+    build_base,
+    build_run,
+    of_type,
+    train_run,
+)
+
+CPU = torch.device("cpu")
+SETTINGS: dict[str, Any] = {"steps": 10, "batch_sequences": 4, "micro_batch_tokens": 60}
+ADAPTER = {"dropout": 0.1, "targets": "attention"}
+
+
+@pytest.fixture(scope="module")
+def wide_base(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A tiny Llama whose layers are wide enough to be quantised."""
+    sizes = {"hidden_size": 64, "intermediate_size": 128}
+    return build_base(tmp_path_factory.mktemp("wide"), **sizes)
+
+
+def _get_losses(events: list[Event]) -> list[float]:
+    return [event.loss for event in of_type(events, StepFinished)]
+
+
+def _notices(events: list[Event]) -> dict[str, str]:
+    return {event.code: event.message for event in of_type(events, NoticeRaised)}
+
+
+@pytest.fixture(scope="module")
+def whole(
+    tmp_path_factory: pytest.TempPathFactory, wide_base: Path, tiny_chats: Path
+) -> tuple[RunLayout, list[Event]]:
+    """An uninterrupted run over a base in 4 bits."""
+    folder = tmp_path_factory.mktemp("whole") / "run"
+    layout = build_run(
+        folder, wide_base, tiny_chats, held={"quantisation": "nf4"}, adapter=ADAPTER, **SETTINGS
+    )
+    return layout, train_run(layout)
+
+
+def test_a_run_says_what_it_holds_in_few_bits_and_learns(
+    whole: tuple[RunLayout, list[Event]], wide_base: Path
+) -> None:
+    events = whole[1]
+    assert isinstance(events[-1], RunFinished)
+    losses = _get_losses(events)
+    assert losses[-1] < losses[0] - 0.3
+    message = _notices(events)["base_quantised"]
+    assert message.startswith("14 layers of the base are held in 4 bits (NF4): ")
+    assert "The program unfolds them itself" in message
+    dense = load_model(wide_base, torch.float32, CPU)
+    assert of_type(events, ModelLoaded)[0].parameters == sum(p.numel() for p in dense.parameters())
+
+
+def test_a_stopped_run_goes_on_with_the_same_bits(
+    whole: tuple[RunLayout, list[Event]], tmp_path: Path, wide_base: Path, tiny_chats: Path
+) -> None:
+    layout = build_run(
+        tmp_path / "run",
+        wide_base,
+        tiny_chats,
+        held={"quantisation": "nf4"},
+        adapter=ADAPTER,
+        **SETTINGS,
+    )
+    control = ScriptedControl(layout)
+    control.at(lambda events: len(of_type(events, StepFinished)) == 4, Stop())
+    first = train_run(layout, control)
+    second = train_run(layout)
+    assert _get_losses(first) + _get_losses(second) == _get_losses(whole[1])
+    ours = load_file(layout.adapter / "adapter_model.safetensors")
+    theirs = load_file(whole[0].adapter / "adapter_model.safetensors")
+    assert all(torch.equal(ours[key], theirs[key]) for key in theirs)
+
+
+@pytest.mark.parametrize("kind", ["nf4", "int8"])
+@pytest.mark.parametrize("checkpointing", ["none", "mlp", "all"])
+def test_a_run_equals_one_over_the_unfolded_weights(
+    kind: str, checkpointing: str, tmp_path: Path, wide_base: Path, tiny_chats: Path
+) -> None:
+    """Packed rows, the spared rows of the last layer and recomputed layers included."""
+    settings = SETTINGS | {"steps": 3, "checkpointing": checkpointing}
+    quantised = build_run(
+        tmp_path / "run", wide_base, tiny_chats, held={"quantisation": kind}, **settings
+    )
+    dense = load_model(wide_base, torch.float32, CPU)
+    unfold_into(dense, load_model(wide_base, torch.float32, CPU, quantisation=kind))
+    folder = build_base(tmp_path / "unfolded", hidden_size=64, intermediate_size=128)
+    dense.save_pretrained(folder)
+    plain = build_run(tmp_path / "plain", folder, tiny_chats, **settings)
+    found, expected = _get_losses(train_run(quantised)), _get_losses(train_run(plain))
+    assert found == pytest.approx(expected, rel=1e-5)
+
+
+def test_modules_trained_in_full_are_not_quantised(
+    tmp_path: Path, wide_base: Path, tiny_chats: Path
+) -> None:
+    layout = build_run(
+        tmp_path / "run",
+        wide_base,
+        tiny_chats,
+        held={"quantisation": "nf4"},
+        adapter={"extra_modules": ["*.1.mlp.up_proj"], "targets": "attention"},
+        **SETTINGS | {"steps": 2},
+    )
+    events = train_run(layout)
+    assert _notices(events)["base_quantised"].startswith("13 layers")
+    model = load_model(wide_base, torch.float32, CPU, quantisation="nf4")
+    adapter = load_adapter(model, layout.adapter)
+    trained = adapter.extras["model.layers.1.mlp.up_proj"].trained
+    saved = load_file(layout.adapter / "adapter_model.safetensors")
+    key = next(key for key in saved if key.endswith("1.mlp.up_proj.weight"))
+    assert torch.equal(trained.weight, saved[key])
+
+
+def test_a_base_with_nothing_to_quantise_says_so(tmp_path: Path, tiny_chats: Path) -> None:
+    base = build_base(tmp_path / "base", hidden_size=8, num_attention_heads=2, intermediate_size=8)
+    layout = build_run(
+        tmp_path / "run",
+        base,
+        tiny_chats,
+        held={"quantisation": "int8"},
+        **SETTINGS | {"steps": 1},
+    )
+    assert "nothing_quantised" in _notices(train_run(layout))
+
+
+@pytest.mark.parametrize("changes", [{"rank": "full"}, {"init": "loftq"}])
+def test_settings_that_contradict_the_quantisation_are_refused(
+    changes: dict[str, object], tmp_path: Path, wide_base: Path, tiny_chats: Path
+) -> None:
+    kind = "nf4" if "rank" in changes else "none"
+    layout = build_run(
+        tmp_path / "run", wide_base, tiny_chats, held={"quantisation": kind}, adapter=changes
+    )
+    with pytest.raises(RecipeInvalid, match="quantis"):
+        train_run(layout)
