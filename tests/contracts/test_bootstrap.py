@@ -275,3 +275,28 @@ def test_the_checks_name_every_ring_and_the_closing_line_is_kept() -> None:
     code, closing = run_checks.run_tests(["--version"], dict(os.environ))
     assert code == 0
     assert closing.startswith("pytest ")
+
+
+@pytest.mark.parametrize(
+    ("has_wheel", "code", "words"),
+    [(True, 0, ""), (True, 1, "does not fit here"), (False, 0, "there is no wheel")],
+)
+def test_the_referee_of_gguf_files_comes_from_a_wheel_or_its_absence_is_said(
+    has_wheel: bool,
+    code: int,
+    words: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    if has_wheel:
+        (tmp_path / "llama_cpp_python-0.3.36-py3-none-linux_x86_64.whl").touch()
+    commands: list[list[str]] = []
+    monkeypatch.setattr(run_checks, "WHEELS", tmp_path)
+    monkeypatch.setattr(run_checks.importlib.util, "find_spec", lambda _: None)
+    monkeypatch.setattr(run_checks, "run", lambda command, _: commands.append(command) or code)
+    run_checks.install_referee({})
+    assert len(commands) == int(has_wheel)
+    said = capsys.readouterr().out
+    assert words in said
+    assert bool(words) == ("are skipped" in said)

@@ -26,6 +26,7 @@ class ExportRecord(BaseModel):
     is_verified: bool
     largest_difference: float | None = None
     reasons: tuple[str, ...] = ()
+    prompts: str = ""
     time_seconds: float = 0.0
 
 

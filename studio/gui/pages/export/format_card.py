@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from PySide6.QtCore import Signal
-from PySide6.QtWidgets import QComboBox, QHBoxLayout, QWidget
+from PySide6.QtWidgets import QComboBox, QGridLayout, QHBoxLayout, QWidget
 
 from studio.gui.theme.tokens import SIZES
 from studio.gui.widgets.card import Card
@@ -19,6 +19,7 @@ _FORMATS = (
     ("merged", "Merged model", "As large as the base. One safetensors folder for every tool."),
     ("gguf", "GGUF", "One file for llama.cpp and LM Studio, in the size that you choose."),
     ("ollama", "Ollama", "A GGUF file with the Modelfile that Ollama needs beside it."),
+    ("capsule", "Capsule", "The whole run in one file, to keep, pass on or train again."),
 )
 _QUANTS = (
     ("q8_0", "8 bits - nearly exact"),
@@ -30,6 +31,7 @@ _QUANTS = (
     ("bf16", "16 bits, bfloat - exact, large"),
     ("f32", "32 bits - exact, very large"),
 )
+_PER_ROW = 3
 _QUANTISED = ("gguf", "ollama")
 
 
@@ -37,7 +39,7 @@ class FormatCard(Card):
     """One card per format, and the size of a number where the format leaves the choice.
 
     Signals:
-        chosen: ``adapter``, ``merged``, ``gguf`` or ``ollama``.
+        chosen: ``adapter``, ``merged``, ``gguf``, ``ollama`` or ``capsule``.
         quant_chosen: The number format of a GGUF file, such as ``q8_0``.
     """
 
@@ -47,14 +49,16 @@ class FormatCard(Card):
     def __init__(self, parent: QWidget | None = None) -> None:
         super().__init__("2. Format", parent=parent)
         self._cards: dict[str, ChoiceCard] = {}
-        row = QHBoxLayout()
-        row.setSpacing(SIZES.s)
-        for key, title, sentence in _FORMATS:
+        rows = QGridLayout()
+        rows.setSpacing(SIZES.s)
+        for place, (key, title, sentence) in enumerate(_FORMATS):
             card = ChoiceCard(title, sentence, "export")
             card.chosen.connect(lambda key=key: self.chosen.emit(key))
             self._cards[key] = card
-            row.addWidget(card, 1)
-        self.body.addLayout(row)
+            rows.addWidget(card, *divmod(place, _PER_ROW))
+        for column in range(_PER_ROW):
+            rows.setColumnStretch(column, 1)
+        self.body.addLayout(rows)
         self._quant = QComboBox()
         self._quant.setAccessibleName("Size of the numbers")
         for key, words in _QUANTS:

@@ -110,7 +110,7 @@ class ExportPresenter(QObject):
         self._note_change()
 
     def choose_target(self, target: str) -> None:
-        """Exports as ``adapter``, ``merged``, ``gguf`` or ``ollama``."""
+        """Exports as ``adapter``, ``merged``, ``gguf``, ``ollama`` or ``capsule``."""
         self.target = next((known for known in _TARGETS if known == target), "adapter")
         self._note_change()
 
@@ -221,6 +221,7 @@ class ExportPresenter(QObject):
             is_verified=done.is_verified,
             largest_difference=done.largest_difference,
             reasons=done.reasons,
+            prompts=done.prompts,
             time_seconds=time.time(),
         )
         self.finished.emit(record)
@@ -242,7 +243,9 @@ def find_place(
     while not existing.exists() and existing != existing.parent:
         existing = existing.parent
     free_bytes = shutil.disk_usage(existing).free if existing.exists() else None
-    needed_bytes = _measure_weights(choice.folder if target == "adapter" else Path(choice.base))
+    needed_bytes = _measure_weights(
+        choice.folder if target in ("adapter", "capsule") else Path(choice.base)
+    )
     if is_gguf and needed_bytes is not None:
         needed_bytes = int(needed_bytes * _SHARES.get(quant, _SMALL_SHARE))
     return Place(path, free_bytes, needed_bytes, read_export_details(choice.folder))

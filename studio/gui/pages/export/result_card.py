@@ -86,8 +86,14 @@ def describe_proof(record: ExportRecord) -> str:
     """Returns what the check after writing found."""
     largest = record.largest_difference
     by = "" if largest is None else f" (largest difference {largest:.2g})"
+    if record.is_verified and record.target == "capsule":
+        return (
+            "The capsule was read again: every file in it has the hash that its list names. Import "
+            "it on the Runs page of any LoRA Studio."
+        )
     if record.is_verified:
-        return f"The files were loaded again and answer like the trained adapter{by}."
+        asked = f" Asked: {record.prompts}." if record.prompts else ""
+        return f"The files were loaded again and answer like the trained adapter{by}.{asked}"
     if record.reasons:
         return (
             f"The files are not what was trained: {'; '.join(record.reasons)}. Do not use them; "

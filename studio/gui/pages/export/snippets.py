@@ -33,12 +33,16 @@ cd {folder}
 ollama create {name} -f Modelfile
 ollama run {name}
 """
+_CAPSULE = """\
+lora-studio runs import {file}
+"""
 NAMES = {
     "adapter": "Adapter",
     "merged": "Merged model",
     "gguf": "GGUF file",
     "gguf_lora": "Adapter as GGUF",
     "ollama": "Model for Ollama",
+    "capsule": "Capsule",
 }
 
 
@@ -46,6 +50,9 @@ def build_snippet(record: ExportRecord) -> str:
     """Returns what loads the export: Python code, or the commands of llama.cpp and Ollama."""
     if record.target == "ollama":
         return _OLLAMA.format(folder=shlex.quote(record.folder), name=slug(record.name).lower())
+    if record.target == "capsule":
+        file = next(iter(record.files), "")
+        return _CAPSULE.format(file=shlex.quote(str(Path(record.folder) / file)))
     if record.target in ("gguf", "gguf_lora"):
         file = next((name for name in record.files if name.endswith(".gguf")), "")
         return _GGUF.format(file=shlex.quote(str(Path(record.folder) / file)))
