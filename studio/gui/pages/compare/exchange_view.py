@@ -45,7 +45,7 @@ class ExchangeView(QWidget):
         self._unbuilt = list(columns)
         self._is_anonymous = is_anonymous
         self._waiting = waiting
-        self._width = 0
+        self._width = self._visible = 0
         self._can_ask = True
         self.votes: VoteBar | None = None
         self._question = _Pinned(prompt)
@@ -106,7 +106,9 @@ class ExchangeView(QWidget):
 
     def show_width(self, column: int, visible: int, offset: int) -> None:
         """Makes each card as wide as ``column``; ``visible`` pixels are seen from ``offset`` on."""
+        self._visible = visible
         self._question.show_part(offset, visible)
+        self._fit_votes()
         if column != self._width:
             self._width = column
             for card in self._cards.values():
@@ -136,6 +138,12 @@ class ExchangeView(QWidget):
             self.votes = VoteBar(letters)
             self.votes.voted.connect(self.voted)
             self._box.insertWidget(1, self.votes)
+            self._fit_votes()
+
+    def _fit_votes(self) -> None:
+        """Keeps the question in what is seen; the layout would only know the height of one line."""
+        if self.votes is not None and self._visible:
+            self.votes.setFixedSize(self._visible, self.votes.heightForWidth(self._visible))
 
     def _build_next(self) -> None:
         if self._unbuilt:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from weakref import WeakKeyDictionary
+
 from PySide6.QtCore import QObject
 
 from studio.core.word_diff import Piece, diff_words, list_changed
@@ -20,6 +22,7 @@ class Marker(QObject):
         super().__init__(parent)
         self._shown, self._background = shown, background
         self._is_on = True
+        self._compared: WeakKeyDictionary[AnswerCard, tuple[str, str]] = WeakKeyDictionary()
 
     def turn(self, is_on: bool) -> None:
         """Marks all answers, or none."""
@@ -33,17 +36,22 @@ class Marker(QObject):
         for card in cards:
             if not self._is_on or card is cards[0] or not (card.is_complete and cards[0].text):
                 card.show_marks(())
+                self._compared.pop(card, None)
             elif cards[0].is_complete:
-                self._start(cards[0].text, card)
+                self._start(view, cards[0].text, card)
 
-    def _start(self, reference: str, card: AnswerCard) -> None:
+    def _start(self, view: ExchangeView, reference: str, card: AnswerCard) -> None:
         text = card.text
+        if self._compared.get(card) == (reference, text):
+            return
+        self._compared[card] = (reference, text)
 
         def work(_: Cancellation) -> tuple[Piece, ...]:
             return diff_words(text, reference)
 
         def show(pieces: tuple[Piece, ...]) -> None:
-            if self._is_on and card.text == text:
+            is_shown = view in self._shown.views.values()  # very old prompts are dropped
+            if is_shown and self._is_on and card.text == text:
                 card.show_marks(list_changed(pieces))
 
         self._background.start(work, show)
