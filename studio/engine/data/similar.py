@@ -103,7 +103,7 @@ def _drop(runs: Runs, common: Runs | None) -> Runs:
     if common is None or not len(common) or not len(runs):
         return runs
     places = np.minimum(np.searchsorted(common, runs), len(common) - 1)
-    return runs[common[places] != runs]
+    return np.asarray(runs[common[places] != runs])
 
 
 def _find_common(rows: Sequence[NDArray[np.int32]]) -> Runs:

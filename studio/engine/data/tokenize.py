@@ -10,12 +10,17 @@ import numpy as np
 
 from studio.core.errors import ModelUnusable
 from studio.engine.data.answers import Span
+from studio.engine.data.byte_spans import ByteSpans
 from studio.engine.data.conversation import TokenRow
 from studio.engine.data.example import Flags, Ids
 
 Supervise = Literal["responses", "last_response", "everything"]
 BATCH_ROWS = 2048
 """Rows tokenised by one call; smaller batches cost up to a third more."""
+COUNTED_ROWS = 128
+"""Rows tokenised by one call without offsets: what fits the caches is a quarter faster."""
+FEWEST_TO_COUNT = 256
+"""Rows in a batch from which it pays to look at the whole vocabulary once."""
 BATCH_CHARACTERS = 1 << 22
 """Characters tokenised by one call, so that long rows do not fill the memory."""
 
@@ -75,6 +80,8 @@ class Encoder:
             )
         self._backend = tokenizer.backend_tokenizer
         self._supervise = supervise
+        self._bytes: ByteSpans | None = None
+        self._is_examined = False
         self._bos_id: int | None = tokenizer.bos_token_id
         self._bos: str = tokenizer.bos_token or ""
         with_marks = tokenizer("a")["input_ids"]
@@ -87,10 +94,66 @@ class Encoder:
         """
         self._backend.no_truncation()
         self._backend.no_padding()
-        encodings = self._backend.encode_batch(
-            [one.text for one in texts], add_special_tokens=False
-        )
+        if len(texts) >= FEWEST_TO_COUNT and not self._is_examined:
+            self._is_examined = True
+            self._bytes = ByteSpans.of(self._backend)
+        if self._bytes is None:
+            return self._encode_with_offsets(texts)
+        return self._encode_by_counting(texts, self._bytes)
+
+    def _encode_with_offsets(self, texts: Sequence[TextToEncode]) -> list[Encoded]:
+        raw = [one.text for one in texts]
+        encodings = self._backend.encode_batch(raw, add_special_tokens=False)
         return [self._mark(one, encoding) for one, encoding in zip(texts, encodings, strict=True)]
+
+    def _encode_by_counting(
+        self, texts: Sequence[TextToEncode], counted: ByteSpans
+    ) -> list[Encoded]:
+        """Return the tokens of each text; those that cannot be counted get offsets."""
+        plain = [place for place, one in enumerate(texts) if one.text.isascii()]
+        done: dict[int, Encoded] = {}
+        for start in range(0, len(plain), COUNTED_ROWS):
+            places = plain[start : start + COUNTED_ROWS]
+            quick = self._backend.encode_batch_fast(
+                [texts[place].text for place in places], add_special_tokens=False
+            )
+            for place, encoding in zip(places, quick, strict=True):
+                found = self._mark_by_counting(texts[place], encoding.ids, counted)
+                if found is not None:
+                    done[place] = found
+        rest = [place for place in range(len(texts)) if place not in done]
+        if len(plain) - len(done) > len(plain) // 4:
+            self._bytes = None  # mostly in vain with this template
+        exact = self._encode_with_offsets([texts[place] for place in rest])
+        done.update(zip(rest, exact, strict=True))
+        return [done[place] for place in range(len(texts))]
+
+    def _mark_by_counting(
+        self, one: TextToEncode, numbers: list[int], counted: ByteSpans
+    ) -> Encoded | None:
+        ids = np.array(numbers, dtype=np.int32)
+        trained = one.trained or ()
+        found = counted.find(ids, one.text, (*one.answers, *trained), one.head_characters)
+        if found is None:
+            return None
+        spans, head = found
+        added = int(self._wants_bos and not (self._bos and one.text.startswith(self._bos)))
+        if added:
+            ids = np.concatenate([np.array([self._bos_id], dtype=np.int32), ids])
+            spans = [(first + 1, behind + 1) for first, behind in spans]
+        bos_tokens = int(self._bos_id is not None and int(ids[0]) == self._bos_id)
+        is_double = bos_tokens and len(ids) > 1 and int(ids[1]) == self._bos_id
+        answers = tuple(spans[: len(one.answers)])
+        return Encoded(
+            ids=ids,
+            trained=self._chosen(answers, bos_tokens, len(ids))
+            if one.trained is None
+            else tuple(spans[len(one.answers) :]),
+            answers=answers,
+            head_tokens=added + head,
+            bos_tokens=bos_tokens,
+            problems=("double_bos",) if is_double else (),
+        )
 
     def prompt_ids(self, prompt: str) -> list[int]:
         """Return the tokens of a prompt, with BOS exactly as in training."""
