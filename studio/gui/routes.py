@@ -77,6 +77,12 @@ def _build_forgetting(context: Context) -> Page:
     return ForgettingPage(context)
 
 
+def _build_mix(context: Context) -> Page:
+    from studio.gui.pages.mix.page import MixPage
+
+    return MixPage(context)
+
+
 def _build_export(context: Context) -> Page:
     from studio.gui.pages.export.page import ExportPage
 
@@ -104,6 +110,7 @@ ROUTES: tuple[Route, ...] = (
     Route(RailEntry("compare", "Compare", "compare", 5), _build_compare, tab="Answers"),
     Route(RailEntry("evaluate", "Evaluate", "compare"), _build_evaluate, under="compare"),
     Route(RailEntry("forgetting", "Forgetting", "compare"), _build_forgetting, under="compare"),
+    Route(RailEntry("mix", "Mixing desk", "compare"), _build_mix, under="compare", tab="Mix"),
     Route(RailEntry("export", "Export", "export", 6), _build_export),
     Route(RailEntry("runs", "Runs", "runs", starts_group=True), _build_runs),
     Route(RailEntry("settings", "Settings", "settings"), _build_settings),

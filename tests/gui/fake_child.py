@@ -23,6 +23,7 @@ from studio.core.jobs.orders import (
     RemoveColumn,
     Resume,
     SaveCheckpoint,
+    SetBlend,
     Stop,
 )
 from studio.core.paths import Home
@@ -165,6 +166,9 @@ def take_chat_request(writer: EventWriter, request: object, columns: list[str]) 
             columns.append(request.column)
         else:
             columns.remove(request.column)
+        writer.write(types.ColumnsChanged(request=request.request, columns=tuple(columns)))
+    if isinstance(request, SetBlend):
+        columns += [] if request.column in columns else [request.column]
         writer.write(types.ColumnsChanged(request=request.request, columns=tuple(columns)))
     if isinstance(request, CancelAsk):
         writer.write(
@@ -312,7 +316,19 @@ def play_forgetting(layout: RunLayout, writer: EventWriter) -> None:
     writer.write(types.RunFinished(step=0))
 
 
+def play_blend(layout: RunLayout, writer: EventWriter) -> None:
+    writer.write(types.JobStarted(kind="blend", process_id=os.getpid(), attempt=1))
+    writer.write(types.BlendProgressed(done_modules=1, total_modules=2))
+    writer.write(
+        types.BlendFinished(
+            folder="/runs/half/adapter", run="/runs/half", rank=4, modules=2, error_fraction=0.125
+        )
+    )
+    writer.write(types.RunFinished(step=0))
+
+
 SCENES = {
+    "blend": play_blend,
     "forgetting": play_forgetting,
     "import": play_import,
     "evaluate": play_evaluate,

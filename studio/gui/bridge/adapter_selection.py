@@ -105,7 +105,9 @@ class AdapterSelection(QObject):
     def _on_rows_loaded(self, rows: list[RunRow]) -> None:
         self.rows = rows
         self.choices = [choice for row in rows if (choice := choose_run(row)) is not None]
-        wanted, self._wanted = self._wanted, []
+        wanted, known = self._wanted, {row.folder for row in rows}
+        # a reading that began before the run was there must not forget the wish
+        self._wanted = [folder for folder in wanted if folder not in known]
         for row in rows:
             choice = choose_run(row)
             if row.folder in wanted and choice is not None:

@@ -15,7 +15,7 @@ from studio.gui.widgets.scroll import build_scroll_area
 
 
 class StartCard(Card):
-    """Start, or progress with Stop.
+    """Start, or progress with Stop; ``field`` stands before the button while nothing runs.
 
     Signals:
         start_requested: Measure now.
@@ -25,7 +25,9 @@ class StartCard(Card):
     start_requested = Signal()
     stop_requested = Signal()
 
-    def __init__(self, words: str, parent: QWidget | None = None) -> None:
+    def __init__(
+        self, words: str, field: QWidget | None = None, parent: QWidget | None = None
+    ) -> None:
         super().__init__(parent=parent)
         self._start = Button(words, "play", "primary")
         self._start.clicked.connect(self.start_requested)
@@ -37,6 +39,9 @@ class StartCard(Card):
         self._bar.setAccessibleName("Progress")
         row = QHBoxLayout()
         row.setSpacing(SIZES.m)
+        self._field = field
+        if field is not None:
+            row.addWidget(field, 1)
         row.addWidget(self._start)
         row.addWidget(self._stop)
         row.addWidget(self._words, 1)
@@ -48,6 +53,8 @@ class StartCard(Card):
     def show_idle(self, obstacle: str) -> None:
         """Offers the start, or says why it is impossible yet."""
         self._start.show()
+        if self._field is not None:
+            self._field.show()
         self._start.setEnabled(not obstacle)
         self._stop.hide()
         self._bar.hide()
@@ -56,6 +63,8 @@ class StartCard(Card):
     def show_progress(self, words: str, done: int, total: int) -> None:
         """Shows what is done now, and how much of it."""
         self._start.hide()
+        if self._field is not None:
+            self._field.hide()
         self._stop.show()
         self._bar.show()
         self._bar.setRange(0, total)

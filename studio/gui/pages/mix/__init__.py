@@ -1,0 +1,1 @@
+"""The mixing desk: adapters with faders become one new adapter."""
