@@ -15,6 +15,7 @@ from studio.core.jobs.orders import (
     Ask,
     CancelAsk,
     ChatOrder,
+    ColumnWish,
     EvaluateOrder,
     ExportOrder,
     ForgettingOrder,
@@ -109,7 +110,7 @@ def play_obedient(layout: RunLayout, writer: EventWriter) -> None:
 
 def answer(writer: EventWriter, ask: Ask, column: str) -> None:
     """Says who answers how strongly to what, so that a test can see what arrived."""
-    wish = ask.per_column[column]
+    wish = ask.per_column.get(column, ColumnWish())
     turns = wish.turns or ask.turns
     said = f"<b>{turns[-1].content}</b>"
     words = [
