@@ -149,6 +149,26 @@ def test_ollama_is_told_in_its_own_words() -> None:
     assert code.startswith("cd '/out/pirate '")
 
 
+def test_each_tool_gets_its_own_command() -> None:
+    adapter = build_snippet(build_record(name="Pirate talk"))
+    assert "--enable-lora" in adapter
+    assert "pirate-talk='/out/pirate '" in adapter
+    assert "vllm serve '/out/pirate '" in build_snippet(build_record(target="merged"))
+    lora = build_snippet(build_record(target="gguf_lora", files=("p-LoRA-F32.gguf",)))
+    assert "--lora '/out/pirate '" in lora
+    assert "p-LoRA-F32.gguf" in lora
+    capsule = build_snippet(build_record(target="capsule", files=("p.capsule.zip",)))
+    assert capsule.startswith("lora-studio runs import '/out/pirate '")
+
+
+def test_a_capsule_needs_the_space_of_the_adapter_alone(tmp_path: Path) -> None:
+    (tmp_path / "adapter").mkdir()
+    (tmp_path / "adapter" / "adapter_model.safetensors").write_bytes(bytes(500))
+    choice = AdapterChoice("mine", tmp_path / "adapter", str(tmp_path))
+    assert find_place(choice, tmp_path, "capsule").needed_bytes == 500
+    assert find_place(choice, tmp_path, "gguf_lora").needed_bytes == 500
+
+
 def test_the_reasons_of_a_failed_check_are_shown(page: ExportPage) -> None:
     record = build_record(is_verified=False, reasons=("the template is another one",))
     page._result.show_record(record)

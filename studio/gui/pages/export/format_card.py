@@ -18,6 +18,11 @@ _FORMATS = (
     ),
     ("merged", "Merged model", "As large as the base. One safetensors folder for every tool."),
     ("gguf", "GGUF", "One file for llama.cpp and LM Studio, in the size that you choose."),
+    (
+        "gguf_lora",
+        "Adapter (GGUF)",
+        "Small. For llama.cpp, beside a GGUF file of the same base.",
+    ),
     ("ollama", "Ollama", "A GGUF file with the Modelfile that Ollama needs beside it."),
     ("capsule", "Capsule", "The whole run in one file, to keep, pass on or train again."),
 )
@@ -39,7 +44,7 @@ class FormatCard(Card):
     """One card per format, and the size of a number where the format leaves the choice.
 
     Signals:
-        chosen: ``adapter``, ``merged``, ``gguf``, ``ollama`` or ``capsule``.
+        chosen: ``adapter``, ``merged``, ``gguf``, ``gguf_lora``, ``ollama`` or ``capsule``.
         quant_chosen: The number format of a GGUF file, such as ``q8_0``.
     """
 

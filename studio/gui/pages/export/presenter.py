@@ -110,7 +110,7 @@ class ExportPresenter(QObject):
         self._note_change()
 
     def choose_target(self, target: str) -> None:
-        """Exports as ``adapter``, ``merged``, ``gguf``, ``ollama`` or ``capsule``."""
+        """Exports as one of the kinds of ``ExportTarget``."""
         self.target = next((known for known in _TARGETS if known == target), "adapter")
         self._note_change()
 
@@ -244,7 +244,7 @@ def find_place(
         existing = existing.parent
     free_bytes = shutil.disk_usage(existing).free if existing.exists() else None
     needed_bytes = _measure_weights(
-        choice.folder if target in ("adapter", "capsule") else Path(choice.base)
+        choice.folder if target in ("adapter", "gguf_lora", "capsule") else Path(choice.base)
     )
     if is_gguf and needed_bytes is not None:
         needed_bytes = int(needed_bytes * _SHARES.get(quant, _SMALL_SHARE))

@@ -73,9 +73,8 @@ class ResultCard(Card):
         self._proof.setText(describe_proof(record))
         shown = ", ".join(record.files[:_SHOWN_FILES])
         more = len(record.files) - _SHOWN_FILES
-        self._files.setText(
-            f"{len(record.files)} files: {shown}{f' and {more} more' if more > 0 else ''}"
-        )
+        count = f"{len(record.files)} file{'' if len(record.files) == 1 else 's'}"
+        self._files.setText(f"{count}: {shown}{f' and {more} more' if more > 0 else ''}")
         self._code.setPlainText(build_snippet(record).rstrip())
         lines = self._code.document().blockCount()
         self._code.setFixedHeight(lines * self._code.fontMetrics().lineSpacing() + _CODE_MARGINS)
