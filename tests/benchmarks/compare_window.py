@@ -78,7 +78,7 @@ def main() -> None:
         "starter with adapters of rank 16 of chance numbers, which write nonsense until the "
         f"longest answer of 192 tokens; {len(PROMPTS)} prompts one after the other in a window of "
         "1280x800. Lateness is that of a 16 ms timer of the window while answers come; the first "
-        "word is counted from sending the prompt until text is on the page (median of the prompts).",
+        "word is counted from sending the prompt until text is on the page (median of all).",
         "",
         "| columns | lateness p50 | p95 | p99 (target < 16 ms) | most | first word "
         "(target < 0.5 s) | tokens/s of all |",
