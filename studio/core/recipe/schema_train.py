@@ -82,7 +82,6 @@ class TrainSettings(Section):
         "adamw",
         "Optimizer",
         "The rule that turns gradients into steps.",
-        later={"adamw8bit"},
         choices={
             "adamw": "The usual choice.",
             "adamw8bit": "AdamW that remembers in 8 bits: a quarter of its memory.",
