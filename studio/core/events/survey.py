@@ -29,7 +29,7 @@ class LayoutOption(Part):
     """One way to read a file: a format and which column plays which part."""
 
     format: str
-    columns: dict[str, str] = Field(default_factory=dict)
+    columns: dict[str, str]
 
 
 class SourceExamined(Event):
