@@ -71,9 +71,8 @@ def walk(visitor: Visitor, store: RunStore) -> dict[str, object]:
     visitor.press("Ctrl+3")
     visitor.see("First rows of the file")
     visitor.look("data-rows")
-    visitor.click_tab("As the model sees it")
-    visitor.click("Show how the model sees")
-    visitor.see("Rows as the model sees them", 60)
+    visitor.click_tab("X-ray")
+    visitor.see("The row token by token", 60)
     visitor.rest(1.0)
     visitor.look("data")
     for key, name in (("Ctrl+4", "recipe"), ("Ctrl+8", "runs"), ("Ctrl+9", "settings")):

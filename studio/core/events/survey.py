@@ -118,7 +118,9 @@ class LimitsMeasured(Event):
     """What each possible limit on the length would cost; the tuples have equal lengths.
 
     The fractions are of all rows, of the rows, of the supervised tokens and of all tokens: rows
-    cut, rows lost because their answer is too long, supervised tokens lost, tokens kept.
+    cut, rows lost because their answer is too long, supervised tokens lost, tokens kept. Bin ``i``
+    of the histogram holds ``rows[i]`` rows of ``edges[i]`` to ``edges[i + 1] - 1`` tokens;
+    ``hidden_rows`` are longer than the last edge.
     """
 
     request: int
@@ -129,6 +131,7 @@ class LimitsMeasured(Event):
     kept_tokens_fraction: tuple[float, ...]
     edges: tuple[int, ...]
     rows: tuple[int, ...]
+    hidden_rows: int = 0
     max_tokens: int
     auto_tokens: int
     longest_tokens: int

@@ -49,12 +49,12 @@ KINDS: dict[str, ProblemKind] = {
     ),
     "truncated_prompt": ProblemKind(
         "Rows longer than the limit: {count}. Their beginning is cut; the answers stay whole.",
-        "Raise data.max_tokens to keep everything.",
+        "Raise the longest example (data.max_tokens) to keep everything.",
     ),
     "answer_too_long": ProblemKind(
         "Rows whose answer alone is longer than the limit: {count}. They are left out, because "
         "half an answer teaches the model to break off.",
-        "Raise data.max_tokens or shorten the answers.",
+        "Raise the longest example (data.max_tokens), or shorten the answers.",
         leaves_out=True,
     ),
     "template_refused": ProblemKind(
@@ -78,7 +78,7 @@ KINDS: dict[str, ProblemKind] = {
     ),
     "text_divided": ProblemKind(
         "Texts longer than the limit: {count}. Each is divided into several examples.",
-        "Raise data.max_tokens for longer examples.",
+        "Raise the longest example (data.max_tokens) for longer pieces.",
     ),
     "unknown_tokens": ProblemKind(
         "Rows with token numbers that the model's tokenizer does not have: {count}.",

@@ -9,6 +9,7 @@ from typing import Any, Literal
 
 import jinja2
 import numpy as np
+from numpy.typing import NDArray
 
 from studio.core.errors import StudioError
 from studio.core.events.survey import FoundColumn, LayoutOption, RowBand
@@ -315,7 +316,8 @@ class Look:
             [table.rows["length"][one] for table, one in zip(tables, chosen, strict=True)]
         ).astype(np.int64)
         costs = measure_limits(tables, chosen, (survey.max_tokens, survey.auto_tokens))
-        found = measure_lengths(lengths, survey.max_tokens)
+        shown = lengths[lengths <= _find_right_edge(lengths, survey.max_tokens)]
+        found = measure_lengths(shown, survey.max_tokens)
         return LimitsMeasured(
             request=self._request,
             limits=costs.limits,
@@ -325,6 +327,7 @@ class Look:
             kept_tokens_fraction=costs.kept_tokens,
             edges=found.edges,
             rows=found.rows,
+            hidden_rows=len(lengths) - len(shown),
             max_tokens=survey.max_tokens,
             auto_tokens=survey.auto_tokens,
             longest_tokens=int(lengths.max()) if len(lengths) else 0,
@@ -336,6 +339,14 @@ def _number(sources: Sequence[DataSource]) -> Iterator[_Source]:
     for position, source in enumerate(sources):
         if source.enabled:
             yield _Source(position, "validation", source)
+
+
+def _find_right_edge(lengths: NDArray[np.int64], limit: int) -> int:
+    """Return where a histogram ends, so that a few huge rows do not press the rest into a bar."""
+    if not len(lengths):
+        return 0
+    usual = int(np.quantile(lengths, 0.995, method="higher"))
+    return max(2 * usual, min(2 * limit, int(lengths.max())))
 
 
 def _own_source(tokenizer: Any, template: Any) -> str:

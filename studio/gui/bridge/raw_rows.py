@@ -2,77 +2,106 @@
 
 from __future__ import annotations
 
+import csv
 import json
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
 from studio.core.errors import DatasetInvalid
 from studio.core.files import get_file_error
 from studio.core.hub.resolve import find_data_path
+from studio.core.units import format_bytes
 
 _HEAD_BYTES = 4_000_000
 _BLOCK_BYTES = 1 << 20
 _LONGEST_TEXT = 600
+_MOST_ROWS = 20_000
+_KINDS = {
+    ".csv": "csv",
+    ".tsv": "tsv",
+    ".txt": "text",
+    ".md": "text",
+    ".parquet": "other",
+    ".arrow": "other",
+    ".gz": "other",
+    ".zst": "other",
+    ".zip": "other",
+}
+SURVEY_ONLY = "survey_only"
+"""The code of the error for a kind of file that only the survey can read."""
 _NAMES = ("content", "value")
-_SHOWN_SUFFIXES = (".jsonl", ".ndjson", ".json")
+_SHOWN_SUFFIXES = (".jsonl", ".ndjson", ".json", ".csv", ".tsv", ".txt", ".md")
 _ROLES = ("role", "from")
 
 
 @dataclass(frozen=True)
 class RawRows:
-    """The beginning of a file; ``row_count`` is None where counting would take long."""
+    """The beginning of a file; ``row_count`` is None where counting would take long.
+
+    ``broken`` says what is wrong with rows that cannot be read; they are not among ``rows``.
+    """
 
     columns: tuple[str, ...]
     rows: tuple[tuple[str, ...], ...]
     row_count: int | None
     size_bytes: int
+    broken: tuple[str, ...] = ()
 
 
 def load_raw_rows(path: Path, limit: int = 50, is_cancelled: Callable[[], bool] = bool) -> RawRows:
-    """Return the first rows of a JSON or JSONL file.
+    """Return the first rows of a JSON, JSONL, CSV or text file, or the files of a folder.
 
     Raises:
         FileUnusable: The file is missing or cannot be read.
-        DatasetInvalid: It is empty or is no JSON.
+        DatasetInvalid: It is empty, or of a kind that only the survey can read.
     """
+    kind = _KINDS.get(path.suffix.lower(), "json")
     try:
+        if path.is_dir():
+            return _list_folder(path, limit)
         size_bytes = path.stat().st_size
+        if kind == "other":
+            raise DatasetInvalid(
+                f"Files such as {path.name} cannot be shown as they are written.",
+                "Open X-ray to see its rows; they are read with the model that you choose.",
+                code=SURVEY_ONLY,
+            )
         with path.open("rb") as stream:
             head = stream.read(_HEAD_BYTES)
         text = head.decode("utf-8-sig", errors="replace")
-        is_array = text.lstrip()[:1] == "["
         is_whole = size_bytes <= _HEAD_BYTES
         if not text.strip():
             raise DatasetInvalid(f"{path.name} is empty.", "Choose a file with examples.")
-        objects = list(_iter_array(text, path) if is_array else _iter_lines(text, path, is_whole))
-        if is_array:
-            count = len(objects) if is_whole else None
+        broken: list[str] = []
+        is_array = kind == "json" and text.lstrip()[:1] == "["
+        objects = list(islice(_iter_objects(kind, text, path, is_whole, broken), _MOST_ROWS))
+        if is_array or kind in ("csv", "tsv"):
+            count = len(objects) if is_whole and len(objects) < _MOST_ROWS else None
         else:
             count = count_lines(path, is_cancelled)
     except OSError as error:
         raise get_file_error(path, error, "read") from error
-    return _build(objects[:limit], count, size_bytes)
+    if not objects:
+        raise DatasetInvalid(*_describe_broken(path, broken))
+    return _build(objects[:limit], count, size_bytes, tuple(broken))
 
 
 def find_shown_file(source: str) -> Path:
     """Return the file whose rows are shown of a source: itself, or the first text table in it.
 
+    A folder without one is returned itself.
+
     Raises:
         FileUnusable: A data set of the hub is not on this machine.
-        DatasetInvalid: A folder holds no table that can be read without the engine.
     """
     path = find_data_path(source, Path())
     if not path.is_dir():
         return path
     found = sorted(one for one in path.rglob("*") if one.suffix.lower() in _SHOWN_SUFFIXES)
-    if not found:
-        raise DatasetInvalid(
-            f"The files in {source} cannot be shown raw.",
-            "Choose a model, then look at them as the model sees them.",
-        )
-    return found[0]
+    return found[0] if found else path
 
 
 def count_lines(path: Path, is_cancelled: Callable[[], bool] = bool) -> int | None:
@@ -110,7 +139,40 @@ def _show_turn(turn: Mapping[str, Any]) -> str:
     return f"{role}: {shown}"
 
 
-def _iter_lines(text: str, path: Path, is_whole: bool) -> Iterable[Any]:
+def _iter_objects(
+    kind: str, text: str, path: Path, is_whole: bool, broken: list[str]
+) -> Iterable[Any]:
+    """Return what the rows hold; what is wrong with others is added to ``broken``."""
+    if kind in ("csv", "tsv"):
+        return _iter_table(text, "\t" if kind == "tsv" else None)
+    if kind == "text":
+        return ({"text": line} for line in text.splitlines() if line.strip())
+    if text.lstrip()[:1] == "[":
+        return _iter_array(text, path)
+    return _iter_lines(text, path, is_whole, broken)
+
+
+def _iter_table(text: str, delimiter: str | None) -> Iterable[Any]:
+    lines = text.splitlines(keepends=True)
+    if delimiter is None:
+        delimiter = max(",;\t", key=lambda sign: lines[0].count(sign))
+    try:
+        for row in csv.DictReader(lines, delimiter=delimiter):
+            yield {str(name): value for name, value in row.items() if name is not None}
+    except csv.Error:
+        return
+
+
+def _list_folder(path: Path, limit: int) -> RawRows:
+    files = sorted(file for file in path.rglob("*") if file.is_file())
+    rows = tuple(
+        (str(file.relative_to(path)), format_bytes(file.stat().st_size)) for file in files[:limit]
+    )
+    size_bytes = sum(file.stat().st_size for file in files)
+    return RawRows(("file", "size"), rows, None, size_bytes)
+
+
+def _iter_lines(text: str, path: Path, is_whole: bool, broken: list[str]) -> Iterable[Any]:
     lines = text.splitlines()
     if not is_whole and len(lines) > 1:
         lines.pop()
@@ -119,12 +181,17 @@ def _iter_lines(text: str, path: Path, is_whole: bool) -> Iterable[Any]:
             continue
         try:
             yield json.loads(line)
-        except ValueError as error:
-            raise DatasetInvalid(
-                f"{path.name}, line {number} is not valid JSON: {error}.",
-                "Every line has to hold one example such as "
-                '{"prompt": "…", "completion": "…"}. Mend the line or choose another file.',
-            ) from error
+        except (ValueError, RecursionError) as error:
+            broken.append(f"{path.name}, line {number} is not valid JSON: {error}.")
+
+
+def _describe_broken(path: Path, broken: list[str]) -> tuple[str, str]:
+    """Return message and remedy for a file of which no row can be read."""
+    message = broken[0] if broken else f"{path.name} holds no row."
+    return message, (
+        'Every line has to hold one example such as {"prompt": "…", "completion": "…"}. Mend the '
+        "line or choose another file."
+    )
 
 
 def _iter_array(text: str, path: Path) -> Iterable[Any]:
@@ -146,7 +213,9 @@ def _iter_array(text: str, path: Path) -> Iterable[Any]:
         yield value
 
 
-def _build(objects: list[Any], row_count: int | None, size_bytes: int) -> RawRows:
+def _build(
+    objects: list[Any], row_count: int | None, size_bytes: int, broken: tuple[str, ...]
+) -> RawRows:
     columns: dict[str, None] = {}
     for row in objects:
         columns |= dict.fromkeys(map(str, row)) if isinstance(row, Mapping) else {"row": None}
@@ -156,4 +225,4 @@ def _build(objects: list[Any], row_count: int | None, size_bytes: int) -> RawRow
         else tuple(show_cell(row) if name == "row" else "" for name in columns)
         for row in objects
     )
-    return RawRows(tuple(columns), rows, row_count, size_bytes)
+    return RawRows(tuple(columns), rows, row_count, size_bytes, broken)

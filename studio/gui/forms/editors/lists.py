@@ -16,7 +16,10 @@ from studio.gui.widgets.buttons import Button, IconButton
 from studio.gui.widgets.icon import Icon
 from studio.gui.widgets.labels import ElidedLabel, PlainLabel
 
-DATA_FILTER = "Training data (*.jsonl *.json);;All files (*)"
+DATA_FILTER = (
+    "Training data (*.jsonl *.json *.csv *.tsv *.parquet *.arrow *.txt *.md *.gz *.zst *.zip)"
+    ";;All files (*)"
+)
 
 
 class RowsBox(QVBoxLayout):

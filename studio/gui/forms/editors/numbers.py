@@ -244,6 +244,18 @@ def build_spin_box(spec: FieldSpec) -> QSpinBox:
     return box
 
 
+def build_counter(name: str, width: int) -> QSpinBox:
+    """Return a spin box for whole numbers from 1 that is no setting, named for screen readers."""
+    box = QSpinBox()
+    box.setKeyboardTracking(False)
+    box.setLocale(QLocale.c())
+    box.setRange(1, _LARGEST_COUNT)
+    box.setFixedSize(width, SIZES.control)
+    box.lineEdit().setTextMargins(_INDENT, 0, 0, 0)
+    box.setAccessibleName(name)
+    return box
+
+
 def _get_low(spec: FieldSpec) -> float:
     if spec.low is None:
         return -1e9

@@ -9,17 +9,14 @@ from typing import Any
 
 from PySide6.QtWidgets import QFileDialog, QStackedWidget, QVBoxLayout, QWidget
 
-from studio.core.errors import StudioError
-from studio.core.units import format_bytes
-from studio.gui.bridge.background import BackgroundCall, Cancellation
-from studio.gui.bridge.raw_rows import RawRows, find_shown_file, load_raw_rows
 from studio.gui.context import Context
 from studio.gui.forms.editors.lists import DATA_FILTER
 from studio.gui.pages.data.files_card import FilesCard
 from studio.gui.pages.data.hub_source import HubSourceButton
-from studio.gui.pages.data.model_view import ModelView
 from studio.gui.pages.data.offers import DataOffers
-from studio.gui.pages.data.preview_card import PreviewTabs
+from studio.gui.pages.data.raw_view import RawView
+from studio.gui.pages.data.survey_view import SurveyView
+from studio.gui.pages.data.tabs import DataTabs
 from studio.gui.theme.tokens import SIZES
 from studio.gui.widgets.buttons import Button
 from studio.gui.widgets.drop_area import DropCatcher
@@ -33,14 +30,14 @@ class DataPage(Page):
     def __init__(self, context: Context) -> None:
         super().__init__("Data", "The examples that the adapter learns from.", scrolls=False)
         self._context = context
-        self._shown = 0
-        self._calls: list[BackgroundCall] = []
-        self._read: list[str] = []
         self._files = FilesCard()
         self._files.sources_edited.connect(partial(context.draft.set_value, "data.train"))
         self._files.source_selected.connect(self._on_source_selected)
-        self._tabs = PreviewTabs()
-        self._view = ModelView(context, self._tabs, self)
+        self._files.validation_edited.connect(partial(context.draft.set_value, "data.validation"))
+        self._tabs = DataTabs()
+        self._raw = RawView(context.background, self._files, self._tabs, self)
+        self._view = SurveyView(context, self._tabs, self)
+        self._view.source_examined.connect(self._files.show_examined)
         self._view.page_requested.connect(self.page_requested)
         starter = context.starter
         self._offers = DataOffers(starter.data_sets if starter else ())
@@ -58,13 +55,10 @@ class DataPage(Page):
         self._stack.setCurrentIndex(1 if sources else 0)
         self._next.setEnabled(bool(sources))
         self._files.show_sources(sources)
+        self._files.show_validation(self._context.draft.get_value("data.validation"))
         for before, after in pairwise([self._next, *self._files.get_controls()]):
             self.setTabOrder(before, after)
-        paths = [str(source["source"]) for source in sources]
-        if paths != self._read:
-            self._read = paths
-            self._shown = 0
-            self._load(paths)
+        self._raw.show_files([str(source["source"]) for source in sources])
         self._view.refresh()
 
     def _build_layout(self) -> None:
@@ -86,22 +80,10 @@ class DataPage(Page):
         self.body.addWidget(self._stack, 1)
         self.body.addWidget(DownloadStrip(self._context.hub, "dataset"))
 
-    def _load(self, paths: list[str]) -> None:
-        for call in self._calls:
-            call.cancel()
-        self._calls = [
-            self._context.background.start(
-                partial(_read_rows, path),
-                partial(self._on_rows_loaded, place),
-                partial(self._on_rows_failed, place),
-            )
-            for place, path in enumerate(paths)
-        ]
-
     def _add(self, paths: list[str]) -> None:
         sources = self._context.draft.get_value("data.train")
         there = {source["source"] for source in sources}
-        new = [{"source": path} for path in paths if path not in there and Path(path).is_file()]
+        new = [{"source": path} for path in paths if path not in there and Path(path).exists()]
         if new:
             self._context.draft.set_value("data.train", [*sources, *new])
 
@@ -123,27 +105,9 @@ class DataPage(Page):
             self._context.draft.set_values(values)
 
     def _on_source_selected(self, place: int) -> None:
-        self._shown = place
-        self._tabs.setCurrentIndex(0)
-        self._load(self._read)
-
-    def _on_rows_loaded(self, place: int, raw: RawRows) -> None:
-        rows = "rows" if raw.row_count != 1 else "row"
-        known = raw.row_count is not None
-        words = f"{raw.row_count:,} {rows}" if known else format_bytes(raw.size_bytes)
-        self._files.show_row_count(place, words)
-        if place == self._shown:
-            self._tabs.show_rows(raw)
-
-    def _on_rows_failed(self, place: int, error: StudioError) -> None:
-        self._files.show_row_count(place, "cannot be read", is_broken=True)
-        if place == self._shown:
-            self._tabs.show_raw_error(error)
+        self._raw.choose(place)
+        self._view.show_source(place)
 
     def _on_draft_changed(self, _path: str) -> None:
         if self.isVisible():
             self.refresh()
-
-
-def _read_rows(path: str, cancellation: Cancellation) -> RawRows:
-    return load_raw_rows(find_shown_file(path), is_cancelled=lambda: cancellation.is_set)

@@ -1,4 +1,4 @@
-"""The less common settings of one training file."""
+"""The less common settings of one training file, and of what is held back for validation."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ from studio.gui.theme.tokens import SIZES
 from studio.gui.widgets.buttons import Button
 from studio.gui.widgets.labels import PlainLabel
 
-_ELSEWHERE = ("source", "format")
+_ELSEWHERE = ("source", "format", "columns", "enabled")
 
 
 class SourceDialog(QDialog):
-    """Columns, row limit and weight of a file; nothing changes until it is applied.
+    """Part, row limit and weight of a file; nothing changes until it is applied.
 
     Signals:
         source_edited: All settings of the file, after Apply.
@@ -58,4 +58,47 @@ class SourceDialog(QDialog):
 
     def _on_apply_clicked(self) -> None:
         self.source_edited.emit(self._source)
+        self.accept()
+
+
+class ValidationDialog(QDialog):
+    """What the run measures on; nothing changes until it is applied.
+
+    Signals:
+        validation_edited: A share of the rows, or files of their own, after Apply.
+    """
+
+    validation_edited = Signal(object)
+
+    def __init__(self, value: Any, parent: QWidget | None = None) -> None:
+        super().__init__(parent)
+        self.setWindowTitle("Validation rows")
+        self.setMinimumWidth(560)
+        self._value = value
+        self._row = FieldRow(get_field_table()["data.validation"])
+        self._row.show_value(value)
+        self._row.edited.connect(self._on_row_edited)
+        apply = Button("&Apply", kind="primary")
+        apply.setDefault(True)
+        apply.clicked.connect(self._on_apply_clicked)
+        cancel = Button("&Cancel")
+        cancel.clicked.connect(self.reject)
+        words = "Rows that are only measured on. They show whether the model learns or memorises."
+        buttons = QHBoxLayout()
+        buttons.addStretch(1)
+        buttons.addWidget(cancel)
+        buttons.addWidget(apply)
+        box = QVBoxLayout(self)
+        box.setContentsMargins(SIZES.xl, SIZES.l, SIZES.xl, SIZES.l)
+        box.setSpacing(SIZES.l)
+        box.addWidget(PlainLabel(words))
+        box.addWidget(self._row)
+        box.addLayout(buttons)
+
+    def _on_row_edited(self, _path: str, value: Any) -> None:
+        self._value = value
+        self._row.show_value(value)
+
+    def _on_apply_clicked(self) -> None:
+        self.validation_edited.emit(self._value)
         self.accept()

@@ -1,0 +1,138 @@
+"""How long the rows are, where they are cut, and what each limit would cost."""
+
+from __future__ import annotations
+
+from bisect import bisect_left
+from collections.abc import Sequence
+
+from PySide6.QtCore import QSignalBlocker, Qt, Signal
+from PySide6.QtWidgets import QCheckBox, QHBoxLayout, QVBoxLayout, QWidget
+
+from studio.core.events.types import LimitsMeasured
+from studio.gui.forms.editors.numbers import build_counter
+from studio.gui.plots.length_plot import LengthPlot
+from studio.gui.theme.tokens import SIZES
+from studio.gui.widgets.labels import PlainLabel
+
+_MOST_TOKENS = 10_000_000
+
+
+class LengthsPanel(QWidget):
+    """The histogram with the limit as a line; passive.
+
+    Signals:
+        limit_chosen: ``auto`` or a number of tokens.
+    """
+
+    limit_chosen = Signal(object)
+
+    def __init__(self, parent: QWidget | None = None) -> None:
+        super().__init__(parent)
+        self._found: LimitsMeasured | None = None
+        self._plot = LengthPlot()
+        self._plot.limit_moved.connect(self._on_limit_moved)
+        self._plot.limit_chosen.connect(self._on_limit_let_go)
+        self._box = build_counter("Longest example", 150)
+        self._box.setSuffix(" tokens")
+        self._box.valueChanged.connect(self.limit_chosen.emit)
+        self._auto = QCheckBox("Automatic")
+        self._auto.toggled.connect(self._on_auto_toggled)
+        self._cost = PlainLabel("", "strong")
+        self._more = PlainLabel("", "muted")
+        line = QHBoxLayout()
+        line.setSpacing(SIZES.s)
+        line.addWidget(PlainLabel("Longest example", wraps=False))
+        line.addWidget(self._box)
+        line.addWidget(self._auto)
+        line.addStretch(1)
+        self._state = PlainLabel("Drag the red line, or type a number.", "caption", wraps=False)
+        line.addWidget(self._state)
+        box = QVBoxLayout(self)
+        box.setContentsMargins(0, SIZES.m, 0, 0)
+        box.setSpacing(SIZES.s)
+        box.addLayout(line)
+        box.addWidget(self._plot, 1)
+        box.addWidget(self._cost)
+        box.addWidget(self._more)
+        self._cost.setAlignment(Qt.AlignmentFlag.AlignTop)
+
+    def show_limits(self, found: LimitsMeasured, wanted: object) -> None:
+        """Shows the lengths, the limit in force, and whether the program chose it."""
+        self._found = found
+        self._plot.show_lengths(found.edges, found.rows, found.max_tokens)
+        is_auto = not isinstance(wanted, int)
+        with QSignalBlocker(self._box), QSignalBlocker(self._auto):
+            self._auto.setChecked(is_auto)
+            self._auto.setText(f"Automatic ({found.auto_tokens:,}: 99 % of the rows fit)")
+            self._box.setMaximum(found.context_tokens or _MOST_TOKENS)
+            self._box.setValue(found.max_tokens)
+        self._box.setEnabled(not is_auto)
+        self._explain(found.max_tokens)
+
+    def _explain(self, limit: int) -> None:
+        if self._found is not None:
+            first, second = describe_cost(self._found, limit)
+            self._cost.setText(first)
+            self._more.setText(second)
+
+    def _on_limit_moved(self, limit: int) -> None:
+        with QSignalBlocker(self._box):
+            self._box.setValue(limit)
+        self._explain(limit)
+
+    def _on_limit_let_go(self, limit: int) -> None:
+        context = None if self._found is None else self._found.context_tokens
+        limit = limit if context is None else min(limit, context)
+        self._on_limit_moved(limit)
+        self.limit_chosen.emit(limit)
+
+    def _on_auto_toggled(self, is_auto: bool) -> None:
+        self._box.setEnabled(not is_auto)
+        self.limit_chosen.emit("auto" if is_auto else self._box.value())
+
+
+def describe_cost(found: LimitsMeasured, limit: int) -> tuple[str, str]:
+    """Return what a limit cuts away, and what it saves and how the data lies beside it."""
+    if not found.limits:
+        return "No row to measure.", ""
+    cut = interpolate(found.limits, found.cut_rows_fraction, limit)
+    lost_rows = interpolate(found.limits, found.lost_rows_fraction, limit)
+    lost = interpolate(found.limits, found.lost_supervised_fraction, limit)
+    kept = interpolate(found.limits, found.kept_tokens_fraction, limit)
+    if cut <= 0 and lost_rows <= 0:
+        first = f"With {limit:,} tokens every row stays whole."
+    else:
+        first = f"With {limit:,} tokens {_percent(cut)} of the rows are longer and lose their start"
+        first += (
+            f"; {_percent(lost)} of what would be learnt is lost."
+            if lost > 0
+            else "; no answer is touched."
+        )
+        if lost_rows > 0:
+            first += f" {_percent(lost_rows)} of the rows are left out: their answer is too long."
+    saved = f"An epoch reads {_percent(1 - kept)} fewer tokens than without a limit, and takes"
+    saved += " about as much less time. " if kept < 1 else ""
+    longest = f"The longest row has {found.longest_tokens:,} tokens"
+    if found.hidden_rows:
+        longest += f" ({found.hidden_rows:,} rows are too long for the picture)"
+    context = found.context_tokens
+    reads = f"; the model reads {context:,} at most." if context is not None else "."
+    return first, (saved if kept < 1 else "") + longest + reads
+
+
+def interpolate(limits: Sequence[int], values: Sequence[float], limit: int) -> float:
+    """Return the value at a limit between two that were measured."""
+    right = bisect_left(limits, limit)
+    if right >= len(limits):
+        return values[-1]
+    if right == 0 or limits[right] == limit:
+        return values[right]
+    share = (limit - limits[right - 1]) / (limits[right] - limits[right - 1])
+    return values[right - 1] + share * (values[right] - values[right - 1])
+
+
+def _percent(share: float) -> str:
+    percent = 100 * share
+    if 0 < percent < 0.1:
+        return "less than 0.1 %"
+    return f"{percent:.1f} %" if percent < 10 else f"{percent:.0f} %"
