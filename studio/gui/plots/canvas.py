@@ -95,25 +95,6 @@ class PlotCanvas(QWidget):
         self._plot.addItem(points, ignoreBounds=True)
         return points
 
-    def add_bars(self) -> Any:
-        """Returns new bars, without any yet."""
-        bars = pg.BarGraphItem(x=[], height=[], width=1)
-        self._plot.addItem(bars, ignoreBounds=True)
-        return bars
-
-    def add_handle(self) -> Any:
-        """Returns an upright line that the user can drag sideways."""
-        line = pg.InfiniteLine(angle=90, movable=True)
-        line.setCursor(Qt.CursorShape.SizeHorCursor)
-        self._plot.addItem(line, ignoreBounds=True)
-        return line
-
-    def show_axis_names(self, bottom: str, left: str) -> None:
-        """Writes what the axes count beside them."""
-        self._plot.setLabel("bottom", bottom)
-        self._plot.setLabel("left", left)
-        self._plot.getAxis("left").setWidth(_AXIS_WIDTH + 20)
-
     def remove_item(self, item: Any) -> None:
         """Takes a plot item away."""
         self._plot.removeItem(item)

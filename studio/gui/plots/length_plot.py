@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 import pyqtgraph as pg
@@ -13,6 +14,30 @@ from PySide6.QtWidgets import QVBoxLayout, QWidget
 from studio.gui.plots.canvas import PlotCanvas
 
 _STEP_FRACTION = 0.01
+_NAMED_AXIS_WIDTH = 66
+
+
+class BarCanvas(PlotCanvas):
+    """A canvas with bars, an upright line to drag, and names beside its axes."""
+
+    def add_bars(self) -> Any:
+        """Returns new bars, without any yet."""
+        bars = pg.BarGraphItem(x=[], height=[], width=1)
+        self._plot.addItem(bars, ignoreBounds=True)
+        return bars
+
+    def add_handle(self) -> Any:
+        """Returns an upright line that the user can drag sideways."""
+        line = pg.InfiniteLine(angle=90, movable=True)
+        line.setCursor(Qt.CursorShape.SizeHorCursor)
+        self._plot.addItem(line, ignoreBounds=True)
+        return line
+
+    def show_axis_names(self, bottom: str, left: str) -> None:
+        """Writes what the axes count beside them."""
+        self._plot.setLabel("bottom", bottom)
+        self._plot.setLabel("left", left)
+        self._plot.getAxis("left").setWidth(_NAMED_AXIS_WIDTH)
 
 
 class LengthPlot(QWidget):
@@ -30,7 +55,7 @@ class LengthPlot(QWidget):
         super().__init__(parent)
         self._edges: np.ndarray = np.zeros(0)
         self._rows: np.ndarray = np.zeros(0)
-        self._canvas = PlotCanvas()
+        self._canvas = BarCanvas()
         self._canvas.show_axis_names("tokens in a row", "rows")
         self._canvas.colours_changed.connect(self._paint)
         self._whole = self._canvas.add_bars()

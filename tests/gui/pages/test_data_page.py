@@ -8,23 +8,12 @@ from pytestqt.modeltest import ModelTester
 from pytestqt.qtbot import QtBot
 
 from studio.core.errors import DatasetInvalid, FileUnusable
-from studio.core.events.types import DataProblemFound, RowPreviewed
-from studio.core.runs.record import RunFailure, RunRecord
 from studio.gui.app import Studio
-from studio.gui.bridge.live_job import LiveJob
-from studio.gui.bridge.raw_rows import count_lines, load_raw_rows, show_cell
+from studio.gui.bridge.raw_rows import SURVEY_ONLY, count_lines, load_raw_rows, show_cell
+from studio.gui.pages.data.files_card import describe_source, describe_validation
 from studio.gui.pages.data.page import DataPage
 from studio.gui.pages.data.raw_table import RawTableModel
-from studio.gui.pages.data.source_dialog import SourceDialog
-from studio.gui.pages.data.token_view import TokenView, describe_row, show_token
-
-ROW = RowPreviewed(
-    row=1,
-    source="rows.jsonl",
-    ids=(1, 2, 3, 4),
-    texts=("<user>", "Hi\n", "Arr", ""),
-    supervised=(False, False, True, True),
-)
+from studio.gui.pages.data.source_dialog import SourceDialog, ValidationDialog
 
 
 def write_rows(path: Path, count: int = 3) -> Path:
@@ -57,11 +46,34 @@ def test_a_json_array_is_read_like_lines(tmp_path: Path) -> None:
     assert raw.rows == (("1", "", ""), ("", "", ""), ("", "", "7"))
 
 
-def test_a_broken_line_is_named_by_its_number(tmp_path: Path) -> None:
+def test_broken_lines_are_named_and_the_others_shown(tmp_path: Path) -> None:
     path = tmp_path / "rows.jsonl"
-    path.write_text('{"a": 1}\n\n{"a": \n')
-    with pytest.raises(DatasetInvalid, match="line 3"):
+    path.write_text('{"a": 1}\n\n{"a": \n{"a": 2}\n')
+    raw = load_raw_rows(path)
+    assert raw.rows == (("1",), ("2",))
+    assert "line 3" in raw.broken[0]
+    path.write_text("{broken")
+    with pytest.raises(DatasetInvalid, match="line 1"):
         load_raw_rows(path)
+
+
+@pytest.mark.parametrize(
+    ("name", "text"), [("a.csv", "q;a\n1;2\n"), ("a.tsv", "q\ta\n1\t2\n"), ("a.txt", "1\n\n2")]
+)
+def test_tables_and_texts_are_shown_too(tmp_path: Path, name: str, text: str) -> None:
+    path = tmp_path / name
+    path.write_text(text)
+    raw = load_raw_rows(path)
+    wanted = (("1",), ("2",)) if name.endswith("txt") else (("1", "2"),)
+    assert raw.rows == wanted
+
+
+def test_packed_files_are_left_to_the_survey(tmp_path: Path) -> None:
+    path = tmp_path / "rows.parquet"
+    path.write_bytes(b"PAR1")
+    with pytest.raises(DatasetInvalid) as caught:
+        load_raw_rows(path)
+    assert caught.value.code == SURVEY_ONLY
 
 
 @pytest.mark.parametrize("content", ["", "  \n \n"])
@@ -139,11 +151,12 @@ def test_less_common_settings_are_applied_together(
     page._files._rows[0].more_requested.emit()
     dialog = studio.window.findChild(SourceDialog)
     dialog._on_row_edited("data.train[].limit", 2)
-    dialog._on_row_edited("data.train[].columns", {"prompt": "q"})
+    dialog._on_row_edited("data.train[].weight", 2.0)
     assert "limit" not in studio.context.draft.get_value("data.train")[0]
     dialog._on_apply_clicked()
     source = studio.context.draft.get_value("data.train")[0]
-    assert (source["limit"], source["columns"]) == (2, {"prompt": "q"})
+    assert (source["limit"], source["weight"]) == (2, 2.0)
+    assert describe_source(source).startswith("2 times as often · first 2 rows · ")
 
 
 def test_starter_data_without_a_model_brings_the_starter_model(
@@ -155,71 +168,25 @@ def test_starter_data_without_a_model_brings_the_starter_model(
     assert studio.context.draft.get_value("base.model") == str(studio.context.starter.model_folder)
 
 
-def test_the_preview_says_that_it_needs_a_model(
-    page: DataPage, qtbot: QtBot, tmp_path: Path
+def test_a_file_is_switched_off_and_stays_in_the_list(
+    page: DataPage, studio: Studio, tmp_path: Path
 ) -> None:
     page._add([str(write_rows(tmp_path / "rows.jsonl"))])
-    assert page._tabs._start._title.text() == "A model is needed first"
-    with qtbot.waitSignal(page.page_requested) as told:
-        page._tabs._start.action_requested.emit()
-    assert told.args == ["model"]
+    page._files._rows[0].switched.emit(False)
+    source = studio.context.draft.get_value("data.train")[0]
+    assert source["enabled"] is False
+    assert "not in use" in describe_source(source)
 
 
-@pytest.fixture
-def job(page: DataPage, studio: Studio, monkeypatch: pytest.MonkeyPatch, qtbot: QtBot) -> LiveJob:
-    """The preview job of the starter's data; it is never really started."""
-    job = LiveJob(studio.context.feed.store, lambda: None)
-    monkeypatch.setattr(studio.context.feed, "start_job", lambda *_: job)
-    page._offers.starter_chosen.emit("pirate")
-    page._tabs._start.action_requested.emit()
-    return job
-
-
-def test_the_preview_shows_rows_and_problems_of_its_job(page: DataPage, job: LiveJob) -> None:
-    job.events_arrived.emit([ROW, DataProblemFound(code="cut", message="Cut.")])
-    assert page._tabs._stack.currentWidget() is page._tabs._tokens
-    assert page._tabs._problems.count() == 1
-
-
-def test_a_preview_that_fails_is_told(page: DataPage, job: LiveJob) -> None:
-    failure = RunFailure(code="x", message="No template.", remedy="Choose another.")
-    job.ended.emit(RunRecord(status="failed", failure=failure))
-    assert page._tabs._start._title.text() == "The preview did not work"
-    assert page._tabs._problems.count() == 1
-
-
-def test_a_preview_that_was_killed_is_told(page: DataPage, job: LiveJob) -> None:
-    job.ended.emit(RunRecord(status="interrupted"))
-    assert page._tabs._start._action.text() == "Try again"
-
-
-def test_other_data_drops_the_preview(page: DataPage, studio: Studio, job: LiveJob) -> None:
-    job.events_arrived.emit([ROW])
-    job.is_over = True
-    studio.context.draft.set_value("data.supervise", "everything")
-    assert page._tabs._stack.currentWidget() is page._tabs._start
-    job.events_arrived.emit([ROW])
-    assert page._tabs._stack.currentWidget() is page._tabs._start
-
-
-def test_tokens_are_shown_with_what_is_trained(qtbot: QtBot) -> None:
-    view = TokenView()
-    qtbot.addWidget(view)
-    view.add_row(ROW)
-    assert view._text.toPlainText() == "Row 1: 4 tokens, 2 trained\n<user>Hi↵\nArr·"
-    assert view._count.text() == "1 rows, 4 tokens, 50 % trained"
-
-
-def test_signs_that_cannot_be_seen_are_drawn() -> None:
-    assert show_token("a\n") == "a↵\n"
-    assert show_token("") == "·"
-    assert describe_row(ROW.model_copy(update={"truncated_tokens": 9})).endswith("9 cut")
-
-
-def test_problems_of_the_data_are_listed(page: DataPage) -> None:
-    page._tabs.show_problem(
-        DataProblemFound(code="cut", message="Rows are too long.", rows=12, is_fatal=False)
-    )
-    assert page._tabs._problems.count() == 1
-    page._tabs.show_ready()
-    assert page._tabs._problems.count() == 0
+def test_what_is_held_back_is_told_and_changed(
+    page: DataPage, studio: Studio, tmp_path: Path
+) -> None:
+    page._add([str(write_rows(tmp_path / "rows.jsonl"))])
+    assert "5 %" in page._files._held.text()
+    page._files._change.click()
+    dialog = studio.window.findChild(ValidationDialog)
+    dialog._on_row_edited("data.validation", {"fraction": 0.0})
+    dialog._on_apply_clicked()
+    assert studio.context.draft.get_value("data.validation") == {"fraction": 0.0}
+    assert page._files._held.text().startswith("Validation: none")
+    assert describe_validation([{"source": "/a/b.jsonl"}]) == "Validation: b.jsonl."

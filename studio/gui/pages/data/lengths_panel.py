@@ -84,6 +84,9 @@ class LengthsPanel(QWidget):
         context = None if self._found is None else self._found.context_tokens
         limit = limit if context is None else min(limit, context)
         self._on_limit_moved(limit)
+        with QSignalBlocker(self._auto):
+            self._auto.setChecked(False)
+        self._box.setEnabled(True)
         self.limit_chosen.emit(limit)
 
     def _on_auto_toggled(self, is_auto: bool) -> None:

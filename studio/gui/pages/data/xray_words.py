@@ -187,7 +187,7 @@ def _explain_fate(row: RowShown, place: int) -> str:
         who = f"turn {band.turn}, {ROLE_NAMES[band.role].lower()}"
     if fate == "l":
         return f"{mark}learnt: {who}"
-    if place == 0 and fate == "r" and (band is None or band.role == "text"):
+    if place == 0 and fate == "r" and band is not None and band.role == "text":
         return f"{mark}only read: nothing stands before it from which it could be foretold"
     if band is not None and band.reason:
         return f"{mark}{REASONS[band.reason]} ({who})"

@@ -1,0 +1,399 @@
+"""What the survey finds reaches the panels, and what the user does there reaches the recipe."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from PySide6.QtCore import Qt
+from PySide6.QtTest import QTest
+from pytestqt.qtbot import QtBot
+
+from studio.core.events.survey import FoundColumn, LayoutOption, RowBand
+from studio.core.events.types import (
+    DataProblemFound,
+    DataSurveyed,
+    Event,
+    LimitsMeasured,
+    RequestFailed,
+    RowShown,
+    SourceExamined,
+    TemplateTried,
+)
+from studio.core.jobs.orders import AnyRequest, LookAt, ShowRow, TryTemplate
+from studio.core.runs.record import RunFailure, RunRecord
+from studio.gui.app import Studio
+from studio.gui.bridge.live_job import LiveJob
+from studio.gui.pages.data.lengths_panel import describe_cost
+from studio.gui.pages.data.page import DataPage
+from studio.gui.pages.data.tabs import CHECKS, COLUMNS, LEARNING, LENGTHS, RAW, XRAY
+from studio.gui.pages.data.xray_text import XrayText, build_formats
+from studio.gui.pages.data.xray_words import (
+    describe_row,
+    explain_token,
+    show_inline,
+    split_signs,
+)
+from studio.gui.theme.tokens import DARK, LIGHT
+from studio.gui.widgets.buttons import Button
+
+ROW = RowShown(
+    request=0,
+    rank=0,
+    count=3,
+    source=0,
+    row=1,
+    place="rows.jsonl, line 1",
+    ids=(1, 2, 3, 4, 5, 6),
+    texts=("<user>", "Hi 汉", "\n", "<bot>", "Arr", "<end>"),
+    fates="rxxrll",
+    special=(0, 3, 5),
+    bands=(
+        RowBand(first=1, behind=3, role="user", turn=1, reason="cut"),
+        RowBand(first=4, behind=6, role="assistant", turn=2),
+    ),
+    mark="ab" * 16,
+    written='{"a": 1}',
+)
+LIMITS = LimitsMeasured(
+    request=0,
+    limits=(10, 20, 40),
+    cut_rows_fraction=(0.5, 0.25, 0.0),
+    lost_rows_fraction=(0.1, 0.0, 0.0),
+    lost_supervised_fraction=(0.2, 0.0, 0.0),
+    kept_tokens_fraction=(0.5, 0.8, 1.0),
+    edges=(0, 10, 20, 30, 41),
+    rows=(4, 3, 2, 1),
+    max_tokens=20,
+    auto_tokens=40,
+    longest_tokens=40,
+    context_tokens=64,
+)
+SURVEYED = DataSurveyed(
+    request=0,
+    is_sample=False,
+    rows=3,
+    train_rows=3,
+    validation_rows=0,
+    left_out_rows=0,
+    tokens=100,
+    supervised_tokens=25,
+    template="the model's own template",
+    template_source="{{ messages }}",
+    findings={"email_address": 2, "truncated_prompt": 1},
+)
+
+
+class Child:
+    """A survey's child that never runs: keeps what it is asked and says what it is told."""
+
+    def __init__(self, job: LiveJob, asked: list[AnyRequest]) -> None:
+        self.job = job
+        self.asked = asked
+
+    def last(self, kind: type[Any]) -> Any:
+        return [one for one in self.asked if isinstance(one, kind)][-1]
+
+    def say(self, *events: Event) -> None:
+        """Tells facts as answers to the newest look, or rows as answers to the newest wish."""
+        told = []
+        for event in events:
+            kind = {RowShown: ShowRow, TemplateTried: TryTemplate}.get(type(event), LookAt)
+            told.append(event.model_copy(update={"request": self.last(kind).request}))
+        self.job.events_arrived.emit(told)
+
+
+@pytest.fixture
+def page(studio: Studio, tmp_path: Path) -> DataPage:
+    """The page with two files and a model."""
+    studio.window.show_page("data")
+    studio.window.show()
+    sources = []
+    for name in ("rows.jsonl", "other.jsonl"):
+        (tmp_path / name).write_text('{"prompt": "a", "completion": "b"}\n')
+        sources.append({"source": str(tmp_path / name)})
+    studio.context.draft.set_values({"base.model": "some/model", "data.train": sources})
+    page = studio.window.get_page("data")
+    assert isinstance(page, DataPage)
+    return page
+
+
+@pytest.fixture
+def child(page: DataPage, studio: Studio, monkeypatch: pytest.MonkeyPatch, qtbot: QtBot) -> Child:
+    """The child of the page's survey, with the X-ray open and a first look asked for."""
+    asked: list[AnyRequest] = []
+    job = LiveJob(studio.context.feed.store, lambda: None)
+    monkeypatch.setattr(job, "send", asked.append)
+    monkeypatch.setattr(studio.context.feed, "start_job", lambda *_: job)
+    page._tabs.setCurrentIndex(XRAY)
+    qtbot.waitUntil(lambda: bool(asked))
+    return Child(job, asked)
+
+
+def wait_for_look(child: Child, qtbot: QtBot, change: Callable[[], object]) -> dict[str, Any]:
+    """Returns the data of the look that follows a change."""
+    before = child.last(LookAt).request
+    change()
+    qtbot.waitUntil(lambda: child.last(LookAt).request > before)
+    data: dict[str, Any] = child.last(LookAt).data
+    return data
+
+
+def test_without_a_model_the_way_out_is_shown(page: DataPage, studio: Studio, qtbot: QtBot) -> None:
+    studio.context.draft.set_value("base.model", "")
+    page._tabs.setCurrentIndex(XRAY)
+    gate = page._tabs._gates[XRAY - 1]
+    assert gate.empty._title.text() == "A model is needed first"
+    with qtbot.waitSignal(page.page_requested) as told:
+        gate.empty.action_requested.emit()
+    assert told.args == ["model"]
+
+
+def test_nothing_is_started_while_only_raw_rows_are_looked_at(
+    page: DataPage, studio: Studio, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(studio.context.feed, "start_job", lambda *_: pytest.fail("started"))
+    page._tabs.setCurrentIndex(RAW)
+    studio.context.draft.set_value("data.supervise", "everything")
+
+
+def test_a_row_is_walked_to_and_explained(page: DataPage, child: Child, qtbot: QtBot) -> None:
+    child.say(SURVEYED)
+    xray = page._tabs.xray
+    child.say(ROW.model_copy(update={"rank": 0}))
+    row_wish = [one for one in child.asked if isinstance(one, ShowRow)]
+    assert row_wish
+    page._view._on_row_shown("xray", ROW)
+    assert "cut" in xray._about.text()
+    assert not xray._back.isEnabled()
+    xray._forth.click()
+    assert child.last(ShowRow).rank == 1
+    xray._finding.setCurrentIndex(xray._finding.findData("email_address"))
+    xray._finding.activated.emit(1)
+    xray._by.setCurrentIndex(xray._by.findData("most_cut"))
+    xray._by.activated.emit(1)
+    asked = child.last(ShowRow)
+    assert (asked.rank, asked.finding, asked.by) == (0, "email_address", "most_cut")
+    xray._number.setValue(3)
+    assert child.last(ShowRow).rank == 2
+    xray._text.moveCursor(xray._text.textCursor().MoveOperation.End)
+    xray._text.moveCursor(xray._text.textCursor().MoveOperation.PreviousCharacter)
+    assert "learnt: turn 2, assistant" in xray._token.text()
+
+
+def test_a_row_is_left_out_and_taken_back(page: DataPage, studio: Studio, child: Child) -> None:
+    child.say(SURVEYED)
+    page._view._on_row_shown("xray", ROW)
+    button = page._tabs.xray._leave_out
+    button.click()
+    assert studio.context.draft.get_value("data.exclude") == [ROW.mark]
+    assert button.text() == "Take this row back"
+    button.click()
+    assert studio.context.draft.get_value("data.exclude") == []
+
+
+def test_one_click_mends_what_a_check_found(
+    page: DataPage, studio: Studio, child: Child, qtbot: QtBot
+) -> None:
+    child.say(
+        SURVEYED,
+        DataProblemFound(
+            code="email_address",
+            message="Rows that hold e-mail addresses: 2.",
+            rows=2,
+            places=("rows.jsonl, line 1", "rows.jsonl, line 2"),
+            is_listed=True,
+        ),
+        DataProblemFound(
+            code="broken_rows", message="1 row is broken.", rows=1, is_fatal=True, source=1
+        ),
+        DataProblemFound(code="pad_is_end", message="Harmless."),
+        LIMITS,
+    )
+    cards = [page._tabs.checks._cards.itemAt(index).widget() for index in range(3)]
+    assert [card._problem.code for card in cards] == ["broken_rows", "email_address", "pad_is_end"]
+    assert page._tabs.tabText(CHECKS) == "Checks (2)"
+    names = {button.text(): button for card in cards for button in _buttons(card)}
+    names["Leave the broken rows out"].click()
+    sources = studio.context.draft.get_value("data.train")
+    assert [source.get("skip_broken", False) for source in sources] == [False, True]
+    names["line 2"].click()
+    assert page._tabs.currentIndex() == XRAY
+    asked = child.last(ShowRow)
+    assert (asked.finding, asked.rank) == ("email_address", 1)
+    data = wait_for_look(child, qtbot, names["Leave these rows out"].click)
+    assert data["leave_out"] == ["email_address"]
+
+
+def _buttons(card: Any) -> list[Any]:
+    return card.findChildren(Button)
+
+
+def test_the_limit_is_dragged_or_typed(
+    page: DataPage, studio: Studio, child: Child, qtbot: QtBot
+) -> None:
+    child.say(LIMITS)
+    page._tabs.setCurrentIndex(LENGTHS)
+    panel = page._tabs.lengths
+    assert "every row stays whole" in describe_cost(LIMITS, 40)[0]
+    assert "10 % of the rows are left out" in describe_cost(LIMITS, 10)[0]
+    assert describe_cost(LIMITS, 15)[0].startswith("With 15 tokens 38 % of the rows")
+    panel._plot._line.setValue(30.4)
+    panel._plot._line.sigDragged.emit(panel._plot._line)
+    assert panel._box.value() == 30
+    assert studio.context.draft.get_value("data.max_tokens") == "auto"
+    panel._plot._line.sigPositionChangeFinished.emit(panel._plot._line)
+    assert studio.context.draft.get_value("data.max_tokens") == 30
+    QTest.keyClick(panel._plot, Qt.Key.Key_Right)
+    assert studio.context.draft.get_value("data.max_tokens") == 31
+    panel._auto.setChecked(True)
+    assert studio.context.draft.get_value("data.max_tokens") == "auto"
+    assert "40" in panel._auto.text()
+
+
+def test_an_unclear_file_asks_which_column_is_what(
+    page: DataPage, studio: Studio, child: Child, qtbot: QtBot
+) -> None:
+    columns = tuple(FoundColumn(name=name, kind="text", example="x") for name in ("de", "en"))
+    option = LayoutOption(format="prompt", columns={"prompt": "de", "answer": "en"})
+    child.say(
+        SourceExamined(
+            position=1,
+            request=0,
+            source="other.jsonl",
+            certainty="unsure",
+            found_columns=columns,
+            options=(option,),
+            message="The format was not recognised.",
+        )
+    )
+    assert page._tabs.tabText(CHECKS) == "Checks (1)"
+    card = page._tabs.checks._cards.itemAt(0).widget()
+    _buttons(card)[0].click()
+    panel = page._tabs.columns
+    assert page._tabs.currentIndex() == COLUMNS
+    panel._options.itemAt(0).widget().click()
+    source = studio.context.draft.get_value("data.train")[1]
+    assert (source["format"], source["columns"]) == ("prompt", option.columns)
+    told = SourceExamined(
+        position=1,
+        request=0,
+        source="other.jsonl",
+        certainty="stated",
+        format="prompt",
+        columns=option.columns,
+        found_columns=columns,
+    )
+    qtbot.waitUntil(lambda: len([one for one in child.asked if isinstance(one, LookAt)]) > 1)
+    child.say(told, SURVEYED)
+    line = panel._lines["prompt"]
+    line.clear()
+    QTest.keyClicks(line, "{de}: {en}")
+    qtbot.waitUntil(
+        lambda: studio.context.draft.get_value("data.train")[1]["columns"]["prompt"] == "{de}: {en}"
+    )
+    wish = [one for one in child.asked if isinstance(one, ShowRow)][-1]
+    assert (wish.source, wish.row) == (1, 3) or wish.finding == ""
+
+
+def test_a_template_is_edited_tried_and_used(
+    page: DataPage, studio: Studio, child: Child, qtbot: QtBot
+) -> None:
+    page._tabs.setCurrentIndex(LEARNING)
+    child.say(SURVEYED)
+    panel = page._tabs.learning
+    assert panel._editor.toPlainText() == "{{ messages }}"
+    panel._edit.click()
+    panel._editor.setPlainText("{{ oops")
+    qtbot.waitUntil(lambda: child.last(TryTemplate).text == "{{ oops")
+    child.say(TemplateTried(request=0, message="unexpected end", line=1))
+    assert panel._about.text() == "Line 1: unexpected end"
+    assert not panel._save.isEnabled()
+    panel._editor.setPlainText("fine")
+    qtbot.waitUntil(lambda: child.last(TryTemplate).text == "fine")
+    child.say(TemplateTried(request=0, row=ROW))
+    assert panel._result.row == ROW
+    panel._save.click()
+    path = Path(studio.context.draft.get_value("data.template"))
+    assert path.read_text() == "fine"
+    assert path.is_relative_to(studio.context.home.folder)
+    assert not panel.is_editing
+
+
+def test_who_is_learnt_is_chosen_by_role(page: DataPage, studio: Studio, child: Child) -> None:
+    page._tabs.setCurrentIndex(LEARNING)
+    page._tabs.learning._roles["user"].click()
+    assert studio.context.draft.get_value("data.supervise_roles") == ["user"]
+
+
+def test_failures_are_told_and_can_be_tried_again(
+    page: DataPage, child: Child, qtbot: QtBot
+) -> None:
+    request = child.last(LookAt).request
+    failed = RequestFailed(request=request, code="x", message="No template.", remedy="Choose one.")
+    child.job.events_arrived.emit([failed])
+    gate = page._tabs._gates[XRAY - 1]
+    assert gate.empty._title.text() == "No template."
+    failure = RunFailure(code="x", message="No tokenizer.", remedy="Choose another.")
+    child.job.is_over = True
+    child.job.ended.emit(RunRecord(status="failed", failure=failure))
+    assert gate.empty._title.text() == "No tokenizer."
+    child.job.is_over = False
+    wait_for_look(child, qtbot, gate.empty.action_requested.emit)
+
+
+def test_tokens_are_told_apart_without_colour(qtbot: QtBot) -> None:
+    for colours in (LIGHT, DARK):
+        tokens = build_formats(colours).tokens
+        looks = {
+            (form.fontUnderline(), form.fontStrikeOut(), form.fontOverline(), form.fontWeight())
+            for form in tokens.values()
+        }
+        assert len(looks) == 6  # three fates, each as text and as a control mark
+
+
+def test_hidden_signs_are_shown() -> None:
+    assert split_signs("") == [("·", True)]
+    assert show_inline("a b\n\tc\u200b") == "a␣b↵→c⟨200B⟩"
+    assert show_inline("👩‍👩‍👧 汉") == "👩‍👩‍👧␣汉"
+    assert split_signs("x\r\n") == [("x", False), ("↵\n", True)]
+
+
+def test_each_token_is_found_where_it_stands(qtbot: QtBot) -> None:
+    view = XrayText()
+    qtbot.addWidget(view)
+    view.show_row(ROW)
+    text = view.toPlainText()
+    found = [view.find_token(text.index(word)) for word in ("<user>", "Hi", "↵", "Arr", "<end>")]
+    assert found == [0, 1, 2, 4, 5]
+    assert view.find_token(text.index("User")) == -1
+    assert "1 · User · cut away" in text
+    with qtbot.waitSignal(view.token_pointed) as told:
+        view.moveCursor(view.textCursor().MoveOperation.NextCharacter)
+    assert told.args == [0]
+    assert explain_token(ROW, 0).endswith("control mark, only read: written by the template")
+    assert "cut away" in explain_token(ROW, 1)
+    view.show_signs(False)
+    assert "↵" not in view.toPlainText()
+    view.show_row(None)
+    assert view.toPlainText() == ""
+
+
+def test_eight_thousand_tokens_are_shown_whole(qtbot: QtBot) -> None:
+    count = 8192
+    view = XrayText()
+    qtbot.addWidget(view)
+    row = ROW.model_copy(
+        update={
+            "ids": tuple(range(count)),
+            "texts": tuple(f" w{number}" for number in range(count)),
+            "fates": "r" * (count // 2) + "l" * (count // 2),
+            "special": (),
+            "bands": (RowBand(first=count // 2, behind=count, role="assistant", turn=1),),
+        }
+    )
+    view.show_row(row)
+    assert view.find_token(view.toPlainText().index("w8191")) == count - 1
+    assert describe_row(row) == "rows.jsonl, line 1: 8,192 tokens, 4,096 learnt"
