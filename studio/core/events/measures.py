@@ -93,3 +93,28 @@ class BlendFinished(Event):
     modules: int
     error_fraction: float
     run: str = ""
+
+
+class ModuleLook(BaseModel):
+    """What one layer's update looks like: its size, and how many directions it really uses."""
+
+    model_config = ConfigDict(frozen=True, extra="ignore")
+    name: str
+    rank: int
+    norm: float
+    effective_rank: float
+
+
+class AdapterMeasured(Event):
+    """Every update of one adapter was measured."""
+
+    adapter: str
+    modules: tuple[ModuleLook, ...]
+
+
+class SimilarityMeasured(Event):
+    """Two adapters were compared: the cosine between their updates, -1 to 1."""
+
+    adapter: str
+    other: str
+    cosine: float

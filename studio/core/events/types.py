@@ -30,6 +30,7 @@ from studio.core.events.guards import StateRestored as StateRestored
 from studio.core.events.guards import StepRefused as StepRefused
 from studio.core.events.hub import DownloadFinished as DownloadFinished
 from studio.core.events.hub import DownloadProgressed as DownloadProgressed
+from studio.core.events.measures import AdapterMeasured as AdapterMeasured
 from studio.core.events.measures import BlendFinished as BlendFinished
 from studio.core.events.measures import BlendProgressed as BlendProgressed
 from studio.core.events.measures import ColumnScore as ColumnScore
@@ -37,6 +38,7 @@ from studio.core.events.measures import EvaluationFinished as EvaluationFinished
 from studio.core.events.measures import EvaluationProgressed as EvaluationProgressed
 from studio.core.events.measures import ProbeAnswered as ProbeAnswered
 from studio.core.events.measures import RowEvaluated as RowEvaluated
+from studio.core.events.measures import SimilarityMeasured as SimilarityMeasured
 from studio.core.events.survey import DataSurveyed as DataSurveyed
 from studio.core.events.survey import LimitsMeasured as LimitsMeasured
 from studio.core.events.survey import RowShown as RowShown

@@ -83,3 +83,10 @@ class BlendOrder(BlendSettings, Order):
     out: str | None = None
     home: str | None = None
     name: str = "Mix"
+
+
+class InsideOrder(Order):
+    """Measure what adapters change in each layer, and how alike they are."""
+
+    kind: Literal["inside"] = "inside"
+    adapters: dict[str, str] = Field(min_length=1)

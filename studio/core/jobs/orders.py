@@ -11,6 +11,7 @@ from studio.core.jobs.measure_orders import BlendPart as BlendPart
 from studio.core.jobs.measure_orders import BlendSettings as BlendSettings
 from studio.core.jobs.measure_orders import EvaluateOrder as EvaluateOrder
 from studio.core.jobs.measure_orders import ForgettingOrder as ForgettingOrder
+from studio.core.jobs.measure_orders import InsideOrder as InsideOrder
 from studio.core.jobs.order import Order as Order
 
 
@@ -157,6 +158,7 @@ AnyOrder = Annotated[
     | EvaluateOrder
     | ForgettingOrder
     | BlendOrder
+    | InsideOrder
     | PruneOrder
     | DownloadOrder,
     Field(discriminator="kind"),
