@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import torch
 from torch import Tensor
 
@@ -10,7 +12,7 @@ from studio.engine.lora.stored import StoredAdapter, StoredModule
 
 def compute_norm(module: StoredModule) -> float:
     """Returns the Frobenius norm of the update ``s B A``, from two small square matrices."""
-    return max(0.0, multiply(module, module)) ** 0.5
+    return math.sqrt(max(0.0, multiply(module, module)))
 
 
 def multiply(one: StoredModule, other: StoredModule) -> float:
@@ -53,4 +55,5 @@ def compute_similarity(one: StoredAdapter, other: StoredAdapter) -> float:
 def _compute_singular_values(lora_a: Tensor, lora_b: Tensor) -> Tensor:
     inner_b: Tensor = torch.linalg.qr(lora_b.double(), mode="r")[1]
     inner_a: Tensor = torch.linalg.qr(lora_a.double().t(), mode="r")[1]
-    return torch.linalg.svdvals(inner_b @ inner_a.t())
+    values: Tensor = torch.linalg.svdvals(inner_b @ inner_a.t())
+    return values
