@@ -16,7 +16,7 @@ class EvaluateOrder(Order):
 
     ``run`` is the folder of a run whose validation rows are measured; ``data`` is empty then.
     ``metrics`` are names, some with an argument as in ``regex=^[0-9]+$``; none means the usual
-    ones. Answers are greedy.
+    ones. Answers are greedy. ``quantisation`` auto holds the base as all adapters saw it.
     """
 
     kind: Literal["evaluate"] = "evaluate"
@@ -32,6 +32,7 @@ class EvaluateOrder(Order):
     max_new_tokens: int = Field(128, ge=1)
     device: str = "auto"
     dtype: str = "auto"
+    quantisation: Literal["auto", "none", "int8", "nf4"] = "auto"
 
 
 class ForgettingOrder(Order):

@@ -56,7 +56,7 @@ class ChatOrder(Order):
     """Keep a base model and adapters loaded and answer prompts from the control file.
 
     ``adapters`` maps the column name to an adapter folder (PEFT format); the column ``base`` is
-    always there.
+    always there. ``quantisation`` auto holds the base as all adapters saw it in training.
     """
 
     kind: Literal["chat"] = "chat"
@@ -64,6 +64,7 @@ class ChatOrder(Order):
     adapters: dict[str, str] = Field(default_factory=dict)
     device: str = "auto"
     dtype: str = "auto"
+    quantisation: Literal["auto", "none", "int8", "nf4"] = "auto"
 
 
 ExportTarget = Literal["adapter", "merged", "gguf", "gguf_lora", "ollama", "capsule"]

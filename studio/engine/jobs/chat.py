@@ -31,9 +31,10 @@ from studio.engine.infer.session import ChatSession
 from studio.engine.infer.speech import build_speech
 from studio.engine.jobs.lease import wait_for_device
 from studio.engine.jobs.presence import Presence
+from studio.engine.jobs.quantised import choose_quantisation, load_quantised
 from studio.engine.jobs.requests import RequestFeed, StopWished
 from studio.engine.models.files import load_config, load_tokenizer
-from studio.engine.models.load import load_model, resolve_device, resolve_dtype
+from studio.engine.models.load import resolve_device, resolve_dtype
 from studio.engine.models.reference import find_model
 from studio.engine.train.manifest import check_trained_on
 
@@ -64,7 +65,9 @@ def run(order: ChatOrder, layout: RunLayout, control: RequestFeed) -> Iterator[E
         config = load_config(reference.folder)
         tokenizer = load_tokenizer(reference.folder)
         speech = build_speech(reference.folder, tokenizer, config, base_folder=reference.folder)
-        session = ChatSession(load_model(reference.folder, dtype, device), speech)
+        held_in = choose_quantisation(order.quantisation, order.adapters.values())
+        model = yield from load_quantised(reference.folder, dtype, device, held_in)
+        session = ChatSession(model, speech)
         session.add_adapters({name: Path(folder) for name, folder in order.adapters.items()})
         control.check_stop()
         yield ChatReady(columns=session.columns)

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Generator, Iterator
+from collections.abc import Generator, Iterable, Iterator
 from pathlib import Path
 
 import torch
 from transformers import PreTrainedModel
 
+from studio.core.errors import StudioError
 from studio.core.events.types import NoticeRaised
 from studio.core.units import format_bytes
+from studio.core.weights.adapter_file import read_seen_base
 from studio.engine.held.fast import choose_path
 from studio.engine.held.layer import find_quantisation
 from studio.engine.models.load import load_model
@@ -38,6 +40,23 @@ def load_quantised(
     model = load_model(folder, dtype, device, quantisation=quantisation, keeps=keeps, watch=watch)
     yield from _tell(model, quantisation, device)
     return model
+
+
+def choose_quantisation(wish: str, adapters: Iterable[str]) -> str:
+    """Returns how to hold a base for ``adapters`` (folders): as all of them saw it in training.
+
+    Where they differ, or there are none, the base is held as it is in its files. A ``wish`` other
+    than auto decides.
+    """
+    if wish != "auto":
+        return wish
+    seen = set()
+    for folder in adapters:
+        try:
+            seen.add(read_seen_base(Path(folder)).quantisation)
+        except StudioError:  # whoever loads the adapter next says what is wrong with it
+            return "none"
+    return seen.pop() if len(seen) == 1 else "none"
 
 
 def _tell(model: PreTrainedModel, wish: str, device: torch.device) -> Iterator[NoticeRaised]:

@@ -11,14 +11,20 @@ from safetensors.torch import load_file
 
 from studio.core.errors import RecipeInvalid
 from studio.core.events.types import (
+    AnswerFinished,
+    ChatReady,
     Event,
     ModelLoaded,
     NoticeRaised,
     RunFinished,
     StepFinished,
 )
-from studio.core.jobs.orders import Stop
+from studio.core.jobs.orders import Ask, ChatOrder, Stop, Turn
 from studio.core.runs.layout import RunLayout
+from studio.engine.jobs import chat
+from studio.engine.jobs.quantised import choose_quantisation
+from studio.engine.lora.stack import AdapterStack
+from studio.engine.lora.stacked import RowChoice
 from studio.engine.lora.state import load_adapter
 from studio.engine.models.load import load_model
 from tests.engine.quant.tiny_quantised import unfold_into
@@ -26,8 +32,10 @@ from tests.engine.tiny_run import (
     ScriptedControl,
     build_base,
     build_run,
+    listen,
     of_type,
     train_run,
+    write_order,
 )
 
 CPU = torch.device("cpu")
@@ -159,3 +167,39 @@ def test_settings_that_contradict_the_quantisation_are_refused(
     )
     with pytest.raises(RecipeInvalid, match="quantis"):
         train_run(layout)
+
+
+def test_a_chat_holds_the_base_as_the_adapter_saw_it(
+    whole: tuple[RunLayout, list[Event]], wide_base: Path, tmp_path: Path
+) -> None:
+    adapters = {"tuned": str(whole[0].adapter)}
+    assert choose_quantisation("auto", adapters.values()) == "nf4"
+    assert choose_quantisation("int8", adapters.values()) == "int8"
+    assert choose_quantisation("auto", [str(tmp_path)]) == "none"
+    order = ChatOrder(base=str(wide_base), adapters=adapters)
+    layout = RunLayout(tmp_path / "chat")
+    write_order(layout, order)
+    control = ScriptedControl(layout)
+    ask = Ask(request=1, turns=(Turn(role="user", content="1+1?"),), max_new_tokens=6)
+    control.at(lambda events: bool(of_type(events, ChatReady)), ask)
+    control.at(lambda events: len(of_type(events, AnswerFinished)) == 2, Stop())
+    events = list(listen(chat.run(order, layout, control), control))
+    assert "base_quantised" in _notices(events)
+
+
+@pytest.mark.parametrize("kind", ["nf4", "int8"])
+def test_rows_of_base_and_adapter_equal_each_alone(
+    kind: str, whole: tuple[RunLayout, list[Event]], wide_base: Path
+) -> None:
+    model = load_model(wide_base, torch.float32, CPU, quantisation=kind)
+    stack = AdapterStack(model)
+    stack.load("tuned", whole[0].adapter)
+    ids = torch.randint(0, 200, (2, 9), generator=torch.Generator().manual_seed(0))
+    with torch.no_grad(), stack.rows([RowChoice(), RowChoice("tuned")]):
+        together = model(input_ids=ids).logits
+    stack.close()
+    with torch.no_grad():
+        base = model(input_ids=ids[:1]).logits
+        load_adapter(model, whole[0].adapter)
+        tuned = model.eval()(input_ids=ids[1:]).logits
+    torch.testing.assert_close(together, torch.cat((base, tuned)), rtol=0, atol=1e-5)
