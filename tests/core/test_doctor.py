@@ -15,7 +15,12 @@ from studio.core.doctor import Check, ProbeFailed, iter_checks
 from studio.core.paths import Home
 
 GOOD_TORCH = {"version": "2.13", "hip": None, "available": False, "cards": [], "matmul": 0.0}
-GOOD_FOUR_BIT = {"version": "0.50", "error": 0.1, "device": "cpu"}
+GOOD_FOUR_BIT = {
+    "version": "0.50",
+    "is_equal": True,
+    "words": "its numbers are exact",
+    "device": "cuda",
+}
 
 
 @pytest.fixture
@@ -79,11 +84,16 @@ def test_missing_four_bit_support_is_only_a_warning(
     assert "pip install" in found.remedy
 
 
-def test_four_bit_weights_that_come_back_wrong_are_a_failure(
-    machine: dict[str, Any], tmp_path: Path
+@pytest.mark.parametrize(("device", "state"), [("cuda", "warning"), ("cpu", "ok")])
+def test_a_wrong_fast_path_for_four_bits_is_told_and_not_used(
+    device: str, state: str, machine: dict[str, Any], tmp_path: Path
 ) -> None:
-    machine["four_bit"] = {**GOOD_FOUR_BIT, "error": 0.9}
-    assert _examine(tmp_path, "4-bit weights").state == "failed"
+    wrong = {"is_equal": False, "words": "its numbers are wrong", "device": device}
+    machine["four_bit"] = GOOD_FOUR_BIT | wrong
+    found = _examine(tmp_path, "4-bit weights")
+    assert found.state == state
+    assert "its numbers are wrong" in found.found
+    assert "itself" in found.found
 
 
 def test_little_space_is_a_warning(
