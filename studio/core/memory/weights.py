@@ -19,6 +19,7 @@ _STATE_BYTES: Mapping[str, float] = {
     "adamw": 8.0,
     "adamw8bit": 2 * (1 + 4 / 256),
     "lion": 4.0,
+    "muon": 4.0,
 }
 
 
@@ -27,7 +28,8 @@ def count_trainable(
 ) -> int:
     """Return how many numbers are trained: the adapter, modules in full and single tokens."""
     trained = count_chosen_parameters(anatomy.layers, settings, chosen)
-    trained += len(settings.trained_tokens) * anatomy.width
+    tables = 1 if anatomy.layers.is_tied else 2  # a head of its own writes what the table reads
+    trained += tables * len(settings.trained_tokens) * anatomy.width
     return trained + sum(
         module.parameters
         for module in anatomy.layers.modules

@@ -78,7 +78,7 @@ class TrainSettings(Section):
         lt=1,
         step=0.01,
     )
-    optimizer: Literal["adamw", "adamw8bit", "lion", "adafactor"] = knob(
+    optimizer: Literal["adamw", "adamw8bit", "lion", "adafactor", "muon"] = knob(
         "adamw",
         "Optimizer",
         "The rule that turns gradients into steps.",
@@ -87,6 +87,7 @@ class TrainSettings(Section):
             "adamw8bit": "AdamW that remembers in 8 bits: a quarter of its memory.",
             "lion": "Half the memory of AdamW; wants a learning rate three to ten times lower.",
             "adafactor": "Nearly no memory of its own.",
+            "muon": "Moves all directions of a matrix alike; half the memory of AdamW.",
         },
     )
     weight_decay: float = knob(

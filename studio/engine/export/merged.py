@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Generator
+from collections.abc import Callable, Generator
 from pathlib import Path
 from typing import Any
 
@@ -45,13 +45,15 @@ def export_merged(
     """
     check_model_folder(base)
     plan = make_plan(base, read_adapter(adapter), keeps_zeros=keeps_zeros)
-    return (yield from write_model(base, target, plan, manner))
+    return (yield from write_model(base, target, plan, manner.write if manner else None))
 
 
 def write_model(
-    base: Path, target: Path, plan: MergePlan, manner: Manner | None = None
+    base: Path, target: Path, plan: MergePlan, finish: Callable[[Path], None] | None = None
 ) -> Generator[ExportProgressed, None, tuple[str, ...]]:
     """Writes the tensors of ``plan`` and the small files of ``base`` to ``target``.
+
+    ``finish`` may change the files before the folder gets its name.
 
     Yields and raises as ``export_merged``, whose second half it is; returns the files' names.
     """
@@ -62,8 +64,6 @@ def write_model(
         copy_companions(base, companions, folder)
         if plan.is_untied:
             _untie_config(folder / "config.json")
-        if manner is not None:
-            manner.write(folder)
         done_bytes = told_bytes = 0
         for name, tensors in plan.shards.items():
             for written in write_shard(folder / name, tensors):
@@ -73,6 +73,8 @@ def write_model(
                     yield ExportProgressed(done_bytes=done_bytes, total_bytes=total_bytes)
         if list(plan.shards) != [SINGLE_FILE]:
             _write_index(base, folder, plan)
+        if finish is not None:
+            finish(folder)
         names = sorted(
             path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file()
         )

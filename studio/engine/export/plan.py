@@ -32,7 +32,7 @@ class MergePlan:
     @property
     def total_bytes(self) -> int:
         """The size of all tensors."""
-        return sum(tensor.source.byte_count for shard in self.shards.values() for tensor in shard)
+        return sum(tensor.byte_count for shard in self.shards.values() for tensor in shard)
 
 
 def make_plan(base: Path, stored: StoredAdapter, *, keeps_zeros: bool = False) -> MergePlan:

@@ -56,6 +56,18 @@ class PlannedTensor:
     source: StoredTensor
     change: Change | None = None
 
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """The new shape: some changes add rows."""
+        extra = getattr(self.change, "extra_rows", 0)
+        return (self.source.shape[0] + extra, *self.source.shape[1:]) if extra else self.source.shape
+
+    @property
+    def byte_count(self) -> int:
+        """The size of the new values."""
+        extra = self.shape[0] - self.source.shape[0] if self.source.shape else 0
+        return self.source.byte_count + extra * (self.source.byte_count // self.source.shape[0])
+
 
 def read_shards(folder: Path) -> dict[str, list[StoredTensor]]:
     """Returns the tensors of each weights file of the model in ``folder``, in file order.
@@ -131,10 +143,10 @@ def write_shard(path: Path, tensors: Iterable[PlannedTensor]) -> Iterator[int]:
         source = tensor.source
         header[tensor.name] = {
             "dtype": source.dtype,
-            "shape": list(source.shape),
-            "data_offsets": [position, position + source.byte_count],
+            "shape": list(tensor.shape),
+            "data_offsets": [position, position + tensor.byte_count],
         }
-        position += source.byte_count
+        position += tensor.byte_count
     text = json.dumps(header, separators=(",", ":")).encode()
     text += b" " * (-len(text) % 8)
     with path.open("xb") as output:

@@ -18,7 +18,7 @@ from studio.engine.lora.extra import build_extras, find_all_modules, find_extra_
 from studio.engine.lora.inits import get_init
 from studio.engine.lora.state import load_adapter
 from studio.engine.lora.targets import find_targets
-from studio.engine.lora.tokens import build_trained_tokens
+from studio.engine.lora.tokens import build_new_tokens
 
 
 def inject(
@@ -71,7 +71,7 @@ def inject(
         variant=settings.variant,
         init=settings.init,
         extras=build_extras(model, extras, keeps_ties=settings.rank == "full"),
-        tokens=build_trained_tokens(model, token_ids) if token_ids else {},
+        tokens=build_new_tokens(model, token_ids, [*modules, *extras]) if token_ids else {},
         keeps_ties=settings.rank == "full",
         seen=SeenBase(find_quantisation(model), has_residual=settings.init == "loftq"),
     )

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import cast
 
 import torch
@@ -75,7 +75,8 @@ def build_trained_tokens(
 ) -> dict[str, TrainedTokens]:
     """Returns the wrapped token table of ``model``, and the head where it is tied to the table.
 
-    ``table_name`` is the table's full name; None means the model's own input table.
+    ``table_name`` is the full name of the table, or of a head with weights of its own; None means
+    the model's own input table.
 
     Raises:
         RecipeInvalid: A token does not exist in the table, or there is no such table.
@@ -85,21 +86,43 @@ def build_trained_tokens(
     table = find_table() if callable(find_table) else None
     if table_name is not None:
         table = dict(model.named_modules()).get(table_name)
-    if not isinstance(table, nn.Embedding):
+    if not isinstance(table, nn.Embedding | nn.Linear):
         raise RecipeInvalid(
             "adapter.trained_tokens: this model has no table of token vectors.",
             "Leave the list empty.",
         )
-    missing = sorted(index for index in indices if not 0 <= index < table.num_embeddings)
+    count = len(table.weight)
+    missing = sorted(index for index in indices if not 0 <= index < count)
     if missing:
         raise RecipeInvalid(
             f"adapter.trained_tokens: there is no token {missing[0]}, the model has "
-            f"{table.num_embeddings}.",
-            f"Choose numbers from 0 to {table.num_embeddings - 1}.",
+            f"{count}.",
+            f"Choose numbers from 0 to {count - 1}.",
         )
     leader = TrainedTokens(table, sorted(set(indices)))
     wrapped = {names[id(table)]: leader}
     for name, module in model.named_modules():
-        if isinstance(module, nn.Linear) and module.weight is table.weight:
+        is_tied = isinstance(module, nn.Linear) and module.weight is table.weight
+        if is_tied and module is not table:
             wrapped[name] = TrainedTokens(module, leader.indices, leader=leader)
+    return wrapped
+
+
+def build_new_tokens(
+    model: nn.Module, indices: Sequence[int], taken: Iterable[str]
+) -> dict[str, TrainedTokens]:
+    """Returns what new ``indices`` need: rows of the input table, and of a head that is its own.
+
+    A token is read through the table and written through the head. A head named in ``taken`` is
+    trained in another way already.
+
+    Raises:
+        RecipeInvalid: A token does not exist in the table, or there is no such table.
+    """
+    wrapped = build_trained_tokens(model, indices)
+    find_head = getattr(model, "get_output_embeddings", None)
+    head = find_head() if callable(find_head) else None
+    name = next((name for name, module in model.named_modules() if module is head), None)
+    if isinstance(head, nn.Linear) and name is not None and name not in {*wrapped, *taken}:
+        wrapped |= build_trained_tokens(model, indices, name)
     return wrapped

@@ -18,6 +18,7 @@ _NAMES: Final = {
     "flex": "Flexible attention",
     "image_classification": "Classify pictures",
     "int8": "8 bit",
+    "muon": "Muon",
     "layers": "Layer by layer",
     "loftq": "LoftQ",
     "mlp": "Feed-forward only",

@@ -1,0 +1,262 @@
+"""Measures what training reaches: against peft, against full fine-tuning, by optimizer and start.
+
+A real pretrained model of 260,032 parameters learns to describe restaurants (E2E). From the
+repository, with the material beside it:
+
+    python -m tests.benchmarks.quality --part peft
+"""
+
+from __future__ import annotations
+
+import argparse
+import gzip
+import json
+import math
+import os
+import platform
+import statistics
+import tempfile
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+import transformers
+
+from studio.core.events.types import ValidationFinished
+from studio.core.jobs.orders import TrainOrder
+from studio.core.recipe.load import load_recipe, parse_recipe
+from studio.core.recipe.save import save_recipe
+from studio.core.runs.layout import RunLayout
+from tests.engine.tiny_run import of_type, train_run, write_order
+
+RESULTS = Path(__file__).parent / "results"
+MATERIAL = Path(__file__).resolve().parents[3] / "shared" / "material"
+BASE = MATERIAL / "models" / "stories260K-hf"
+BATCH, STEPS, SEEDS = 16, 200, (0, 1, 2)
+TRAIN_ROWS, VALIDATION_ROWS = 8000, 600
+
+
+def write_rows(folder: Path) -> None:
+    """Writes E2E as prompts and answers, every line once per meaning in the validation file."""
+    texts = gzip.decompress((MATERIAL / "data/e2e/train.txt.gz").read_bytes()).decode("utf-8")
+    lines = texts.splitlines()
+    picked = np.random.default_rng(0).permutation(len(lines))[:TRAIN_ROWS]
+    _write(folder / "train.jsonl", [lines[index] for index in picked])
+    held = (MATERIAL / "data/e2e/valid.txt").read_text(encoding="utf-8").splitlines()
+    _write(folder / "held.jsonl", held[:: len(held) // VALIDATION_ROWS][:VALIDATION_ROWS])
+
+
+def _write(path: Path, lines: list[str]) -> None:
+    rows = (line.split("||", 1) for line in lines)
+    texts = (json.dumps({"prompt": f"{a} ->", "response": f" {b.strip()}"}) for a, b in rows)
+    path.write_text("\n".join(texts) + "\n", encoding="utf-8")
+
+
+def build_layout(data: Path, adapter: dict[str, Any], train: dict[str, Any]) -> RunLayout:
+    """Writes the recipe of a new run on the files in ``data``."""
+    folder = Path(tempfile.mkdtemp(dir=data))
+    layout = RunLayout(folder)
+    recipe = {
+        "name": folder.name,
+        "base": {"model": str(BASE)},
+        "data": {
+            "train": [{"source": str(data / "train.jsonl")}],
+            "validation": [{"source": str(data / "held.jsonl")}],
+        },
+        "adapter": {"rank": 16, "alpha": 32.0} | adapter,
+        "train": {
+            "steps": STEPS,
+            "batch_sequences": BATCH,
+            "evaluate_every_steps": train.get("steps", STEPS),
+            "schedule": "cosine",
+        }
+        | train,
+    }
+    save_recipe(parse_recipe(recipe), layout.recipe)
+    write_order(layout, TrainOrder(base_folder=str(folder)))
+    return layout
+
+
+def train_ours(data: Path, adapter: dict[str, Any], train: dict[str, Any]) -> float:
+    """Returns the validation loss after a run of the program's own training job."""
+    events = train_run(build_layout(data, adapter, train))
+    return float(of_type(events, ValidationFinished)[-1].loss)
+
+
+def train_peft(data: Path, rate: float, seed: int) -> float:
+    """Returns the same with peft, AdamW and padded batches in a plain loop, in another order."""
+    import peft
+
+    from studio.engine.data.prepare import prepare
+    from studio.engine.models.files import load_tokenizer
+
+    recipe = load_recipe(build_layout(data, {}, {}).recipe)
+    rows = prepare(recipe.data, load_tokenizer(BASE), 512, base_folder=data)
+    torch.manual_seed(seed)
+    model: Any = transformers.AutoModelForCausalLM.from_pretrained(BASE, use_safetensors=True)
+    config = peft.LoraConfig(r=16, lora_alpha=32, target_modules="all-linear")
+    model = peft.get_peft_model(model, config).train()
+    trained = [one for one in model.parameters() if one.requires_grad]
+    optimizer = torch.optim.AdamW(trained, lr=rate, weight_decay=0.0)
+    scale = transformers.get_cosine_schedule_with_warmup(optimizer, int(0.03 * STEPS), STEPS)
+    order = np.random.default_rng(seed).permutation(len(rows.train))
+    for step in range(STEPS):
+        chosen = [rows.train[int(i)] for i in order[step * BATCH : (step + 1) * BATCH]]
+        loss, count = _sum_loss(model, chosen)
+        (loss / count).backward()
+        torch.nn.utils.clip_grad_norm_(trained, 1.0)
+        optimizer.step()
+        scale.step()
+        optimizer.zero_grad()
+    model.eval()
+    with torch.no_grad():
+        held = [rows.validation[i] for i in range(len(rows.validation))]
+        sums = [_sum_loss(model, held[i : i + 32]) for i in range(0, len(held), 32)]
+    return float(sum(loss for loss, _ in sums)) / sum(count for _, count in sums)
+
+
+def _sum_loss(model: Any, documents: list[Any]) -> tuple[torch.Tensor, int]:
+    shape = (len(documents), max(len(one.ids) for one in documents))
+    ids, mask = torch.zeros(shape, dtype=torch.long), torch.zeros(shape, dtype=torch.long)
+    labels = torch.full(shape, -100)
+    for row, one in enumerate(documents):
+        own = torch.from_numpy(np.asarray(one.ids, dtype=np.int64))
+        ids[row, : len(own)], mask[row, : len(own)] = own, 1
+        kept = torch.from_numpy(np.asarray(one.supervised, dtype=bool))
+        labels[row, : len(own)] = torch.where(kept, own, -100)
+    logits = model(input_ids=ids, attention_mask=mask).logits[:, :-1].flatten(0, 1)
+    targets = labels[:, 1:].flatten()
+    loss = torch.nn.functional.cross_entropy(logits.float(), targets, reduction="sum")
+    return loss, int((targets != -100).sum())
+
+
+def compare_with_peft(data: Path) -> Iterator[str]:
+    """Yields the lines of the table of seeds."""
+    rate = 5e-3
+    ours = [train_ours(data, {}, {"learning_rate": rate, "seed": seed}) for seed in SEEDS]
+    peft = [train_peft(data, rate, seed) for seed in SEEDS]
+    yield f"## Against peft: {STEPS} steps of {BATCH} rows, rank 16, rate {rate}, cosine"
+    yield ""
+    yield "| | " + " | ".join(f"seed {seed}" for seed in SEEDS) + " | mean | standard deviation |"
+    yield "|---" * (len(SEEDS) + 3) + "|"
+    for name, losses in (("ours", ours), ("peft, plain loop", peft)):
+        cells = " | ".join(f"{loss:.4f}" for loss in losses)
+        yield f"| {name} | {cells} | {_mean(losses):.4f} | {statistics.stdev(losses):.4f} |"
+    gap = _mean(ours) - _mean(peft)
+    noise = math.sqrt((statistics.variance(ours) + statistics.variance(peft)) / len(SEEDS))
+    yield ""
+    yield f"Difference of the means {gap:+.4f}, standard error of the difference {noise:.4f}."
+
+
+def compare_with_full(data: Path) -> Iterator[str]:
+    """Yields the table of LoRA and full fine-tuning, each at the best of its rates."""
+    steps = 600
+    yield f"## Against full fine-tuning: {steps} steps, each side at the best of its rates"
+    yield ""
+    yield "| side | rates tried (loss, seed 0) | best rate | 3 seeds | mean | against full |"
+    yield "|---|---|---|---|---|---|"
+    means: dict[str, float] = {}
+    sides = {
+        "every weight": ({"rank": "full"}, (1e-3, 2e-3, 4e-3, 8e-3)),
+        "LoRA, rank 16": ({}, (2.5e-3, 5e-3, 1e-2, 2e-2)),
+        "LoRA, rank 64": ({"rank": 64, "alpha": 64.0}, (2.5e-3, 5e-3, 1e-2, 2e-2)),
+    }
+    for name, (adapter, rates) in sides.items():
+        yield _tune(data, name, adapter, {"steps": steps}, rates, means)
+
+
+def compare_optimizers(data: Path) -> Iterator[str]:
+    """Yields the table of optimizers, each at the best of its rates."""
+    yield f"## Optimizers: {STEPS} steps, rank 16, each at the best of its rates"
+    yield ""
+    yield "| optimizer | rates tried (loss, seed 0) | best rate | 3 seeds | mean | against AdamW |"
+    yield "|---|---|---|---|---|---|"
+    means: dict[str, float] = {}
+    for name, rates in {
+        "adamw": (2.5e-3, 5e-3, 1e-2, 2e-2),
+        "lion": (2.5e-4, 5e-4, 1e-3, 2e-3),
+        "adafactor": (2.5e-3, 5e-3, 1e-2, 2e-2),
+        "muon": (5e-3, 1e-2, 2e-2, 4e-2),
+    }.items():
+        yield _tune(data, name, {}, {"optimizer": name}, rates, means)
+
+
+def compare_inits(data: Path) -> Iterator[str]:
+    """Yields the table of start values, each at the best of its rates."""
+    yield f"## Start values: {STEPS} steps, rank 16, AdamW, each at the best of its rates"
+    yield ""
+    yield "| start | rates tried (loss, seed 0) | best rate | 3 seeds | mean | against kaiming |"
+    yield "|---|---|---|---|---|---|"
+    means: dict[str, float] = {}
+    for name in ("kaiming", "gaussian", "eva", "pissa", "olora"):
+        yield _tune(data, name, {"init": name}, {}, (2.5e-3, 5e-3, 1e-2, 2e-2), means)
+
+
+def _tune(
+    data: Path,
+    name: str,
+    adapter: dict[str, Any],
+    train: dict[str, Any],
+    rates: tuple[float, ...],
+    means: dict[str, float],
+) -> str:
+    """Returns a row of a table; ``means`` starts with the side that others are compared with."""
+    tried = {rate: train_ours(data, adapter, train | _at(rate, SEEDS[0])) for rate in rates}
+    best = min(tried, key=lambda rate: tried[rate])
+    losses = [tried[best]]
+    losses += [train_ours(data, adapter, train | _at(best, seed)) for seed in SEEDS[1:]]
+    means[name] = _mean(losses)
+    cells = (
+        ", ".join(f"{rate:g}: {loss:.3f}" for rate, loss in tried.items()),
+        f"{best:g}" + (" (edge)" if best in (rates[0], rates[-1]) else ""),
+        ", ".join(f"{loss:.4f}" for loss in losses),
+        f"{means[name]:.4f}",
+        f"{means[name] / next(iter(means.values())) - 1:+.1%}",
+    )
+    line = f"| {name} | " + " | ".join(cells) + " |"
+    print(line, flush=True)
+    return line
+
+
+def _at(rate: float, seed: int) -> dict[str, Any]:
+    return {"learning_rate": rate, "seed": seed}
+
+
+def _mean(values: list[float]) -> float:
+    return statistics.fmean(values)
+
+
+PARTS: dict[str, Callable[[Path], Iterator[str]]] = {
+    "peft": compare_with_peft,
+    "full": compare_with_full,
+    "optimizers": compare_optimizers,
+    "inits": compare_inits,
+}
+
+
+def main() -> None:
+    """Measure one part and write its table."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--part", choices=PARTS, required=True)
+    wish = parser.parse_args()
+    torch.set_num_threads(1)
+    transformers.utils.logging.set_verbosity_error()
+    with tempfile.TemporaryDirectory() as scratch:
+        write_rows(Path(scratch))
+        lines = list(PARTS[wish.part](Path(scratch)))
+    head = (
+        f"{platform.machine()}, {os.cpu_count()} cores, torch {torch.__version__}, float32. A "
+        f"pretrained Llama of 260,032 parameters on E2E: {TRAIN_ROWS:,} training rows, "
+        f"{VALIDATION_ROWS} held-out rows. Numbers are nats per supervised token on the held-out "
+        "rows after the last step; all linear layers carry an adapter."
+    )
+    text = "\n".join(["# What training reaches, measured", "", head, "", *lines, ""])
+    RESULTS.mkdir(exist_ok=True)
+    (RESULTS / f"quality_{wish.part}.md").write_text(text, encoding="utf-8")
+    print(text)
+
+
+if __name__ == "__main__":
+    main()
