@@ -43,6 +43,14 @@ class RunImported(Event):
     has_recipe: bool = False
 
 
+class ModelGrown(Event):
+    """A copy of a model with new tokens was written."""
+
+    folder: str
+    files: tuple[str, ...]
+    tokens: tuple[str, ...]
+
+
 class PruneFinished(Event):
     """A pruned copy of a model was written; counts are of the matrices that were pruned."""
 

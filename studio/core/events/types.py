@@ -14,6 +14,7 @@ from studio.core.events.data import RowPreviewed as RowPreviewed
 from studio.core.events.exports import ExportFinished as ExportFinished
 from studio.core.events.exports import ExportProgressed as ExportProgressed
 from studio.core.events.exports import ImportFinished as ImportFinished
+from studio.core.events.exports import ModelGrown as ModelGrown
 from studio.core.events.exports import PruneFinished as PruneFinished
 from studio.core.events.exports import PushFinished as PushFinished
 from studio.core.events.exports import RunImported as RunImported

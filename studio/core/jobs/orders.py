@@ -133,6 +133,15 @@ class PruneOrder(Order):
     out: str
 
 
+class GrowOrder(Order):
+    """Write a copy of a model whose tokenizer and tables have ``tokens`` as well."""
+
+    kind: Literal["grow"] = "grow"
+    base: str
+    tokens: tuple[str, ...]
+    out: str
+
+
 class DownloadOrder(Order):
     """Fetch a model or data set of the hub; what an earlier attempt fetched is kept.
 
@@ -161,6 +170,7 @@ AnyOrder = Annotated[
     | BlendOrder
     | InsideOrder
     | PruneOrder
+    | GrowOrder
     | DownloadOrder,
     Field(discriminator="kind"),
 ]

@@ -60,7 +60,9 @@ class PlannedTensor:
     def shape(self) -> tuple[int, ...]:
         """The new shape: some changes add rows."""
         extra = getattr(self.change, "extra_rows", 0)
-        return (self.source.shape[0] + extra, *self.source.shape[1:]) if extra else self.source.shape
+        return (
+            (self.source.shape[0] + extra, *self.source.shape[1:]) if extra else self.source.shape
+        )
 
     @property
     def byte_count(self) -> int:

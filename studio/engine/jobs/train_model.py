@@ -195,7 +195,8 @@ def _find_token_ids(tokens: tuple[str, ...], folder: Path) -> list[int]:
         if token not in vocabulary:
             raise RecipeInvalid(
                 f"adapter.trained_tokens[{index}]: the tokenizer has no token {token!r}.",
-                "Write the token exactly as the tokenizer names it, for example <|im_end|>.",
+                "Write the token exactly as the tokenizer names it, for example <|im_end|>. A new "
+                "one is added by: lora-studio grow MODEL --token TEXT --out DIR",
             )
     return [vocabulary[token] for token in tokens]
 

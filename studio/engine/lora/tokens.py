@@ -95,8 +95,7 @@ def build_trained_tokens(
     missing = sorted(index for index in indices if not 0 <= index < count)
     if missing:
         raise RecipeInvalid(
-            f"adapter.trained_tokens: there is no token {missing[0]}, the model has "
-            f"{count}.",
+            f"adapter.trained_tokens: there is no token {missing[0]}, the model has {count}.",
             f"Choose numbers from 0 to {count - 1}.",
         )
     leader = TrainedTokens(table, sorted(set(indices)))

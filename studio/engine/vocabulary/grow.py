@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import shutil
+import tempfile
 from collections.abc import Generator, Sequence
 from pathlib import Path
 from typing import Any
@@ -16,7 +18,7 @@ from studio.core.events.types import ExportProgressed
 from studio.engine.export.merged import write_model
 from studio.engine.export.plan import MergePlan, build_skeleton, find_tensor, lay_out
 from studio.engine.export.shards import StoredTensor, read_shards
-from studio.engine.models.files import load_config
+from studio.engine.models.files import load_config, load_tokenizer
 from studio.engine.models.reference import check_model_folder
 from studio.engine.vocabulary.growth import Growth
 from studio.engine.vocabulary.tokenizer_files import add_tokens, check_new, find_first_free_id
@@ -27,7 +29,7 @@ def grow_model(
 ) -> Generator[ExportProgressed, None, tuple[str, ...]]:
     """Writes the model in ``base`` with ``tokens`` added to ``target``; returns the files' names.
 
-    The new tokens are special ones (never split) and start as the mean of all others, in the table
+    The new tokens are never split and start as the mean of all others, in the table
     that reads them and in the head that writes them. Rows that the tables have to spare are used
     before they grow. Closing the generator early leaves nothing behind.
 
@@ -44,6 +46,7 @@ def grow_model(
     check_model_folder(base)
     check_new(base, tokens)
     known = find_first_free_id(base)
+    _check_written(base, tokens, known)
     shards = read_shards(base)
     tensors = {tensor.name: tensor for shard in shards.values() for tensor in shard}
     changes: dict[str, Growth] = {}
@@ -67,7 +70,23 @@ def grow_model(
     return (yield from write_model(base, target, plan, finish))
 
 
+_PLAIN = "Choose a token of plain English letters and signs, for example <tool>."
 _REMEDY = "Choose another model; this one cannot be given new tokens."
+
+
+def _check_written(base: Path, tokens: Sequence[str], first: int) -> None:
+    """Refuses tokens that the tokenizer would write in another way than they are read."""
+    with tempfile.TemporaryDirectory() as scratch:
+        folder = Path(scratch)
+        for path in base.glob("tokenizer*.json"):
+            shutil.copyfile(path, folder / path.name)
+        add_tokens(folder, tokens)
+        tokenizer: Any = load_tokenizer(folder)
+    for number, token in enumerate(tokens, first):
+        if tokenizer.encode(token, add_special_tokens=False) != [number]:
+            raise RecipeInvalid(f"This tokenizer does not read {token!r} as one token.", _PLAIN)
+        if tokenizer.decode([number]) != token:
+            raise RecipeInvalid(f"This tokenizer cannot write {token!r} again.", _PLAIN)
 
 
 def _find_tables(model: nn.Module, base: Path) -> list[str]:

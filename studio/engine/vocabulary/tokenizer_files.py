@@ -1,4 +1,4 @@
-"""Adds special tokens to the files of a tokenizer, which otherwise stay as they are."""
+"""Adds tokens to the files of a tokenizer, which otherwise stay as they are."""
 
 from __future__ import annotations
 
@@ -46,7 +46,9 @@ def check_new(folder: Path, tokens: Sequence[str]) -> None:
 
 
 def add_tokens(folder: Path, tokens: Sequence[str]) -> None:
-    """Writes ``tokens`` as special tokens into the tokenizer files in ``folder``, in their order.
+    """Writes ``tokens`` into the tokenizer files in ``folder``, in their order, never to be split.
+
+    They are no control marks: they may stand in the texts of examples, and answers show them.
 
     Raises:
         ModelUnusable: A file cannot be read.
@@ -55,7 +57,7 @@ def add_tokens(folder: Path, tokens: Sequence[str]) -> None:
     content = _read(folder / _FILE)
     flags = {"single_word": False, "lstrip": False, "rstrip": False, "normalized": False}
     new = {
-        first + place: {"content": token, **flags, "special": True}
+        first + place: {"content": token, **flags, "special": False}
         for place, token in enumerate(tokens)
     }
     content.setdefault("added_tokens", []).extend({"id": key} | new[key] for key in new)

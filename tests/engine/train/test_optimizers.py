@@ -9,10 +9,11 @@ import torch
 from safetensors.torch import load_file
 from torch import nn
 
+from studio.core.errors import RecipeInvalid
 from studio.core.events.types import RunStopped, StepFinished
 from studio.core.jobs.orders import Stop
 from studio.core.recipe.schema_train import TrainSettings
-from studio.engine.train.optimizers import adafactor, lion
+from studio.engine.train.optimizers import adafactor, lion, muon
 from tests.engine.tiny_run import ScriptedControl, build_run, of_type, train_run
 
 SETTINGS = {"steps": 6, "batch_sequences": 4, "evaluate_every_steps": 1000}
@@ -45,7 +46,7 @@ def test_adafactor_moves_a_matrix_that_starts_at_zero() -> None:
     torch.testing.assert_close(parameter.detach(), torch.full((4, 3), -0.01), rtol=1e-3, atol=0)
 
 
-@pytest.mark.parametrize("name", ["lion", "adafactor"])
+@pytest.mark.parametrize("name", ["lion", "adafactor", "muon"])
 def test_a_stopped_run_goes_on_with_the_same_bits(
     name: str, tmp_path: Path, tiny_base: Path, tiny_chats: Path
 ) -> None:
@@ -65,3 +66,9 @@ def test_a_stopped_run_goes_on_with_the_same_bits(
     one, other = (load_file(run.adapter / "adapter_model.safetensors") for run in (whole, parted))
     for name, value in one.items():
         assert torch.equal(value, other[name])
+
+
+def test_muon_refuses_what_is_no_matrix_in_words() -> None:
+    groups = [{"params": [nn.Parameter(torch.zeros(3))], "ratio": 1.0}]
+    with pytest.raises(RecipeInvalid, match="matrices only"):
+        muon.build(groups, TrainSettings())

@@ -1,0 +1,43 @@
+"""The grow job: a copy of a base model that knows new tokens."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+from studio.core.events.types import Event, ModelGrown, PhaseEntered, RunFinished, RunStopped
+from studio.core.jobs.orders import GrowOrder
+from studio.core.runs.layout import RunLayout
+from studio.engine.jobs.requests import RequestFeed, StopWished
+from studio.engine.models.reference import find_model
+from studio.engine.vocabulary.grow import grow_model
+
+
+def run(order: GrowOrder, layout: RunLayout, control: RequestFeed) -> Iterator[Event]:
+    """Writes the model with the new tokens.
+
+    Yields:
+        PhaseEntered, ExportProgressed, ModelGrown, RunFinished; RunStopped alone after a stop,
+        with nothing left behind.
+
+    Raises:
+        StudioError: The model cannot be given new tokens, or the target cannot be written.
+    """
+    del layout  # the order says everything
+    base = find_model(order.base, Path.cwd(), None).folder
+    yield PhaseEntered(phase="saving", detail=f"Writing to {order.out}")
+    steps = grow_model(base, Path(order.out), order.tokens)
+    while True:
+        try:
+            control.check_stop()
+            progressed = next(steps)
+        except StopWished:
+            steps.close()
+            yield RunStopped(step=0)
+            return
+        except StopIteration as end:
+            files: tuple[str, ...] = end.value
+            break
+        yield progressed
+    yield ModelGrown(folder=order.out, files=files, tokens=order.tokens)
+    yield RunFinished(step=0)
