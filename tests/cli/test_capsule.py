@@ -11,7 +11,8 @@ Trained = tuple[CommandLine, Path, dict[str, Any]]
 
 
 def test_a_run_travels_as_a_capsule_and_can_be_repeated(trained: Trained, tmp_path: Path) -> None:
-    first, recipe, _ = trained
+    _, recipe, _ = trained
+    first = CommandLine(tmp_path / "first")
     short = first("train", recipe, "--json", "--set", "train.steps=2").result
     packed = first("export", short["id"], "--to", "capsule", "--out", tmp_path / "out", "--json")
     assert packed.code == 0, packed.err

@@ -140,20 +140,6 @@ def test_export_writes_and_verifies(trained: Trained, tmp_path: Path, target: st
     assert all(Path(name).is_file() for name in outcome.result["files"])
 
 
-@pytest.mark.parametrize(
-    "arguments",
-    [
-        ("download", "x"),
-    ],
-)
-def test_planned_commands_say_that_they_are_not_available_yet(
-    lora_studio: CommandLine, arguments: tuple[str, ...]
-) -> None:
-    outcome = lora_studio(*arguments)
-    assert outcome.code == 2
-    assert "not available yet" in outcome.error_line
-
-
 def test_doctor_names_a_remedy_for_everything_that_is_not_ok(lora_studio: CommandLine) -> None:
     outcome = lora_studio("doctor", "--json")
     checks = outcome.result["checks"]
