@@ -7,6 +7,7 @@ from collections.abc import Sequence
 
 from studio.core.weights.matching import split_layer
 
+QUANTISATION_NAMES = {"nf4": "4 bits (NF4)", "int8": "8 bits"}
 _LEAST_SIDE = 16
 _LEFT_OUT = re.compile(r"(^|\.)(experts|router)(\.|$)|\.gate$")
 

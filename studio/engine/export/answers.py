@@ -81,8 +81,10 @@ def has_llama_cpp() -> bool:
     return importlib.util.find_spec("llama_cpp") is not None
 
 
-def load_for_check(folder: Path) -> PreTrainedModel:
+def load_for_check(folder: Path, quantisation: str = "none") -> PreTrainedModel:
     """Returns the model in float32 where memory allows it, else in bfloat16.
+
+    With a ``quantisation`` its linear layers are held in that.
 
     Raises:
         ModelUnusable: It cannot be loaded.
@@ -90,4 +92,4 @@ def load_for_check(folder: Path) -> PreTrainedModel:
     stored_bytes = sum(path.stat().st_size for path in folder.glob("*.safetensors"))
     has_room = 3 * stored_bytes < psutil.virtual_memory().available
     dtype = torch.float32 if has_room else torch.bfloat16
-    return load_model(folder, dtype, torch.device("cpu"))
+    return load_model(folder, dtype, torch.device("cpu"), quantisation=quantisation)

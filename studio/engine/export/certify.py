@@ -13,6 +13,7 @@ import torch
 
 from studio.core.jobs.orders import ExportOrder
 from studio.core.runs.exporting import find_run
+from studio.core.weights.adapter_file import read_seen_base
 from studio.engine.export.answers import Answerer, ModelAnswerer, load_for_check
 from studio.engine.export.certificate import (
     Certificate,
@@ -32,6 +33,8 @@ from studio.engine.export.gguf.read import GgufContent, load_lora_into
 from studio.engine.export.ollama import MODELFILE_NAME, find_modelfile_faults
 from studio.engine.export.plan import make_plan
 from studio.engine.export.prompts import Prompt, choose_prompts
+from studio.engine.export.seen_base import describe_held_check, describe_other_base
+from studio.engine.held.layer import find_quantisation
 from studio.engine.infer.speech import Speech, build_speech
 from studio.engine.lora.adapter import Adapter
 from studio.engine.lora.linear import AdaptedLinear
@@ -59,6 +62,15 @@ class Exported:
         """The adapter's folder."""
         return Path(self.order.adapter)
 
+    def read_quantisation(self) -> str:
+        """Returns how to hold the base: an adapter alone is asked over what it saw in training.
+
+        Raises:
+            StudioError: The adapter's file cannot be read.
+        """
+        is_alone = self.order.target == "adapter"
+        return read_seen_base(self.adapter).quantisation if is_alone else "none"
+
 
 def certify(exported: Exported, between: Callable[[], None]) -> Certificate:
     """Returns how the exported files answer, compared with base and adapter.
@@ -69,12 +81,16 @@ def certify(exported: Exported, between: Callable[[], None]) -> Certificate:
         StudioError: Base, adapter or the exported files cannot be loaded.
     """
     speech = build_export_speech(exported.order, exported.base)
-    model = load_for_check(exported.base)
+    quantisation = exported.read_quantisation()
+    model = load_for_check(exported.base, quantisation)
     adapter = load_adapter(model, exported.adapter)
     between()
     choice = choose_prompts(exported.order, speech)
     trials = ask(ModelAnswerer(model), speech, choice.prompts, between)
-    notes = choice.notes
+    notes, answers = choice.notes, trials
+    if quantisation != "none":
+        notes += (describe_held_check(quantisation),)
+    is_dense = find_quantisation(model) == "none"
     if exported.order.keeps_zeros:  # the files shall differ, but only by what was asked for
         merge_around_zeros(adapter)
         cost = _get_divergence(compare(ModelAnswerer(model), trials, between))
@@ -82,6 +98,8 @@ def certify(exported: Exported, between: Callable[[], None]) -> Certificate:
         trials = ask(ModelAnswerer(model), speech, choice.prompts, between)
     del adapter, model  # two large models need not be in memory at once
     between()
+    if is_dense:
+        notes += _compare_with_training(exported, answers, between)
     if exported.order.target in ("gguf", "ollama"):
         certificate = _certify_gguf(exported, speech, trials, between)
     else:
@@ -92,6 +110,19 @@ def certify(exported: Exported, between: Callable[[], None]) -> Certificate:
         "prompts": _hash_prompts(choice.prompts),
     }
     return replace(certificate, notes=notes, prompts=choice.sources, inputs=inputs)
+
+
+def _compare_with_training(
+    exported: Exported, answers: Sequence[Trial], between: Callable[[], None]
+) -> tuple[str, ...]:
+    """Returns what it changes that the training saw the base in fewer bits, where it did."""
+    seen = read_seen_base(exported.adapter).quantisation
+    if seen == "none":
+        return ()
+    model = load_for_check(exported.base, seen)
+    load_adapter(model, exported.adapter)
+    cost = _get_divergence(compare(ModelAnswerer(model), answers, between))
+    return (describe_other_base(seen, cost),)
 
 
 def _certify_folder(
@@ -199,7 +230,7 @@ def _load_again(exported: Exported) -> tuple[Answerer, str]:
         model = load_for_check(exported.folder)
         stored: Any = load_config(exported.folder).dtype
         return ModelAnswerer(model), _FORMATS.get(stored, "f32")
-    model = load_for_check(exported.base)
+    model = load_for_check(exported.base, exported.read_quantisation())
     if exported.order.target == "adapter":
         load_adapter(model, exported.folder)
     else:

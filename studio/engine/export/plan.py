@@ -13,6 +13,7 @@ from transformers import AutoConfig, AutoModelForCausalLM
 from studio.core.errors import AdapterUnusable, ModelUnusable
 from studio.engine.export.changes import Change, KeepZeros, LowRank, Replacement, RowReplacement
 from studio.engine.export.expert_changes import StackedLowRank, build_single, build_stacked
+from studio.engine.export.seen_base import check_original_fits
 from studio.engine.export.shards import PlannedTensor, StoredTensor, read_shards, read_tensor
 from studio.engine.lora.expert_layouts import stack_experts
 from studio.engine.lora.experts import ExpertStack
@@ -44,6 +45,7 @@ def make_plan(base: Path, stored: StoredAdapter, *, keeps_zeros: bool = False) -
         AdapterUnusable: The adapter does not belong to this base or is not supported.
         ModelUnusable: The base cannot be merged into, for example because it is quantised.
     """
+    check_original_fits(stored)
     shards = read_shards(base)
     model = build_skeleton(base)
     tied = _find_tied(model)

@@ -36,6 +36,7 @@ from studio.engine.export.lint import Finding, check_export
 from studio.engine.export.manner import find_manner
 from studio.engine.export.merged import export_merged
 from studio.engine.export.ollama import build_modelfile, export_ollama
+from studio.engine.export.seen_base import find_needed_base
 from studio.engine.jobs.requests import RequestFeed, StopWished
 from studio.engine.lora.stored import read_adapter
 from studio.engine.models.reference import find_model
@@ -120,6 +121,7 @@ def _write(
 def _pack(order: ExportOrder, out: Path, control: RequestFeed) -> Iterator[Event]:
     """Writes a capsule and compares every hash in it; no model is needed for that."""
     yield PhaseEntered(phase="saving", detail=f"Writing to {out}")
+    yield from find_needed_base(read_adapter(Path(order.adapter)).seen)
     steps = export_capsule(Path(order.adapter), out, name=order.name, base=order.base)
     files = yield from _write(steps, control)
     yield PhaseEntered(phase="finishing", detail="Reading the capsule again")
@@ -138,7 +140,7 @@ def _start(order: ExportOrder, base: Path, out: Path) -> tuple[Steps, list[Notic
     """Returns the export that the order asks for, not yet begun, and what it does by itself."""
     adapter = Path(order.adapter)
     if order.target == "adapter":
-        return export_adapter(adapter, out), []
+        return export_adapter(adapter, out), find_needed_base(read_adapter(adapter).seen)
     if order.target == "gguf_lora":
         return export_lora_gguf(base, adapter, out, name=order.name), []
     if order.target == "gguf":

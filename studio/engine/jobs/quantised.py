@@ -12,12 +12,11 @@ from studio.core.errors import StudioError
 from studio.core.events.types import NoticeRaised
 from studio.core.units import format_bytes
 from studio.core.weights.adapter_file import read_seen_base
+from studio.core.weights.quantisable import QUANTISATION_NAMES
 from studio.engine.held.fast import choose_path
 from studio.engine.held.layer import find_quantisation
 from studio.engine.models.load import load_model
 from studio.engine.models.quantised import Watch, measure_quantised
-
-_NAMES = {"nf4": "4 bits (NF4)", "int8": "8 bits"}
 
 
 def load_quantised(
@@ -72,7 +71,8 @@ def _tell(model: PreTrainedModel, wish: str, device: torch.device) -> Iterator[N
             )
         return
     kind = find_quantisation(model)
-    words = f"{found.layers} layers of the base are held in {_NAMES.get(kind, kind)}: "
+    name = QUANTISATION_NAMES.get(kind, kind)
+    words = f"{found.layers} layers of the base are held in {name}: "
     words += f"{format_bytes(found.held_bytes)} instead of {format_bytes(found.dense_bytes)}."
     if kind == "nf4":
         path = choose_path(device)
@@ -86,7 +86,7 @@ def _tell(model: PreTrainedModel, wish: str, device: torch.device) -> Iterator[N
         yield NoticeRaised(
             severity="warning",
             code="base_stored_quantised",
-            message=f"The files of this model hold its weights in {_NAMES.get(kind, kind)}, and "
+            message=f"The files of this model hold its weights in {name}, and "
             f"they stay so; the setting {wish} has no effect.",
             remedy=f"Set the quantisation to {kind}, or choose the original model.",
         )

@@ -16,6 +16,7 @@ from studio.engine.export.gguf.families import Family, Value, get_family
 from studio.engine.export.gguf.file import GgufFile
 from studio.engine.export.gguf.numbers import Format
 from studio.engine.export.gguf.tensors import GgufTensor, TensorNames, turn_halves_into_pairs
+from studio.engine.export.seen_base import check_original_fits
 from studio.engine.export.target import check_target
 from studio.engine.lora.stored import StoredAdapter, StoredModule, read_adapter
 from studio.engine.models.files import load_config
@@ -35,7 +36,8 @@ def export_lora_gguf(
         ExportProgressed at the end.
 
     Raises:
-        AdapterUnusable: llama.cpp cannot apply this kind of adapter to a base.
+        AdapterUnusable: llama.cpp cannot apply this kind of adapter to a base, or it is right on
+            a quantised base alone.
         ModelUnusable: The base cannot be a GGUF file either.
         FileUnusable: ``target`` is taken or cannot be written to, or the disk is full.
     """
@@ -43,6 +45,7 @@ def export_lora_gguf(
     config = load_config(base)
     family = get_family(config)
     stored = read_adapter(adapter)
+    check_original_fits(stored)
     check_lora_fits(stored, is_tied=bool(config.tie_word_embeddings))
     alpha = _get_common_alpha(stored)
     tensors = plan_lora(stored, family, config, alpha)

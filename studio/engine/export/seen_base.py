@@ -1,0 +1,59 @@
+"""What it means for an export that its adapter was trained over a base in fewer bits."""
+
+from __future__ import annotations
+
+from studio.core.errors import AdapterUnusable
+from studio.core.events.types import NoticeRaised
+from studio.core.weights.adapter_file import SeenBase
+from studio.core.weights.quantisable import QUANTISATION_NAMES
+from studio.engine.lora.stored import StoredAdapter
+
+
+def check_original_fits(stored: StoredAdapter) -> None:
+    """Returns quietly when the adapter may be joined with the original weights of its base.
+
+    Raises:
+        AdapterUnusable: It is right on the quantised base alone (LoftQ).
+    """
+    if stored.seen.has_residual:
+        name = QUANTISATION_NAMES[stored.seen.quantisation]
+        raise AdapterUnusable(
+            f"The adapter in {stored.folder} was started with LoftQ over a base held in {name}: "
+            "it also makes up for what that took from the weights. The original weights still "
+            "hold all of it, so joined with them the adapter would answer wrongly.",
+            f"Export the adapter alone and use it over the base held in {name}, or train again "
+            "with another start than LoftQ (adapter.init) to have an adapter that can be merged.",
+        )
+
+
+def find_needed_base(seen: SeenBase) -> list[NoticeRaised]:
+    """Returns the warning that goes with an adapter that is right on a quantised base alone."""
+    if not seen.has_residual:
+        return []
+    name = QUANTISATION_NAMES[seen.quantisation]
+    return [
+        NoticeRaised(
+            severity="warning",
+            code="export_needs_quantised_base",
+            message=f"This adapter was started with LoftQ over a base held in {name}. It is right "
+            "only over the base quantised as in training, and wrong over the original weights.",
+            remedy=f"Load the base in {name} wherever you use the adapter, and do not merge it.",
+        )
+    ]
+
+
+def describe_held_check(quantisation: str) -> str:
+    """Returns that the base was held in fewer bits while the adapter was checked, in words."""
+    return f"the base was held in {QUANTISATION_NAMES[quantisation]}, as in training"
+
+
+def describe_other_base(quantisation: str, divergence: float) -> str:
+    """Returns that the files build on other weights than the training, and what that changes.
+
+    ``divergence`` is the mean over all tokens of the answers, in nats.
+    """
+    return (
+        f"the adapter was trained over the base held in {QUANTISATION_NAMES[quantisation]}, but "
+        "these files join it with the original weights; that changes its answers by "
+        f"{divergence:.2g} nats per token"
+    )
