@@ -13,8 +13,8 @@ from studio.gui.widgets.labels import PlainLabel
 from studio.gui.widgets.switch import Switch
 
 _OPEN = (
-    "The program only goes online when you search for models or data, or download them. Nothing "
-    "about you, your models or your data is ever sent."
+    "The program only goes online when you search for models or data, download them, or publish an "
+    "export yourself. Nothing else about you, your models or your data is ever sent."
 )
 _WHAT_FOR = (
     "Only needed for models whose owners ask for it. Make one (kind: read) on "
