@@ -75,6 +75,8 @@ def _find_obstacle(stored: StoredAdapter) -> str:
     """Returns what an adapter changes besides low-rank updates, in words; empty for nothing."""
     whole = sorted(name for name in stored.weights if stored.is_trained(name))
     stacks = [name for name, one in stored.modules.items() if one.rank != one.lora_a.shape[0]]
+    if stored.seen.has_residual:
+        return "also makes up for what quantisation took from its base (LoftQ), all or nothing"
     if stored.config.use_dora:
         return "learns the lengths of the weights (DoRA), whose update depends on the base"
     if whole:

@@ -38,7 +38,9 @@ def write_blended(modules: Mapping[str, BlendedModule], first: StoredAdapter, fo
         for part, matrix in _shape(module):
             tensors[build_key(name, part, is_lookup=module.is_lookup)] = matrix.contiguous()
     with replace_folder(folder) as new:
-        write_atomically(new / WEIGHTS_NAME, save(tensors, {"format": "pt"}))
+        write_atomically(
+            new / WEIGHTS_NAME, save(tensors, {"format": "pt"} | first.seen.as_metadata())
+        )
         write_json_atomically(new / CONFIG_NAME, _build_config(modules, first))
 
 

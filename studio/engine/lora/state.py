@@ -14,6 +14,7 @@ from studio.core.errors import AdapterUnusable
 from studio.core.files import replace_folder, write_atomically, write_json_atomically
 from studio.core.weights.adapter_file import WEIGHTS_NAME, SeenBase
 from studio.core.weights.matching import name_nearest
+from studio.core.weights.quantisable import QUANTISATION_NAMES
 from studio.engine.held.layer import find_quantisation
 from studio.engine.lora.adapted import AdaptedModule
 from studio.engine.lora.adapter import Adapter, build_adapted, check_bare
@@ -119,6 +120,13 @@ def load_adapter(model: nn.Module, folder: Path, *, dropout: float = 0.0) -> Ada
     adaptable = find_adaptable(model)
     layers = {name: layer for name, (layer, _) in adaptable.items()}
     stored = stack_experts(read_adapter(folder), layers)
+    quantisation = find_quantisation(model)
+    if stored.seen.has_residual and quantisation != stored.seen.quantisation:
+        raise AdapterUnusable(
+            f"The adapter in {folder} was started with LoftQ over a base held in "
+            f"{QUANTISATION_NAMES[stored.seen.quantisation]}; over any other it answers wrongly.",
+            "Hold the base as in training (base.quantisation in the recipe).",
+        )
     modules = {
         name: _build(name, *adaptable[name], stored, dropout)
         for name in adaptable
@@ -136,7 +144,7 @@ def load_adapter(model: nn.Module, folder: Path, *, dropout: float = 0.0) -> Ada
         extras=_build_extras(model, stored),
         tokens=_build_tokens(model, stored),
         keeps_ties=stored.config.keeps_ties,
-        seen=SeenBase(find_quantisation(model), stored.seen.has_residual),
+        seen=SeenBase(quantisation, stored.seen.has_residual),
     )
     adapter.attach()
     return adapter

@@ -19,9 +19,11 @@ from studio.engine.export.answers import ModelAnswerer
 from studio.engine.export.seen_base import describe_other_base
 from studio.engine.jobs import export
 from studio.engine.lora.adapter import Adapter
+from studio.engine.lora.blend import check_blendable
 from studio.engine.lora.inits.loftq import watch
 from studio.engine.lora.inject import inject
 from studio.engine.lora.state import load_adapter, save_adapter
+from studio.engine.lora.stored import read_adapter
 from studio.engine.models.load import load_model
 from tests.engine.tiny_run import ScriptedControl, build_base, of_type
 
@@ -90,6 +92,14 @@ def test_loftq_goes_out_alone_with_the_base_it_needs(
     if target == "adapter":
         notes = json.loads((tmp_path / "out" / "certificate.json").read_text())["notes"]
         assert "the base was held in 4 bits (NF4), as in training" in notes
+
+
+def test_loftq_is_neither_loaded_over_other_weights_nor_mixed(loftq: Path, base: Path) -> None:
+    with pytest.raises(AdapterUnusable, match="over any other it answers wrongly"):
+        load_adapter(load_model(base, torch.float32, CPU), loftq)
+    load_adapter(load_model(base, torch.float32, CPU, quantisation="nf4"), loftq)
+    with pytest.raises(AdapterUnusable, match=r"\(LoftQ\).*cannot be mixed"):
+        check_blendable([read_adapter(loftq)])
 
 
 @pytest.mark.parametrize("kind", ["nf4", "int8"])
