@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+from collections import deque
 from collections.abc import Callable
 from pathlib import Path
 
@@ -19,7 +20,7 @@ _MOST_KEPT = 2_000
 
 
 class Records(QObject):
-    """The history and the votes of one home.
+    """The history and the votes of one home; one piece of work after the other, in order.
 
     Signals:
         history_loaded: All ``KeptExchange``, oldest first.
@@ -38,6 +39,8 @@ class Records(QObject):
         self._background = background
         self._history = Journal(folder / "history.jsonl", KeptExchange)
         self._votes = Journal(folder / "votes.jsonl", Vote)
+        self._waiting: deque[tuple[Callable[[], object], Callable[..., object]]] = deque()
+        self._is_working = False
 
     def keep(self, exchange: KeptExchange) -> None:
         """Adds an exchange to the history."""
@@ -91,7 +94,26 @@ class Records(QObject):
         return list(rate(choices)), len(choices)
 
     def _start(self, work: Callable[[], object], then: Callable[..., object]) -> None:
+        # What was just written must be there when it is read again.
+        self._waiting.append((work, then))
+        if not self._is_working:
+            self._start_next()
+
+    def _start_next(self) -> None:
+        self._is_working = bool(self._waiting)
+        if not self._waiting:
+            return
+        work, then = self._waiting.popleft()
+
         def run(_: Cancellation) -> object:
             return work()
 
-        self._background.start(run, then, self.failed.emit)
+        def go_on(result: object) -> None:
+            then(result)
+            self._start_next()
+
+        def fail(error: object) -> None:
+            self.failed.emit(error)
+            self._start_next()
+
+        self._background.start(run, go_on, fail)

@@ -152,6 +152,10 @@ class XrayPanel(QWidget):
         self._by.setAccessibleName("Order of the rows")
         for key, words in ORDERS.items():
             self._by.addItem(words, key)
+        self._by.setSizeAdjustPolicy(
+            QComboBox.SizeAdjustPolicy.AdjustToMinimumContentsLengthWithIcon
+        )
+        self._by.setMinimumContentsLength(16)  # the longest order alone would widen the page
         self._by.activated.connect(lambda _: self._ask(0))
         line = QHBoxLayout()
         line.setSpacing(SIZES.s)
