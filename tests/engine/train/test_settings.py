@@ -94,7 +94,7 @@ def test_with_lora_plus_the_second_matrix_learns_faster() -> None:
 
 def test_an_optimizer_that_is_not_there_yet_is_refused() -> None:
     adapter = inject(build_model("llama"), AdapterSettings(rank=2, alpha=4.0), seed=0)
-    settings = TrainSettings.model_construct(optimizer="adamw8bit", lora_plus_ratio=1.0)
+    settings = TrainSettings.model_construct(optimizer="sgd", lora_plus_ratio=1.0)
     with pytest.raises(NotAvailableYet, match="adamw"):
         build_optimizer(adapter, settings)
 
