@@ -5,6 +5,7 @@ from __future__ import annotations
 import shutil
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -303,13 +304,13 @@ def test_files_that_answer_differently_are_not_called_verified(
 ) -> None:
     load = answers.load_model
 
-    def load_damaged(folder: Path, dtype: torch.dtype, device: torch.device):
+    def load_damaged(folder: Path, dtype: torch.dtype, device: torch.device, **wishes: Any):
         if folder == tmp_path / "out":
             weights = load_file(folder / "model.safetensors")
             name = next(name for name in weights if name.endswith("down_proj.weight"))
             weights[name] += 0.1
             save_file(weights, folder / "model.safetensors", {"format": "pt"})
-        return load(folder, dtype, device)
+        return load(folder, dtype, device, **wishes)
 
     monkeypatch.setattr(answers, "load_model", load_damaged)
     order = ExportOrder(adapter=str(adapter), target="merged", out=str(tmp_path / "out"))
