@@ -13,7 +13,7 @@ from studio.gui.bridge.adapter_selection import AdapterSelection
 from studio.gui.bridge.run_catalog import get_base_name
 from studio.gui.theme.tokens import SIZES
 from studio.gui.widgets.buttons import Button, IconButton
-from studio.gui.widgets.flow_layout import FlowLayout
+from studio.gui.widgets.flow_row import FlowRow
 from studio.gui.widgets.labels import ElidedLabel, PlainLabel, plain_tooltip
 
 _LONGEST_NAME = 40
@@ -30,7 +30,7 @@ class AdapterPicker(QWidget):
         self._add = Button("Add adapter", "plus")
         self._add.clicked.connect(self._show_menu)
         self._tags: list[QWidget] = []
-        self._row = FlowLayout(self, spacing=SIZES.s)
+        self._row = FlowRow(self, SIZES.s)
         for widget in (self._base, PlainLabel("with", "muted", wraps=False), self._add):
             self._row.addWidget(widget)
         selection.changed.connect(self._show_selection)

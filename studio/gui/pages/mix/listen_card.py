@@ -11,7 +11,7 @@ from studio.core.word_diff import diff_words
 from studio.gui.theme.tokens import SIZES
 from studio.gui.widgets.buttons import Button
 from studio.gui.widgets.card import Card
-from studio.gui.widgets.flow_layout import FlowLayout
+from studio.gui.widgets.flow_row import FlowRow
 from studio.gui.widgets.labels import PlainLabel
 from studio.gui.widgets.marked_text import MarkedText
 
@@ -40,7 +40,7 @@ class ListenCard(Card):
         self._ask.clicked.connect(self._on_asked)
         self._state = PlainLabel("", "caption")
         self._offers = QWidget()
-        self._offers_row = FlowLayout(self._offers, spacing=SIZES.xs)
+        self._offers_row = FlowRow(self._offers, SIZES.xs)
         row = QHBoxLayout()
         row.setSpacing(SIZES.s)
         row.addWidget(self._prompt, 1)
