@@ -7,11 +7,13 @@ from pathlib import Path
 from typing import get_args
 
 from studio.cli.console import Console
+from studio.cli.hand_over import add_place_options, hand_over
 from studio.cli.jobs import run_job, short_lived
-from studio.core.errors import AdapterUnusable, FileUnusable, JobDied
+from studio.core.errors import AdapterUnusable, FileUnusable, JobDied, RecipeInvalid
 from studio.core.events.types import Event, ExportFinished, ExportProgressed
-from studio.core.jobs.orders import ExportOrder, ExportTool, QuantKind
+from studio.core.jobs.orders import ExportOrder, ExportTool, HandOverOrder, QuantKind
 from studio.core.paths import Home, slug
+from studio.core.programs.ollama import check_name
 from studio.core.runs.exporting import find_base, read_export_details
 from studio.core.runs.layout import RunLayout
 from studio.core.runs.store import RunStore
@@ -54,6 +56,15 @@ def add_parser(
         choices=get_args(ExportTool),
         help="the tool that will load the files: says first what it would refuse",
     )
+    parser.add_argument(
+        "--create", metavar="NAME", help="ollama: make a model of this name in Ollama right away"
+    )
+    parser.add_argument(
+        "--into-lm-studio",
+        metavar="NAME",
+        help="gguf: put the file into LM Studio's folder of models under this name",
+    )
+    add_place_options(parser)
     parser.set_defaults(run=run)
 
 
@@ -61,6 +72,7 @@ def run(arguments: argparse.Namespace, console: Console, home: Home) -> int:
     """Export in a child job and print the files; 1 if the check of the result failed."""
     adapter, base = find_adapter(arguments.what, home)
     target = TARGETS[arguments.target]
+    program, model = find_program(arguments, target)
     if arguments.base and Path(arguments.base).expanduser().is_dir():
         base = str(Path(arguments.base).expanduser().resolve())
     elif arguments.base:
@@ -87,8 +99,21 @@ def run(arguments: argparse.Namespace, console: Console, home: Home) -> int:
         console.print(f"  Asked: {finished.prompts}")
     for reason in finished.reasons:
         console.print(f"  {reason}")
+    given = None
+    if model and finished.is_verified:
+        order = HandOverOrder.model_validate(
+            {
+                "folder": finished.folder,
+                "program": program,
+                "name": model,
+                "place": arguments.place,
+                "replaces": arguments.replace,
+            }
+        )
+        given = hand_over(order, console, home)
     console.finish(
         {
+            "handed_over": given,
             "files": [str(Path(finished.folder) / name) for name in finished.files],
             "certificate": {
                 "path": finished.certificate,
@@ -102,6 +127,22 @@ def run(arguments: argparse.Namespace, console: Console, home: Home) -> int:
         }
     )
     return 0 if finished.is_verified else 1
+
+
+def find_program(arguments: argparse.Namespace, target: str) -> tuple[str, str | None]:
+    """Return which program gets the files afterwards, and the model's name there if any does.
+
+    Raises:
+        RecipeInvalid: The program does not take files of this kind, or no such name.
+    """
+    if arguments.create is not None:
+        if target != "ollama":
+            raise RecipeInvalid("--create makes a model in Ollama.", "Add --to ollama.")
+        check_name(arguments.create)
+        return "ollama", arguments.create
+    if arguments.into_lm_studio is not None and target not in ("gguf", "ollama"):
+        raise RecipeInvalid("LM Studio loads whole GGUF files alone.", "Add --to gguf.")
+    return "lm_studio", arguments.into_lm_studio
 
 
 def export(

@@ -19,6 +19,7 @@ from studio.cli import (
     forgetting,
     generate,
     grow,
+    hand_over,
     inside,
     layers,
     plan,
@@ -49,6 +50,7 @@ COMMANDS = (
     export,
     forgetting,
     push,
+    hand_over,
     doctor,
     download,
 )

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Literal
+
 from studio.core.events.base import Event
 
 
@@ -79,3 +81,23 @@ class PushFinished(Event):
 
     url: str
     commit: str
+
+
+class HandedOver(Event):
+    """Another program on this machine has the model: ``name`` there, ``place`` address or file.
+
+    ``question`` was asked there once: ``expected`` is the trained adapter's answer, ``answer`` the
+    program's; the tokens count what each read for the question. All is empty where nothing was
+    asked. ``is_link`` says that the file takes no space of its own.
+    """
+
+    program: Literal["ollama", "lm_studio"]
+    name: str
+    place: str
+    version: str = ""
+    is_link: bool = False
+    question: str = ""
+    expected: str = ""
+    answer: str = ""
+    expected_tokens: int | None = None
+    read_tokens: int | None = None

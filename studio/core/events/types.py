@@ -13,6 +13,7 @@ from studio.core.events.data import LengthsMeasured as LengthsMeasured
 from studio.core.events.data import RowPreviewed as RowPreviewed
 from studio.core.events.exports import ExportFinished as ExportFinished
 from studio.core.events.exports import ExportProgressed as ExportProgressed
+from studio.core.events.exports import HandedOver as HandedOver
 from studio.core.events.exports import ImportFinished as ImportFinished
 from studio.core.events.exports import ModelGrown as ModelGrown
 from studio.core.events.exports import PruneFinished as PruneFinished

@@ -123,6 +123,22 @@ class PushOrder(Order):
     is_private: bool = True
 
 
+class HandOverOrder(Order):
+    """Give a verified export to another program on this machine, and ask it once where it answers.
+
+    ``place`` is Ollama's address or LM Studio's folder of models; empty means as set, or where it
+    usually is. ``name`` is what the model will be called there. ``replaces`` lets Ollama replace a
+    model of that name.
+    """
+
+    kind: Literal["hand_over"] = "hand_over"
+    folder: str
+    program: Literal["ollama", "lm_studio"]
+    name: str
+    place: str = ""
+    replaces: bool = False
+
+
 class PruneOrder(Order):
     """Write a copy of a model in which a share of the linear layers' weights is zero."""
 
@@ -165,6 +181,7 @@ AnyOrder = Annotated[
     | ExportOrder
     | ImportOrder
     | PushOrder
+    | HandOverOrder
     | EvaluateOrder
     | ForgettingOrder
     | BlendOrder

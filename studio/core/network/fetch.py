@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cache
-from typing import IO, Any
+from typing import IO, Any, TypeVar
 from urllib.parse import urlsplit
 
 import studio
@@ -31,6 +31,7 @@ _POLL_SECONDS = 0.05
 LARGEST_ANSWER_BYTES = 32 << 20
 
 Cancelled = Callable[[], bool]
+Result = TypeVar("Result")
 
 
 class Refused(NetworkFailed):
@@ -113,7 +114,7 @@ def fetch(
             return Reply(stream.status, stream.headers, bytes(content))
 
     gate.check(wish)
-    return _run_beside(receive, is_cancelled)
+    return run_beside(receive, is_cancelled)
 
 
 @contextmanager
@@ -165,27 +166,31 @@ def get_host(url: str) -> str:
     return urlsplit(url).hostname or url
 
 
-def _run_beside(work: Callable[[], Reply], is_cancelled: Cancelled) -> Reply:
+def run_beside(work: Callable[[], Result], is_cancelled: Cancelled) -> Result:
     """Returns what ``work`` returns; when cancelled, leaves it to end by itself.
 
     Nothing can interrupt a thread that waits for a silent server, so nobody waits for the thread.
+
+    Raises:
+        FetchCancelled: The user no longer wants it; and whatever ``work`` raises.
     """
-    outcome: list[Reply | BaseException] = []
+    outcome: list[Result] = []
+    failure: list[BaseException] = []
     has_ended = threading.Event()
 
     def run() -> None:
         try:
             outcome.append(work())
         except BaseException as error:  # noqa: BLE001 - raised again on the caller's thread
-            outcome.append(error)
+            failure.append(error)
         has_ended.set()
 
     threading.Thread(target=run, name="fetch", daemon=True).start()
     while not has_ended.wait(_POLL_SECONDS):
         if is_cancelled():
             raise FetchCancelled("Cancelled.")
-    if isinstance(outcome[0], BaseException):
-        raise outcome[0]
+    if failure:
+        raise failure[0]
     return outcome[0]
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ipaddress
 import json
 import os
 from collections.abc import Mapping
@@ -85,6 +86,27 @@ class Gate:
                 f"The network is needed to {wish}, but {reason}.",
                 f"{remedy} Models and data that are already on this machine work without.",
             )
+
+    def check_host(self, host: str, wish: str) -> None:
+        """Returns quietly when ``host`` may be asked: this machine always, others as in ``check``.
+
+        What goes to a server on this machine goes to no network.
+
+        Raises:
+            Offline: ``host`` is another machine, and the gate is closed.
+        """
+        if not is_this_machine(host):
+            self.check(wish)
+
+
+def is_this_machine(host: str) -> bool:
+    """Returns whether a host name or address can only mean the machine itself (loopback)."""
+    if host.lower() == "localhost":
+        return True
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False
 
 
 def find_gate(home: Home, environment: Mapping[str, str] | None = None) -> Gate:

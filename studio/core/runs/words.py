@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from studio.core.events import types
+from studio.core.programs.words import describe_hand_over
 from studio.core.runs.incidents import INCIDENT_TYPES, describe_incident
 from studio.core.runs.record import RunRecord, Status
 from studio.core.units import (
@@ -234,6 +235,7 @@ _LINES: dict[type[types.Event], Callable[[Any], str | None]] = {
     types.AnswerFinished: _describe_answer,
     types.ExportFinished: lambda event: f"Exported {len(event.files)} files to {event.folder}",
     types.PushFinished: lambda event: f"Uploaded to {event.url}",
+    types.HandedOver: lambda event: describe_hand_over(event).message,
     types.RunImported: lambda event: f"Imported from {event.source}",
     types.ImportFinished: lambda event: f"Imported as {event.name} into {event.folder}",
     types.DownloadFinished: lambda event: (

@@ -9,6 +9,7 @@ from typing import Literal
 
 from studio.core.errors import StudioError
 from studio.core.hub.cache import MAX_FOLDERS, iter_snapshots, list_folders
+from studio.core.programs.lm_studio import get_models_folders
 from studio.core.weights.folder import check_model_folder, list_names
 from studio.core.weights.header import read_json
 from studio.core.weights.layers import CAUSAL, MAX_CONFIG_BYTES, load_layers
@@ -88,19 +89,13 @@ def describe_model(name: str, reference: str, folder: Path, place: Place) -> Fou
     )
 
 
-def get_lm_studio_folders() -> tuple[Path, ...]:
-    """Return the folders in which LM Studio keeps models, whether they exist or not."""
-    home = Path.home()
-    return home / ".lmstudio" / "models", home / ".cache" / "lm-studio" / "models"
-
-
 def _iter_places(folders: Iterable[Path]) -> Iterator[tuple[str, str, Path, Place]]:
     for folder in folders:
         for path in _iter_model_folders(folder, depth=2):
             yield path.name, str(path), path, "folder"
     for name, snapshot in iter_snapshots("model"):
         yield name, name, snapshot, "hub_cache"
-    for root in get_lm_studio_folders():
+    for root in get_models_folders():
         for path in _iter_model_folders(root, depth=2):
             yield "/".join(path.relative_to(root).parts), str(path), path, "lm_studio"
 

@@ -11,12 +11,13 @@ from torch import Tensor
 
 from studio import __version__
 from studio.core.files import write_json_atomically
+from studio.core.programs.exported import CERTIFICATE_NAME as CERTIFICATE_NAME
+from studio.core.programs.exported import Sample
 from studio.engine.export.answers import Answerer
 from studio.engine.export.prompts import Prompt
 from studio.engine.infer.speech import Speech
 from studio.engine.models.reference import hash_file
 
-CERTIFICATE_NAME = "certificate.json"
 ANSWER_TOKENS = 16
 _SHOWN_TOKENS = 8
 # The mean divergence per token (in nats) that rounding alone explains, with room for tiny models.
@@ -72,6 +73,7 @@ class Certificate:
 
     ``notes`` say what was changed on purpose, and what it cost, or what could not be asked.
     ``prompts`` says where the questions come from, ``inputs`` are hashes of all that went in.
+    ``sample`` is a question that other programs may be asked too, with the adapter's answer.
     """
 
     target: str
@@ -83,6 +85,7 @@ class Certificate:
     files: Mapping[str, str] = field(default_factory=dict)
     notes: tuple[str, ...] = ()
     prompts: str = ""
+    sample: Sample | None = None
 
     @property
     def is_verified(self) -> bool:
@@ -129,6 +132,16 @@ def ask(
         before = logits[count - 1 : -1].clone()
         trials.append(Trial(prompt.name, prompt.text, tuple(ids), count, before, prompt.question))
     return trials
+
+
+def find_sample(trials: Sequence[Trial], speech: Speech) -> Sample | None:
+    """Returns the first question whose text may be told: held-out rows stay with the run."""
+    for trial in trials:
+        if trial.question is not None:
+            answer = trial.ids[trial.prompt_count :]
+            said = str(speech.tokenizer.decode(answer, skip_special_tokens=True))
+            return Sample(trial.question, said, trial.prompt_count, len(answer))
+    return None
 
 
 def compare(

@@ -23,6 +23,7 @@ from studio.engine.export.certificate import (
     ask,
     compare,
     find_reasons,
+    find_sample,
     hash_files,
     mark_prompts,
 )
@@ -109,7 +110,13 @@ def certify(exported: Exported, between: Callable[[], None]) -> Certificate:
         "adapter": _hash_adapter(exported.adapter),
         "prompts": _hash_prompts(choice.prompts),
     }
-    return replace(certificate, notes=notes, prompts=choice.sources, inputs=inputs)
+    return replace(
+        certificate,
+        notes=notes,
+        prompts=choice.sources,
+        inputs=inputs,
+        sample=find_sample(answers, speech),
+    )
 
 
 def _compare_with_training(

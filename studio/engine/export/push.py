@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from studio.core.errors import FileUnusable, RecipeInvalid
+from studio.core.errors import RecipeInvalid
 from studio.core.events.types import ExportProgressed
 from studio.core.files import get_file_error
 from studio.core.hub.names import get_endpoint
@@ -16,8 +16,8 @@ from studio.core.hub.refusals import HOW_TO_LOG_IN, HubRefused
 from studio.core.hub.token import find_token
 from studio.core.network.gate import Gate
 from studio.core.network.hub_library import open_hub_library
+from studio.core.programs.exported import read_certificate
 from studio.engine.export.card_facts import CARD_NAME, HUB_NAME, read_header
-from studio.engine.export.certificate import CERTIFICATE_NAME
 
 _CONFIG_NAME = "adapter_config.json"
 
@@ -49,20 +49,11 @@ def collect_upload(folder: Path) -> Upload:
     Raises:
         FileUnusable: It is no export, or one whose check failed.
     """
-    path = folder / CERTIFICATE_NAME
+    read_certificate(folder)
     try:
-        certificate = json.loads(path.read_bytes())
         names = [entry for entry in sorted(folder.rglob("*")) if entry.is_file()]
     except OSError as error:
-        raise get_file_error(path, error, "read") from error
-    except ValueError as error:
-        raise FileUnusable(f"{path} is damaged.", "Export again.") from error
-    if not isinstance(certificate, dict) or certificate.get("verified") is not True:
-        raise FileUnusable(
-            f"{folder} was exported, but its check failed, so it is not passed on.",
-            "Export again; the certificate says what differed.",
-            code="not_verified",
-        )
+        raise get_file_error(folder, error, "read") from error
     files = {
         entry.relative_to(folder).as_posix(): entry
         for entry in names
