@@ -77,6 +77,12 @@ def _build_forgetting(context: Context) -> Page:
     return ForgettingPage(context)
 
 
+def _build_inside(context: Context) -> Page:
+    from studio.gui.pages.inside.page import InsidePage
+
+    return InsidePage(context)
+
+
 def _build_mix(context: Context) -> Page:
     from studio.gui.pages.mix.page import MixPage
 
@@ -111,6 +117,7 @@ ROUTES: tuple[Route, ...] = (
     Route(RailEntry("evaluate", "Evaluate", "compare"), _build_evaluate, under="compare"),
     Route(RailEntry("forgetting", "Forgetting", "compare"), _build_forgetting, under="compare"),
     Route(RailEntry("mix", "Mixing desk", "compare"), _build_mix, under="compare", tab="Mix"),
+    Route(RailEntry("inside", "Look inside", "compare"), _build_inside, under="compare"),
     Route(RailEntry("export", "Export", "export", 6), _build_export),
     Route(RailEntry("runs", "Runs", "runs", starts_group=True), _build_runs),
     Route(RailEntry("settings", "Settings", "settings"), _build_settings),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import json
 from pathlib import Path
 from typing import Any
@@ -148,3 +149,23 @@ def test_the_forgetting_check_says_what_still_works(trained: Trained) -> None:
     assert verdicts["tidewick"]["known"] >= 10
     assert verdicts["own"]["divergence"] > 0
     assert outcome.result["is_broken"] == any(one["state"] == "broken" for one in verdicts.values())
+
+
+def test_a_look_inside_tells_sizes_directions_and_likeness(
+    trained: Trained, tmp_path: Path
+) -> None:
+    command_line, _, result = trained
+    adapter, table = Path(result["run_dir"]) / "adapter", tmp_path / "inside.csv"
+    outcome = command_line("inside", adapter, result["id"], "--csv", table, "--json")
+    assert outcome.code == 0, outcome.err
+    modules, again = outcome.result["adapters"].values()
+    assert modules == again
+    assert all(0 < one["relative_norm"] < 1 for one in modules)
+    assert all(1 <= one["stable_rank"] <= one["effective_rank"] <= 8 for one in modules)
+    (pair,) = outcome.result["similarities"]
+    assert pair["cosine"] == pytest.approx(1.0)
+    assert all(one["cosine"] == pytest.approx(1.0) for one in pair["layers"])
+    with table.open(encoding="utf-8", newline="") as stream:
+        lines = list(csv.DictReader(stream))
+    assert len(lines) == 2 * len(modules)
+    assert float(lines[0]["relative_norm"]) == pytest.approx(modules[0]["relative_norm"])

@@ -20,6 +20,7 @@ from studio.core.jobs.orders import (
     ExportOrder,
     ForgettingOrder,
     ImportOrder,
+    InsideOrder,
     Pause,
     RemoveColumn,
     Resume,
@@ -328,7 +329,36 @@ def play_blend(layout: RunLayout, writer: EventWriter) -> None:
     writer.write(types.RunFinished(step=0))
 
 
+def play_inside(layout: RunLayout, writer: EventWriter) -> None:
+    order = load_order(layout)
+    assert isinstance(order, InsideOrder)
+    names = list(order.adapters)
+    writer.write(types.JobStarted(kind="inside", process_id=os.getpid(), attempt=1))
+    writer.write(types.InsideProgressed(done_modules=1, total_modules=2))
+    for name in names:
+        looks = [
+            types.ModuleLook(
+                name=f"model.layers.{layer}.{inner}",
+                rank=8,
+                norm=1.0 + layer,
+                effective_rank=2.0 + layer,
+                stable_rank=1.5,
+                base_norm=20.0,
+            )
+            for layer in range(3)
+            for inner in ("self_attn.q_proj", "mlp.up_proj")
+        ]
+        writer.write(types.AdapterMeasured(adapter=name, modules=tuple(looks)))
+    for other in names[1:]:
+        layers = (types.LayerSimilarity(layer=0, cosine=-0.5),)
+        writer.write(
+            types.SimilarityMeasured(adapter=names[0], other=other, cosine=0.25, layers=layers)
+        )
+    writer.write(types.RunFinished(step=0))
+
+
 SCENES = {
+    "inside": play_inside,
     "blend": play_blend,
     "forgetting": play_forgetting,
     "import": play_import,

@@ -96,13 +96,32 @@ class BlendFinished(Event):
 
 
 class ModuleLook(BaseModel):
-    """What one layer's update looks like: its size, and how many directions it really uses."""
+    """What one layer's update looks like: its size, and how many directions it really uses.
+
+    ``norm`` and ``base_norm`` are Frobenius norms of the update and of the base's own weight;
+    the latter is None where the base was not read. ``effective_rank`` and ``stable_rank`` are
+    between 1 and ``rank``, 0 for an update of zeros.
+    """
 
     model_config = ConfigDict(frozen=True, extra="ignore")
     name: str
     rank: int
     norm: float
     effective_rank: float
+    stable_rank: float = 0.0
+    base_norm: float | None = None
+
+    @property
+    def relative_norm(self) -> float | None:
+        """The size of the update as a share of the weight it changes, None if that is unknown."""
+        return self.norm / self.base_norm if self.base_norm else None
+
+
+class InsideProgressed(Event):
+    """Part of the layers of all adapters is measured."""
+
+    done_modules: int
+    total_modules: int
 
 
 class AdapterMeasured(Event):
@@ -112,9 +131,18 @@ class AdapterMeasured(Event):
     modules: tuple[ModuleLook, ...]
 
 
+class LayerSimilarity(BaseModel):
+    """The cosine between two adapters' updates of one layer; None is outside numbered layers."""
+
+    model_config = ConfigDict(frozen=True, extra="ignore")
+    layer: int | None
+    cosine: float
+
+
 class SimilarityMeasured(Event):
     """Two adapters were compared: the cosine between their updates, -1 to 1."""
 
     adapter: str
     other: str
     cosine: float
+    layers: tuple[LayerSimilarity, ...] = ()

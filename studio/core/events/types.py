@@ -38,6 +38,9 @@ from studio.core.events.measures import BlendProgressed as BlendProgressed
 from studio.core.events.measures import ColumnScore as ColumnScore
 from studio.core.events.measures import EvaluationFinished as EvaluationFinished
 from studio.core.events.measures import EvaluationProgressed as EvaluationProgressed
+from studio.core.events.measures import InsideProgressed as InsideProgressed
+from studio.core.events.measures import LayerSimilarity as LayerSimilarity
+from studio.core.events.measures import ModuleLook as ModuleLook
 from studio.core.events.measures import ProbeAnswered as ProbeAnswered
 from studio.core.events.measures import RowEvaluated as RowEvaluated
 from studio.core.events.measures import SimilarityMeasured as SimilarityMeasured

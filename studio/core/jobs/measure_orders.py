@@ -87,7 +87,12 @@ class BlendOrder(BlendSettings, Order):
 
 
 class InsideOrder(Order):
-    """Measure what adapters change in each layer, and how alike they are."""
+    """Measure what adapters change in each layer, and how alike they are.
+
+    ``base`` is a model folder or name, empty for what each adapter itself names; its weights are
+    only read to say how large the updates are beside them.
+    """
 
     kind: Literal["inside"] = "inside"
     adapters: dict[str, str] = Field(min_length=1)
+    base: str = ""

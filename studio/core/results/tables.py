@@ -41,7 +41,7 @@ def build_scores_csv(summary: ResultSummary) -> str:
     for score in summary.scores:
         values = (getattr(score, name) for name in names)
         lines.append(tuple("" if value is None else value for value in values))
-    return _write_csv(lines)
+    return write_csv(lines)
 
 
 def build_rows_csv(result: EvaluationResult) -> str:
@@ -57,7 +57,7 @@ def build_rows_csv(result: EvaluationResult) -> str:
             scores = row.scores.get(column, {})
             cells += [row.answers.get(column, ""), *(scores.get(one, "") for one in metrics)]
         lines.append(tuple(cells))
-    return _write_csv(lines)
+    return write_csv(lines)
 
 
 def build_markdown(summary: ResultSummary) -> str:
@@ -98,7 +98,8 @@ def _escape(text: str) -> str:
     return "".join(f"\\{sign}" if sign in "\\`*_[]<>|#" else sign for sign in plain)
 
 
-def _write_csv(lines: list[tuple[object, ...]]) -> str:
+def write_csv(lines: list[tuple[object, ...]]) -> str:
+    """Returns lines as CSV; text that a spreadsheet would run as a formula is made harmless."""
     stream = io.StringIO()
     csv.writer(stream).writerows(tuple(map(_defuse, line)) for line in lines)
     return stream.getvalue()

@@ -1,0 +1,143 @@
+"""The Look inside page: where adapters change the base, how much, and how alike they are."""
+
+from __future__ import annotations
+
+from functools import partial
+from pathlib import Path
+
+from PySide6.QtCore import QTimer
+from PySide6.QtWidgets import QFileDialog, QMenu, QVBoxLayout, QWidget
+
+from studio.core.errors import StudioError
+from studio.core.files import write_atomically
+from studio.core.inside.tables import build_modules_csv, build_similarities_csv
+from studio.gui.bridge.adapter_selection import AdapterSelection
+from studio.gui.context import Context
+from studio.gui.pages.inside.likeness_card import LikenessCard
+from studio.gui.pages.inside.maps_card import MapsCard
+from studio.gui.pages.inside.presenter import InsideLook, InsidePresenter
+from studio.gui.parts.adapter_picker import AdapterPicker
+from studio.gui.theme.picture import take_picture
+from studio.gui.theme.tokens import SIZES
+from studio.gui.widgets.buttons import Button
+from studio.gui.widgets.card import Card
+from studio.gui.widgets.empty_state import EmptyState
+from studio.gui.widgets.notice import Notice
+from studio.gui.widgets.page import Page
+from studio.gui.widgets.start_card import StartCard, build_setup
+
+_WORDS = "Where an adapter changes the base, how strongly, and in how many directions."
+_EMPTY = (
+    "Add one adapter to see which layers it changes most and whether its rank is used. Add "
+    "several to see how alike they are: adapters that pull the same way, or against each other."
+)
+
+
+class InsidePage(Page):
+    """Adapters, one button, and maps of what was measured."""
+
+    def __init__(self, context: Context) -> None:
+        super().__init__("Look inside", _WORDS, scrolls=False)
+        self._context = context
+        self._look: InsideLook | None = None
+        self._selection = AdapterSelection(context.feed.store, context.background, self)
+        self._presenter = InsidePresenter(context.feed, self._selection, self)
+        self._notice = Notice()
+        self._models = Card("Adapters", "All of the same base.")
+        self._models.body.addWidget(AdapterPicker(self._selection))
+        self._empty = EmptyState("eye", "Nothing measured yet", _EMPTY)
+        self._maps, self._likeness = MapsCard(), LikenessCard()
+        self._start = StartCard("Look inside")
+        self._save = Button("Save as…", "download")
+        self._save.clicked.connect(self._show_menu)
+        self.header_actions.addWidget(self._save)
+        self._result = QWidget()
+        results = QVBoxLayout(self._result)
+        results.setContentsMargins(0, 0, 0, 0)
+        results.setSpacing(SIZES.m)
+        results.addWidget(self._maps)
+        results.addWidget(self._likeness)
+        cards = (self._models, self._empty, self._result)
+        setup, self._scroll = build_setup(cards, self._start)
+        self.body.setContentsMargins(SIZES.xl, SIZES.xs, SIZES.m, SIZES.m)
+        self.body.setSpacing(SIZES.m)
+        self.body.addWidget(self._notice)
+        self.body.addWidget(setup, 1)
+        self._connect()
+
+    def show_run(self, folder: str) -> None:
+        """Adds the adapter of the run in a folder."""
+        self._selection.add_run(folder)
+
+    def refresh(self) -> None:
+        """Reads which adapters there are."""
+        self._selection.refresh()
+
+    def _connect(self) -> None:
+        presenter, start = self._presenter, self._start
+        self._selection.refused.connect(self._notice.show_error)
+        self._selection.changed.connect(self._show_obstacle)
+        presenter.progressed.connect(start.show_progress)
+        presenter.finished.connect(self._on_presenter_finished)
+        presenter.stopped.connect(self._show_obstacle)
+        presenter.failed.connect(self._on_presenter_failed)
+        start.start_requested.connect(self._on_start_requested)
+        start.stop_requested.connect(presenter.job.stop)
+        self._show_look(None)
+        self._show_obstacle()
+
+    def _show_obstacle(self) -> None:
+        if not self._presenter.job.is_busy:
+            self._start.show_idle(self._presenter.obstacle)
+
+    def _show_look(self, look: InsideLook | None) -> None:
+        self._look = look
+        self._empty.setVisible(look is None)
+        self._result.setVisible(look is not None)
+        self._save.setVisible(look is not None)
+        if look is not None:
+            self._maps.show_look(look)
+            self._likeness.show_look(look)
+
+    def _on_start_requested(self) -> None:
+        self._notice.clear()
+        self._presenter.start()
+
+    def _on_presenter_finished(self, look: InsideLook) -> None:
+        self._show_look(look)
+        self._show_obstacle()
+        bar = self._scroll.verticalScrollBar()
+        QTimer.singleShot(0, self, lambda: bar.setValue(self._result.y()))
+
+    def _on_presenter_failed(self, error: StudioError) -> None:
+        self._notice.show_error(error)
+        self._show_obstacle()
+
+    def _show_menu(self) -> None:
+        menu = QMenu(self)
+        menu.addAction("Picture (PNG)", partial(self._ask_and_save, "inside.png"))
+        menu.addAction("All numbers (CSV)", partial(self._ask_and_save, "inside.csv"))
+        if self._look is not None and self._look.similar:
+            menu.addAction("Likeness (CSV)", partial(self._ask_and_save, "likeness.csv"))
+        menu.popup(self._save.mapToGlobal(self._save.rect().bottomLeft()))
+
+    def _ask_and_save(self, name: str) -> None:
+        path, _ = QFileDialog.getSaveFileName(self, "Save what was measured", name)
+        if path:
+            self.save_file(Path(path), name)
+
+    def save_file(self, path: Path, kind: str) -> None:
+        """Writes what is shown: ``inside.png``, ``inside.csv`` or ``likeness.csv``."""
+        look = self._look
+        if look is None:
+            return
+        content: bytes | str = build_modules_csv(look.adapters)
+        if kind == "inside.png":
+            content = take_picture(self._result)
+        elif kind == "likeness.csv":
+            content = build_similarities_csv(look.similar)
+        self._context.background.start(
+            lambda _: write_atomically(path, content),
+            lambda _: self._notice.show_message("success", f"Saved as {path}."),
+            self._notice.show_error,
+        )
