@@ -11,7 +11,14 @@ from studio.cli.hand_over import add_place_options, hand_over
 from studio.cli.jobs import run_job, short_lived
 from studio.core.errors import AdapterUnusable, FileUnusable, JobDied, RecipeInvalid
 from studio.core.events.types import Event, ExportFinished, ExportProgressed
-from studio.core.jobs.orders import ExportOrder, ExportTool, HandOverOrder, QuantKind
+from studio.core.jobs.orders import (
+    ExpertLayout,
+    ExportOrder,
+    ExportTool,
+    HandOverOrder,
+    MergeBase,
+    QuantKind,
+)
 from studio.core.paths import Home, slug
 from studio.core.programs.ollama import check_name
 from studio.core.runs.exporting import find_base, read_export_details
@@ -28,6 +35,8 @@ TARGETS = {
     "capsule": "capsule",
 }
 
+MERGING = ("merged", "gguf", "ollama")
+
 
 def add_parser(
     commands: argparse._SubParsersAction[argparse.ArgumentParser], shared: argparse.ArgumentParser
@@ -41,6 +50,20 @@ def add_parser(
         "--keep-zeros",
         action="store_true",
         help="merged: leave the zeros of a pruned base as they are",
+    )
+    parser.add_argument(
+        "--onto",
+        choices=get_args(MergeBase),
+        default="original",
+        help="what an adapter trained over a base in 4 or 8 bits is joined with: the original "
+        "weights, or the values they had in training (default: %(default)s)",
+    )
+    parser.add_argument(
+        "--experts",
+        choices=get_args(ExpertLayout),
+        default="kept",
+        help="adapter: how its file holds the matrices of experts; other tools may know only one "
+        "way (default: as they are)",
     )
     parser.add_argument("--base", help="folder of the base model, if the adapter does not name it")
     parser.add_argument(
@@ -87,6 +110,8 @@ def run(arguments: argparse.Namespace, console: Console, home: Home) -> int:
         quant=arguments.quant,
         tool=arguments.tool,
         keeps_zeros=arguments.keep_zeros and target == "merged",
+        onto=arguments.onto if target in MERGING else "original",
+        experts=arguments.experts if target == "adapter" else "kept",
         name=slug(Path(arguments.what).name),
         **read_export_details(adapter),
     )

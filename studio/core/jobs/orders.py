@@ -72,6 +72,8 @@ QuantKind = Literal[
     "f32", "f16", "bf16", "q8_0", "q6_k", "q5_k_m", "q5_1", "q5_0", "q4_k_m", "q4_1", "q4_0"
 ]
 ExportTool = Literal["vllm", "llama.cpp", "ollama", "lm_studio", "peft"]
+MergeBase = Literal["original", "dequantised"]
+ExpertLayout = Literal["kept", "stacked", "single"]
 
 
 class ExportOrder(Order):
@@ -81,7 +83,9 @@ class ExportOrder(Order):
     recipe's chat template; ``base_folder`` is where relative paths start. ``prompts`` are asked
     before and after, besides some of our own. ``name`` becomes part of file names. ``tool`` is
     where the files will be used; what it would refuse is said before anything is written.
-    ``keeps_zeros`` merges without touching the zeros of a pruned base.
+    ``keeps_zeros`` merges without touching the zeros of a pruned base. ``onto`` is what an adapter
+    that was trained over a base in fewer bits is joined with: the original weights, or the values
+    that they had in training. ``experts`` is how an adapter's file holds those of single experts.
     """
 
     kind: Literal["export"] = "export"
@@ -96,6 +100,8 @@ class ExportOrder(Order):
     name: str = "model"
     tool: ExportTool | None = None
     keeps_zeros: bool = False
+    onto: MergeBase = "original"
+    experts: ExpertLayout = "kept"
 
 
 class ImportOrder(Order):

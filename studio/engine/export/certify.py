@@ -15,11 +15,11 @@ from studio.core.jobs.orders import ExportOrder
 from studio.core.runs.exporting import find_run
 from studio.core.weights.adapter_file import read_seen_base
 from studio.engine.export.answers import Answerer, ModelAnswerer, load_for_check
+from studio.engine.export.bases import compare_bases, get_divergence
 from studio.engine.export.certificate import (
     Certificate,
     Difference,
     Trial,
-    Verdict,
     ask,
     compare,
     find_reasons,
@@ -34,7 +34,7 @@ from studio.engine.export.gguf.read import GgufContent, load_lora_into
 from studio.engine.export.ollama import MODELFILE_NAME, find_modelfile_faults
 from studio.engine.export.plan import make_plan
 from studio.engine.export.prompts import Prompt, choose_prompts
-from studio.engine.export.seen_base import describe_held_check, describe_other_base
+from studio.engine.export.seen_base import describe_held_check
 from studio.engine.held.layer import find_quantisation
 from studio.engine.infer.speech import Speech, build_speech
 from studio.engine.lora.adapter import Adapter
@@ -64,13 +64,13 @@ class Exported:
         return Path(self.order.adapter)
 
     def read_quantisation(self) -> str:
-        """Returns how to hold the base: an adapter alone is asked over what it saw in training.
+        """Returns how to hold the base: as in training where the files do not build on another.
 
         Raises:
             StudioError: The adapter's file cannot be read.
         """
-        is_alone = self.order.target == "adapter"
-        return read_seen_base(self.adapter).quantisation if is_alone else "none"
+        is_as_trained = self.order.target == "adapter" or self.order.onto == "dequantised"
+        return read_seen_base(self.adapter).quantisation if is_as_trained else "none"
 
 
 def certify(exported: Exported, between: Callable[[], None]) -> Certificate:
@@ -94,13 +94,15 @@ def certify(exported: Exported, between: Callable[[], None]) -> Certificate:
     is_dense = find_quantisation(model) == "none"
     if exported.order.keeps_zeros:  # the files shall differ, but only by what was asked for
         merge_around_zeros(adapter)
-        cost = _get_divergence(compare(ModelAnswerer(model), trials, between))
+        cost = get_divergence(compare(ModelAnswerer(model), trials, between))
         notes += (f"keeping the zeros of the base cost {cost:.2g} nats per token",)
         trials = ask(ModelAnswerer(model), speech, choice.prompts, between)
     del adapter, model  # two large models need not be in memory at once
     between()
-    if is_dense:
-        notes += _compare_with_training(exported, answers, between)
+    if is_dense or exported.order.onto == "dequantised":
+        notes += compare_bases(
+            exported.base, exported.adapter, exported.order.onto, answers, between
+        )
     if exported.order.target in ("gguf", "ollama"):
         certificate = _certify_gguf(exported, speech, trials, between)
     else:
@@ -119,19 +121,6 @@ def certify(exported: Exported, between: Callable[[], None]) -> Certificate:
     )
 
 
-def _compare_with_training(
-    exported: Exported, answers: Sequence[Trial], between: Callable[[], None]
-) -> tuple[str, ...]:
-    """Returns what it changes that the training saw the base in fewer bits, where it did."""
-    seen = read_seen_base(exported.adapter).quantisation
-    if seen == "none":
-        return ()
-    model = load_for_check(exported.base, seen)
-    load_adapter(model, exported.adapter)
-    cost = _get_divergence(compare(ModelAnswerer(model), answers, between))
-    return (describe_other_base(seen, cost),)
-
-
 def _certify_folder(
     exported: Exported, speech: Speech, trials: Sequence[Trial], between: Callable[[], None]
 ) -> Certificate:
@@ -139,7 +128,10 @@ def _certify_folder(
     differences: list[Difference | None] = [None] * len(trials)
     if exported.order.target == "merged":
         plan = make_plan(
-            exported.base, read_adapter(exported.adapter), keeps_zeros=exported.order.keeps_zeros
+            exported.base,
+            read_adapter(exported.adapter),
+            keeps_zeros=exported.order.keeps_zeros,
+            onto=exported.order.onto,
         )
         reasons += list(islice(find_merged_faults(plan, exported.folder), _NAMED_TENSORS))
         between()
@@ -184,12 +176,6 @@ def merge_around_zeros(adapter: Adapter) -> None:
             module.is_enabled = False
 
 
-def _get_divergence(verdicts: Sequence[Verdict]) -> float:
-    """Returns the mean over all tokens, in nats."""
-    tokens = sum(one.tokens for one in verdicts)
-    return sum(one.mean_divergence * one.tokens for one in verdicts) / max(1, tokens)
-
-
 def _certify_gguf(
     exported: Exported, speech: Speech, trials: Sequence[Trial], between: Callable[[], None]
 ) -> Certificate:
@@ -223,6 +209,7 @@ def plan_order(order: ExportOrder, base: Path) -> GgufPlan:
         order.quant,
         template=order.template,
         base_folder=get_base_folder(order),
+        onto=order.onto,
     )
 
 

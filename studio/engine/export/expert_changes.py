@@ -47,7 +47,7 @@ class StackedLowRank:
 def build_stacked(module: StoredModule, stack: ExpertStack) -> StackedLowRank:
     """Returns what happens to the whole stacked parameter."""
     blocks = []
-    for lora_a, lora_b in _split(module, stack.sizes[0]):
+    for lora_a, lora_b in split_stack(module, stack.sizes[0]):
         left, right = (lora_a.t(), lora_b.t()) if stack.is_transposed else (lora_b, lora_a)
         blocks.append(LowRank(left, right, module.scaling))
     return StackedLowRank(blocks)
@@ -61,8 +61,24 @@ def build_single(
     ``name`` is the stacked parameter in the model. Empty where the file has no such tensors, or
     where the stack mixes the rows of its parts.
     """
+    places = find_single_names(name, stack, tensors)
+    changes: dict[str, Change] = {}
+    for names, (lora_a, lora_b) in zip(places, split_stack(module, stack.sizes[0]), strict=False):
+        for place, rows in zip(names, lora_b.chunk(len(names)), strict=True):
+            changes[place] = LowRank(rows, lora_a, module.scaling)
+    return changes
+
+
+def find_single_names(
+    name: str, stack: ExpertStack, tensors: Iterable[str]
+) -> list[tuple[str, ...]]:
+    """Returns what a file calls the parts of each expert of the stack ``name``, gate before up.
+
+    Empty where the file has no tensors of single experts, or where the stack mixes the rows of
+    its parts.
+    """
     if stack.is_transposed or not getattr(stack.owner, "is_concatenated", True):
-        return {}
+        return []
     prefix = re.match(r".*?\.\d+\.", name)
     known = [tensor for tensor in tensors if prefix and tensor.startswith(prefix[0])]
     for parts in _PARTS[stack.name]:
@@ -73,15 +89,14 @@ def build_single(
             if (match := pattern.search(tensor))
         }
         if len(places) == stack.sizes[0] * len(parts):
-            changes: dict[str, Change] = {}
-            for expert, (lora_a, lora_b) in enumerate(_split(module, stack.sizes[0])):
-                for part, rows in zip(parts, lora_b.chunk(len(parts)), strict=True):
-                    changes[places[expert, part]] = LowRank(rows, lora_a, module.scaling)
-            return changes
-    return {}
+            return [
+                tuple(places[expert, part] for part in parts) for expert in range(stack.sizes[0])
+            ]
+    return []
 
 
-def _split(module: StoredModule, experts: int) -> list[tuple[torch.Tensor, torch.Tensor]]:
+def split_stack(module: StoredModule, experts: int) -> list[tuple[torch.Tensor, torch.Tensor]]:
+    """Returns A ``(rank, in)`` and B ``(out, rank)`` of each of a stack's ``experts``."""
     rank = module.rank
     return [
         (module.lora_a[expert * rank : (expert + 1) * rank], module.lora_b[:, expert::experts])

@@ -9,6 +9,7 @@ from typing import Any
 
 from studio.core.events.types import ExportProgressed
 from studio.core.files import replace_folder
+from studio.core.jobs.orders import MergeBase
 from studio.core.weights.header import INDEX_FILE, MAX_INDEX_BYTES, SINGLE_FILE, read_json
 from studio.engine.export.manner import Manner
 from studio.engine.export.plan import MergePlan, make_plan
@@ -24,6 +25,7 @@ def export_merged(
     target: Path,
     *,
     keeps_zeros: bool = False,
+    onto: MergeBase = "original",
     manner: Manner | None = None,
 ) -> Generator[ExportProgressed, None, tuple[str, ...]]:
     """Writes base plus adapter as a model folder to ``target``; returns the names of its files.
@@ -31,9 +33,11 @@ def export_merged(
     The update is added in fp32 to the base's original weights and rounded once into their own
     format. Everything else of the base is copied byte by byte. Where input and output table
     were one and the adapter changes one of them, both are written and the configuration says
-    so. With ``keeps_zeros`` the weights that are zero in a pruned base stay zero. ``manner`` is how
-    the model was spoken to in training, where that differs from the base's own files. Closing the
-    generator early, like any failure, leaves nothing behind.
+    so. Closing the generator early, like any failure, leaves nothing behind.
+
+    ``keeps_zeros``: the weights that are zero in a pruned base stay zero. ``onto`` is what an
+    adapter that was trained over a base in fewer bits is joined with. ``manner`` is how the model
+    was spoken to in training, where that differs from the base's own files.
 
     Yields:
         ExportProgressed every 32 MiB and at the end.
@@ -44,7 +48,7 @@ def export_merged(
         FileUnusable: ``target`` is taken or cannot be written to, or the disk is full.
     """
     check_model_folder(base)
-    plan = make_plan(base, read_adapter(adapter), keeps_zeros=keeps_zeros)
+    plan = make_plan(base, read_adapter(adapter), keeps_zeros=keeps_zeros, onto=onto)
     return (yield from write_model(base, target, plan, manner.write if manner else None))
 
 

@@ -5,20 +5,26 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import cast
 
 import torch
 from torch import nn
 from transformers import AutoConfig, AutoModelForCausalLM
+from transformers.pytorch_utils import Conv1D
 
-from studio.core.errors import AdapterUnusable, ModelUnusable
+from studio.core.errors import AdapterUnusable, ModelUnusable, RecipeInvalid
+from studio.core.jobs.orders import MergeBase
 from studio.engine.export.changes import Change, KeepZeros, LowRank, Replacement, RowReplacement
 from studio.engine.export.expert_changes import StackedLowRank, build_single, build_stacked
-from studio.engine.export.seen_base import check_original_fits
+from studio.engine.export.held_changes import Dequantised
+from studio.engine.export.seen_base import check_original_fits, check_was_held
 from studio.engine.export.shards import PlannedTensor, StoredTensor, read_shards, read_tensor
 from studio.engine.lora.expert_layouts import stack_experts
 from studio.engine.lora.experts import ExpertStack
 from studio.engine.lora.stored import StoredAdapter, StoredModule
 from studio.engine.lora.targets import Kind, find_adaptable
+from studio.engine.models.quantised import iter_quantisable
+from studio.engine.quant import get_quantise
 
 _REMEDY = "Choose the base model that the adapter was trained on."
 
@@ -36,22 +42,40 @@ class MergePlan:
         return sum(tensor.byte_count for shard in self.shards.values() for tensor in shard)
 
 
-def make_plan(base: Path, stored: StoredAdapter, *, keeps_zeros: bool = False) -> MergePlan:
+def make_plan(
+    base: Path,
+    stored: StoredAdapter,
+    *,
+    keeps_zeros: bool = False,
+    onto: MergeBase = "original",
+) -> MergePlan:
     """Returns how the model in ``base`` and an adapter become one model.
 
-    With ``keeps_zeros`` a low-rank update leaves the base's zeros alone.
+    With ``keeps_zeros`` a low-rank update leaves the base's zeros alone. ``onto`` is what the
+    adapter is joined with: the original weights, or the values they had in training.
 
     Raises:
         AdapterUnusable: The adapter does not belong to this base or is not supported.
         ModelUnusable: The base cannot be merged into, for example because it is quantised.
     """
-    check_original_fits(stored)
+    if onto == "dequantised":
+        check_was_held(stored)
+        if keeps_zeros:
+            raise RecipeInvalid(
+                "A merge cannot keep the zeros of the original weights and take the values of "
+                "other ones at once.",
+                "Leave out one of --keep-zeros and --onto dequantised.",
+            )
+    else:
+        check_original_fits(stored)
     shards = read_shards(base)
     model = build_skeleton(base)
     tied = _find_tied(model)
     tensors = {tensor.name: tensor for shard in shards.values() for tensor in shard}
     _check_base_weights(stored, tensors)
     changes = _build_changes(model, stored, tied, base, tensors)
+    if onto == "dequantised":
+        changes |= _hold_in_fewer_bits(model, stored, changes)
     # A group of tied tables stays tied where the same thing happens to all of it.
     untied = [group for group in tied if len({id(changes.get(name)) for name in group}) > 1]
     changed: dict[str, Change] = {}
@@ -120,6 +144,24 @@ def _build_changes(
         change = RowReplacement(indices, values, row_count)
         changes |= dict.fromkeys(_find_group(parameter, tied), change)
     return changes
+
+
+def _hold_in_fewer_bits(
+    model: nn.Module, stored: StoredAdapter, changes: Mapping[str, Change]
+) -> dict[str, Change]:
+    """Returns the changes of all weights that the training held in fewer bits."""
+    quantise = get_quantise(stored.seen.quantisation)
+    held: dict[str, Change] = {}
+    for name, module in iter_quantisable(model, stored.config.saved_modules):
+        parameter = f"{name}.weight"
+        rows, columns = cast("torch.Tensor", module.weight).shape
+        held[parameter] = Dequantised(
+            quantise,
+            (rows, columns),
+            is_transposed=isinstance(module, Conv1D),
+            change=changes.get(parameter),
+        )
+    return held
 
 
 def _check_stack(name: str, module: StoredModule, stack: ExpertStack, base: Path) -> None:

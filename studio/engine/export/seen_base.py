@@ -21,8 +21,24 @@ def check_original_fits(stored: StoredAdapter) -> None:
             f"The adapter in {stored.folder} was started with LoftQ over a base held in {name}: "
             "it also makes up for what that took from the weights. The original weights still "
             "hold all of it, so joined with them the adapter would answer wrongly.",
-            f"Export the adapter alone and use it over the base held in {name}, or train again "
-            "with another start than LoftQ (adapter.init) to have an adapter that can be merged.",
+            f"Export the adapter alone and use it over the base held in {name}, join it with the "
+            "weights as training saw them (--onto dequantised), or train again with another start "
+            "than LoftQ (adapter.init).",
+        )
+
+
+def check_was_held(stored: StoredAdapter) -> None:
+    """Returns quietly when the training saw its base in fewer bits.
+
+    Raises:
+        AdapterUnusable: It saw the original weights.
+    """
+    if stored.seen.quantisation == "none":
+        raise AdapterUnusable(
+            f"The adapter in {stored.folder} was not trained over a base in fewer bits (or its "
+            "file does not say so): there are no other weights than the original ones to join it "
+            "with.",
+            "Join it with the original weights.",
         )
 
 
@@ -47,13 +63,29 @@ def describe_held_check(quantisation: str) -> str:
     return f"the base was held in {QUANTISATION_NAMES[quantisation]}, as in training"
 
 
-def describe_other_base(quantisation: str, divergence: float) -> str:
+def describe_both_bases(quantisation: str, original: float | None, dequantised: float) -> str:
+    """Returns what joining with either base changes; nats, mean over all tokens of the answers.
+
+    ``original`` None: it would be wrong there (LoftQ).
+    """
+    other = "it would be wrong" if original is None else f"it would be {original:.2g}"
+    return (
+        f"the adapter was trained over the base held in {QUANTISATION_NAMES[quantisation]}, and "
+        "these files join it with the values that the weights had there: rounding them to the "
+        f"number format of the base changes its answers by {dequantised:.2g} nats per token; "
+        f"joined with the original weights {other}"
+    )
+
+
+def describe_other_base(quantisation: str, divergence: float, dequantised: float) -> str:
     """Returns that the files build on other weights than the training, and what that changes.
 
-    ``divergence`` is the mean over all tokens of the answers, in nats.
+    Divergences are means over all tokens of the answers, in nats: that of these files, and what
+    it would be if they were joined with the weights that the training saw.
     """
     return (
         f"the adapter was trained over the base held in {QUANTISATION_NAMES[quantisation]}, but "
         "these files join it with the original weights; that changes its answers by "
-        f"{divergence:.2g} nats per token"
+        f"{divergence:.2g} nats per token (joined with the weights as training saw them: "
+        f"{dequantised:.2g})"
     )

@@ -30,6 +30,7 @@ from studio.engine.export.certify import (
     get_base_folder,
     plan_order,
 )
+from studio.engine.export.experts import LAYOUT_WORDS, ConvertedAdapter
 from studio.engine.export.gguf.lora import export_lora_gguf
 from studio.engine.export.gguf.model import export_gguf
 from studio.engine.export.lint import Finding, check_export
@@ -140,7 +141,7 @@ def _start(order: ExportOrder, base: Path, out: Path) -> tuple[Steps, list[Notic
     """Returns the export that the order asks for, not yet begun, and what it does by itself."""
     adapter = Path(order.adapter)
     if order.target == "adapter":
-        return export_adapter(adapter, out), find_needed_base(read_adapter(adapter).seen)
+        return _start_adapter(order, base, out)
     if order.target == "gguf_lora":
         return export_lora_gguf(base, adapter, out, name=order.name), []
     if order.target == "gguf":
@@ -152,7 +153,9 @@ def _start(order: ExportOrder, base: Path, out: Path) -> tuple[Steps, list[Notic
             NoticeRaised(code="export_changed", message=f"In the files, {change}.")
             for change in changes
         ]
-        steps = export_merged(base, adapter, out, keeps_zeros=order.keeps_zeros, manner=manner)
+        steps = export_merged(
+            base, adapter, out, keeps_zeros=order.keeps_zeros, onto=order.onto, manner=manner
+        )
         return steps, notices
     plan = plan_order(order, base)
     modelfile = build_modelfile(plan, speech, base, name=order.name)
@@ -161,6 +164,18 @@ def _start(order: ExportOrder, base: Path, out: Path) -> tuple[Steps, list[Notic
     )
     steps = export_ollama(plan, modelfile, out, name=order.name)
     return steps, [warning] if modelfile.warning else []
+
+
+def _start_adapter(order: ExportOrder, base: Path, out: Path) -> tuple[Steps, list[NoticeRaised]]:
+    stored = read_adapter(Path(order.adapter))
+    notices = find_needed_base(stored.seen)
+    if order.experts == "kept":
+        return export_adapter(stored.folder, out), notices
+    converted = ConvertedAdapter(stored, base, order.experts)
+    verb = "were" if converted.is_changed else "are already"
+    message = f"The matrices of the experts {verb} written {LAYOUT_WORDS[order.experts]}."
+    notices.append(NoticeRaised(code="export_changed", message=message))
+    return export_adapter(stored.folder, out, converted), notices
 
 
 def _tell(finding: Finding) -> NoticeRaised:

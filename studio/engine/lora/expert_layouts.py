@@ -28,9 +28,10 @@ _PLACES = {
 def stack_experts(stored: StoredAdapter, adaptable: Mapping[str, nn.Module]) -> StoredAdapter:
     """Returns ``stored`` with the matrices of single experts joined where the model has stacks.
 
-    The update stays exactly the same. Gate and up projection become one matrix, whose rank is the
-    sum of theirs: each half of its outputs sees its own ranks only. Experts without an adapter
-    get one of zeros. Modules that the model has by their own names are left as they are.
+    The update stays exactly the same. Gate and up projection become one matrix. Where both have
+    the same A, it keeps their rank; else its rank is the sum of theirs: each half of its outputs
+    sees its own ranks only. Experts without an adapter get one of zeros. Modules that the model has
+    by their own names are left as they are.
     """
     stacks = {name: m for name, m in adaptable.items() if isinstance(m, ExpertStack)}
     groups: dict[str, dict[tuple[int, int], StoredModule]] = {}
@@ -71,11 +72,12 @@ def _join(
         for half in range(halves)
     ]
     scaling = next(iter(parts.values())).scaling
-    rank, height = sum(ranks), out_features // halves
+    is_shared = halves == 2 and _have_same_inputs(parts)
+    rank, height = ranks[0] if is_shared else sum(ranks), out_features // halves
     lora_a = torch.zeros(experts, rank, in_features)
     lora_b = torch.zeros(experts, out_features, rank)
     for (expert, part), module in parts.items():
-        first = sum(ranks[:part])
+        first = 0 if is_shared else sum(ranks[:part])
         rows = slice(first, first + module.rank)
         lora_a[expert, rows] = module.lora_a
         outputs = slice(part * height, (part + 1) * height)
@@ -89,3 +91,12 @@ def _join(
         alpha=scaling / get_variant(variant).get_scaling(rank, 1.0),
         scaling=scaling,
     )
+
+
+def _have_same_inputs(parts: Mapping[tuple[int, int], StoredModule]) -> bool:
+    """Returns whether gate and up projection of each expert see the input through the same A."""
+    for (expert, part), module in parts.items():
+        other = parts.get((expert, 1 - part))
+        if other is None or not torch.equal(module.lora_a, other.lora_a):
+            return False
+    return True

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from types import SimpleNamespace
 from typing import Any, cast
 
@@ -202,7 +202,7 @@ def group_stacks(modules: Mapping[str, AdaptedModule]) -> dict[str, AdaptedExper
     }
 
 
-def get_stack_file_name(name: str, adapted: Mapping[str, AdaptedModule]) -> str:
+def get_stack_file_name(name: str, adapted: Collection[str]) -> str:
     """Returns what PEFT's files call the stack ``name``: the last of a module has its bare name."""
     owner, _, last = name.rpartition(".")
     own = [stack for stack in STACK_NAMES if f"{owner}.{stack}" in adapted]

@@ -144,12 +144,12 @@ def build_peft_config(
     modules = adapter.modules
     ranks = {name: module.file_scale[0] for name, module in modules.items()}
     alphas = {name: module.file_scale[1] for name, module in modules.items()}
-    rank = _get_most_common(ranks.values(), 1)
-    alpha = _get_most_common(alphas.values(), 1.0)
+    rank = get_most_common(ranks.values(), 1)
+    alpha = get_most_common(alphas.values(), 1.0)
     targets, layers = _name_targets(adapter)
     kinds = [type(module).__name__ for module in modules.values()]
     content: dict[str, Any] = {
-        "alpha_pattern": {name: _as_number(own) for name, own in alphas.items() if own != alpha},
+        "alpha_pattern": {name: as_number(own) for name, own in alphas.items() if own != alpha},
         "auto_mapping": None,
         "base_model_name_or_path": base_model,
         "bias": "none",
@@ -158,7 +158,7 @@ def build_peft_config(
         "init_lora_weights": "gaussian" if adapter.init == "gaussian" else True,
         "layers_pattern": None,
         "layers_to_transform": layers,
-        "lora_alpha": _as_number(alpha),
+        "lora_alpha": as_number(alpha),
         "lora_dropout": max((module.dropout for module in modules.values()), default=0.0),
         "modules_to_save": _name_extras(adapter) or None,
         "peft_type": "LORA",
@@ -215,8 +215,11 @@ def _check_supported(content: dict[str, Any], path: Path) -> None:
 def _name_targets(adapter: Adapter) -> tuple[list[str] | str, list[int] | None]:
     """Returns the shortest target_modules and layers_to_transform that mean exactly our modules."""
     stacks = {name for name, module in adapter.modules.items() if isinstance(module, AdaptedStack)}
-    ours = set(adapter.modules) - stacks
-    known = _list_names(adapter)
+    return name_targets(set(adapter.modules) - stacks, _list_names(adapter))
+
+
+def name_targets(ours: set[str], known: set[str]) -> tuple[list[str] | str, list[int] | None]:
+    """Returns target_modules and layers_to_transform that mean exactly ``ours`` among ``known``."""
     ends = sorted({name.rpartition(".")[2] for name in ours})
     same_end = {name for name in known if name.rpartition(".")[2] in ends}
     if same_end == ours:
@@ -237,7 +240,8 @@ def _name_extras(adapter: Adapter) -> list[str]:
     return leaders if len(leaders) > 32 else [_shorten(adapter, name) for name in leaders]
 
 
-def _get_most_common(values: Iterable[_T], default: _T) -> _T:
+def get_most_common(values: Iterable[_T], default: _T) -> _T:
+    """Returns the value that occurs most often, ``default`` where there is none."""
     counted = Counter(values).most_common(1)
     return counted[0][0] if counted else default
 
@@ -327,5 +331,6 @@ def _get_text(value: object) -> str | None:
     return value if isinstance(value, str) and value else None
 
 
-def _as_number(value: float) -> float | int:
+def as_number(value: float) -> float | int:
+    """Returns a whole number as such, as PEFT writes it."""
     return int(value) if float(value).is_integer() else value

@@ -108,7 +108,7 @@ def read_adapter(folder: Path) -> StoredAdapter:
             lookups |= {key.module} if key.is_lookup else set()
     modules = {}
     for name in sorted(parts):
-        own_name, is_stack = _find_own_name(name, config)
+        own_name, is_stack = find_own_name(name, config)
         modules[own_name] = _pair(parts[name], name in lookups, own_name, config, path, is_stack)
     seen = read_seen_base(folder)
     stored = StoredAdapter(folder, config, modules, tokens, weights, seen)
@@ -218,7 +218,7 @@ def _name_unknown(path: Path, key: str) -> AdapterUnusable:
     )
 
 
-def _find_own_name(name: str, config: PeftConfig) -> tuple[str, bool]:
+def find_own_name(name: str, config: PeftConfig) -> tuple[str, bool]:
     """Returns the name of a module or of a stacked parameter, and whether it is the latter.
 
     PEFT wraps a module once for each of its parameters, the last one outermost.

@@ -14,6 +14,7 @@ import gguf
 from studio.core.errors import RecipeInvalid
 from studio.core.events.types import ExportProgressed
 from studio.core.files import replace_folder
+from studio.core.jobs.orders import MergeBase
 from studio.engine.export.gguf.families import Family, Value, describe_model, get_family
 from studio.engine.export.gguf.file import GgufFile
 from studio.engine.export.gguf.mix import RECIPES, Recipe
@@ -51,11 +52,12 @@ def plan_gguf(
     *,
     template: str = "auto",
     base_folder: Path | None = None,
+    onto: MergeBase = "original",
 ) -> GgufPlan:
     """Returns what the file for ``base`` plus ``adapter`` will hold.
 
     ``template`` is the recipe's choice of a chat template: ``auto``, ``plain`` or a file, whose
-    relative path starts at ``base_folder``.
+    relative path starts at ``base_folder``. ``onto`` is what the adapter is joined with.
 
     Raises:
         RecipeInvalid: ``quant`` is no known kind of file.
@@ -71,7 +73,9 @@ def plan_gguf(
     check_model_folder(base)
     config = load_config(base)
     family = get_family(config)
-    plan = plan_plainly(base) if adapter is None else make_plan(base, read_adapter(adapter))
+    plan = (
+        plan_plainly(base) if adapter is None else make_plan(base, read_adapter(adapter), onto=onto)
+    )
     tensors = plan_tensors(plan, config, family, recipe, base)
     rows = next(one.shape[0] for one in tensors if one.name == "token_embd.weight")
     speaker = adapter if adapter is not None and (adapter / "tokenizer.json").is_file() else base
