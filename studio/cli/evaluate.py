@@ -11,7 +11,7 @@ from typing import Any
 from studio.cli.console import Console
 from studio.cli.export import find_adapter
 from studio.cli.generate import name_columns
-from studio.cli.jobs import run_job, short_lived
+from studio.cli.jobs import FORM_HELP, run_job, short_lived
 from studio.core.errors import JobDied, RecipeInvalid
 from studio.core.events.measures import (
     ColumnScore,
@@ -28,6 +28,7 @@ from studio.core.results.result import EvaluationResult, ResultSummary, build_re
 from studio.core.results.store import ResultStore
 from studio.core.results.tables import build_markdown, build_rows_csv, build_scores_csv
 from studio.core.runs.store import RunStore
+from studio.core.weights.quantisable import BASE_FORMS
 
 
 def add_parser(
@@ -41,6 +42,7 @@ def add_parser(
     parser.add_argument(
         "--adapter", action="append", default=[], help="adapter folder or run; several are possible"
     )
+    parser.add_argument("--quantisation", choices=tuple(BASE_FORMS), default="auto", help=FORM_HELP)
     rows = parser.add_mutually_exclusive_group(required=True)
     rows.add_argument("--data", type=Path, help="file with questions and answers")
     rows.add_argument("--run", dest="of_run", metavar="RUN", help="the rows that a run held back")
@@ -90,6 +92,7 @@ def run(arguments: argparse.Namespace, console: Console, home: Home) -> int:
         limit=arguments.limit,
         metrics=tuple(arguments.metrics),
         max_new_tokens=arguments.max_tokens,
+        quantisation=arguments.quantisation,
     )
     result = ResultStore(home).save(evaluate(order, console, home))
     write_files(result, arguments.out, arguments.rows)

@@ -9,7 +9,7 @@ from pathlib import Path
 from studio.cli.console import Console
 from studio.cli.export import find_adapter
 from studio.cli.generate import name_columns
-from studio.cli.jobs import run_job, short_lived
+from studio.cli.jobs import FORM_HELP, run_job, short_lived
 from studio.core.events.measures import ProbeAnswered
 from studio.core.events.types import Event
 from studio.core.forgetting.probes import AREAS, Probe, load_own_probes, load_probes
@@ -22,6 +22,7 @@ from studio.core.forgetting.verdict import (
 )
 from studio.core.jobs.orders import ForgettingOrder
 from studio.core.paths import Home
+from studio.core.weights.quantisable import BASE_FORMS
 
 
 def add_parser(
@@ -46,6 +47,7 @@ def add_parser(
     parser.add_argument(
         "--area", action="append", choices=tuple(AREAS), help="only these areas; several"
     )
+    parser.add_argument("--quantisation", choices=tuple(BASE_FORMS), default="auto", help=FORM_HELP)
     parser.add_argument("--max-tokens", type=int, default=64, metavar="N", help="answer length")
     parser.set_defaults(run=run)
 
@@ -65,6 +67,7 @@ def run(arguments: argparse.Namespace, console: Console, home: Home) -> int:
             "adapters": name_columns([find_adapter(text, home)[0] for text in arguments.adapter]),
             "probes": [probe.model_dump() for probe in probes],
             "max_new_tokens": max(1, arguments.max_tokens),
+            "quantisation": arguments.quantisation,
         }
     )
     answered = check(order, console, home)

@@ -11,10 +11,12 @@ from pydantic import ValidationError
 from studio.cli.chat import answer
 from studio.cli.console import Console
 from studio.cli.export import find_adapter
+from studio.cli.jobs import FORM_HELP
 from studio.core.compare.prompts import load_prompts
 from studio.core.errors import RecipeInvalid
 from studio.core.jobs.orders import Ask, ChatOrder, ColumnWish, Turn
 from studio.core.paths import Home
+from studio.core.weights.quantisable import BASE_FORMS
 
 
 def add_parser(
@@ -26,6 +28,7 @@ def add_parser(
     parser.add_argument(
         "--adapter", action="append", default=[], help="adapter folder or run; several are possible"
     )
+    parser.add_argument("--quantisation", choices=tuple(BASE_FORMS), default="auto", help=FORM_HELP)
     parser.add_argument("--prompt", action="append", default=[], help="the question")
     parser.add_argument(
         "--prompts",
@@ -71,7 +74,11 @@ def run(arguments: argparse.Namespace, console: Console, home: Home) -> int:
     if arguments.max_tokens < 1:
         raise RecipeInvalid("--max-tokens must be at least 1.", "Leave it out for 256.")
     folders = [find_adapter(text, home)[0] for text in arguments.adapter]
-    order = ChatOrder(base=_local(arguments.base), adapters=name_columns(folders))
+    order = ChatOrder(
+        base=_local(arguments.base),
+        adapters=name_columns(folders),
+        quantisation=arguments.quantisation,
+    )
     asks = [
         _build_ask(arguments, number, turns, order.adapters)
         for number, turns in enumerate(conversations)

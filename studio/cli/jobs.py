@@ -28,6 +28,11 @@ from studio.core.paths import Home
 from studio.core.runs.layout import RunLayout
 from studio.core.runs.words import describe_event
 
+FORM_HELP = (
+    "how the base is held: auto (as the adapters saw it in training; the default), none (as in its "
+    "files), int8 or nf4 (8 or 4 bits)"
+)
+"""What ``--quantisation`` means for commands that use adapters."""
 _SILENT = (AnswerFinished, CheckpointSaved, DataProblemFound, JobStarted, RunFailed)
 """Facts that the commands tell in their own way, or that would only repeat what was said."""
 

@@ -9,6 +9,7 @@ from studio.cli.console import Console
 from studio.core.paths import Home
 from studio.core.units import format_bytes, format_count
 from studio.core.weights.layers import load_layers
+from studio.core.weights.stored import STORED_HINT, STORED_WORDS
 
 
 def add_parser(
@@ -30,9 +31,13 @@ def run(arguments: argparse.Namespace, console: Console, home: Home) -> int:
             f"{module.name:60s} {shape:>16s} {format_bytes(module.size_bytes):>10s} {mark}"
         )
     console.print(f"{format_count(layers.parameters)} parameters")
+    if layers.stored != "none":
+        words = STORED_WORDS[layers.stored]
+        console.print(f"The linear layers are stored in {words} already. {STORED_HINT}")
     console.finish(
         {
             "parameters": layers.parameters,
+            "stored": layers.stored,
             "modules": [
                 {
                     "name": module.name,

@@ -9,6 +9,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from studio.core.forgetting.probes import Probe
 from studio.core.jobs.order import Order
 from studio.core.weights.gains import LayerGain
+from studio.core.weights.quantisable import BaseForm
 
 
 class EvaluateOrder(Order):
@@ -32,13 +33,14 @@ class EvaluateOrder(Order):
     max_new_tokens: int = Field(128, ge=1)
     device: str = "auto"
     dtype: str = "auto"
-    quantisation: Literal["auto", "none", "int8", "nf4"] = "auto"
+    quantisation: BaseForm = "auto"
 
 
 class ForgettingOrder(Order):
     """Ask base and adapters what must still work, and measure how far their words are apart.
 
     ``probes`` are the prompts themselves, so that the job depends on no file that may change.
+    ``quantisation`` auto holds the base as all adapters saw it in training.
     """
 
     kind: Literal["forgetting"] = "forgetting"
@@ -48,6 +50,7 @@ class ForgettingOrder(Order):
     max_new_tokens: int = Field(64, ge=1)
     device: str = "auto"
     dtype: str = "auto"
+    quantisation: BaseForm = "auto"
 
 
 class BlendPart(BaseModel):

@@ -13,6 +13,7 @@ from studio.core.jobs.measure_orders import EvaluateOrder as EvaluateOrder
 from studio.core.jobs.measure_orders import ForgettingOrder as ForgettingOrder
 from studio.core.jobs.measure_orders import InsideOrder as InsideOrder
 from studio.core.jobs.order import Order as Order
+from studio.core.weights.quantisable import BaseForm
 
 
 class TrainOrder(Order):
@@ -56,15 +57,17 @@ class ChatOrder(Order):
     """Keep a base model and adapters loaded and answer prompts from the control file.
 
     ``adapters`` maps the column name to an adapter folder (PEFT format); the column ``base`` is
-    always there. ``quantisation`` auto holds the base as all adapters saw it in training.
+    always there. ``quantisation`` auto holds the base as all adapters saw it in training, those in
+    ``expected`` (folders) among them, which will join later.
     """
 
     kind: Literal["chat"] = "chat"
     base: str
     adapters: dict[str, str] = Field(default_factory=dict)
+    expected: tuple[str, ...] = ()
     device: str = "auto"
     dtype: str = "auto"
-    quantisation: Literal["auto", "none", "int8", "nf4"] = "auto"
+    quantisation: BaseForm = "auto"
 
 
 ExportTarget = Literal["adapter", "merged", "gguf", "gguf_lora", "ollama", "capsule"]

@@ -89,12 +89,19 @@ class Anatomy:
 
     @cached_property
     def quantisable(self) -> tuple[ModelModule, ...]:
-        """The modules that quantisation acts on."""
+        """The modules that quantisation acts on, or acted on before they were stored."""
+        modules = self.layers.modules
+        if self.layers.stored != "none":
+            return tuple(module for module in modules if module.is_packed)
         return tuple(
             module
-            for module in self.layers.modules
+            for module in modules
             if module.form in ("linear", "conv1d") and is_quantisable(module.name, module.shape)
         )
+
+    def get_quantisation(self, wish: str) -> str:
+        """Return how the base is held where a recipe asks for ``wish``: what is stored so stays."""
+        return wish if self.layers.stored == "none" else self.layers.stored
 
     @cached_property
     def quantisable_sizes(self) -> tuple[int, int, int]:

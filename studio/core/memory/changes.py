@@ -82,7 +82,7 @@ def iter_options(recipe: Recipe, anatomy: Anatomy, rows: RowLengths) -> Iterator
             "The base and all intermediate results take half the space; a little less exact.",
             ((("base.dtype", "bfloat16"),),),
         )
-    if base.quantisation != "nf4":
+    if base.quantisation != "nf4" and anatomy.layers.stored == "none":
         levels = ((("base.quantisation", "int8"),), (("base.quantisation", "nf4"),))
         yield Option(
             "quantisation",
@@ -99,7 +99,7 @@ def iter_options(recipe: Recipe, anatomy: Anatomy, rows: RowLengths) -> Iterator
             "Keep the base in the computer's memory",
             "Each layer visits the card when it is its turn. The result is the same, but training "
             "is as slow as the way to the card; it needs as much of the computer's memory.",
-            ((("base.quantisation", "none"), ("base.offload", "layers")),),
+            ((("base.offload", "layers"),),),
             penalty=4.0,
         )
 

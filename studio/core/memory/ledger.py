@@ -203,9 +203,10 @@ def count_adapter_file_bytes(trainable_parameters: int, number_bytes: int = 4) -
 
 
 def _count_base(recipe: Recipe, anatomy: Anatomy, settled: Settled, *, is_cpu: bool) -> int:
+    form = recipe.base.quantisation
     if settled.visits:
-        return count_visiting_bytes(anatomy, settled.number_bytes, is_cpu=is_cpu)
-    return count_base_bytes(anatomy, recipe.base.quantisation, settled.number_bytes)
+        return count_visiting_bytes(anatomy, form, settled.number_bytes, is_cpu=is_cpu)
+    return count_base_bytes(anatomy, form, settled.number_bytes)
 
 
 def _word(key: PartKey, size: int) -> tuple[str, int, str]:

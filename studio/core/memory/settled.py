@@ -62,7 +62,8 @@ def settle(
     base_bytes = count_base_bytes(anatomy, recipe.base.quantisation, number_bytes)
     visits = choose_visits(recipe, device, base_bytes)
     if visits:
-        base_bytes = count_visiting_bytes(anatomy, number_bytes, is_cpu=device.is_cpu)
+        form = recipe.base.quantisation
+        base_bytes = count_visiting_bytes(anatomy, form, number_bytes, is_cpu=device.is_cpu)
     free -= base_bytes
     size = get_rough_size(anatomy, number_bytes)
     mode = recipe.train.checkpointing
@@ -95,8 +96,7 @@ def choose_visits(recipe: Recipe, device: DeviceSpec, base_bytes: int) -> bool:
     """Return whether the base stays in the computer's memory and its layers visit the device."""
     wish = recipe.base.offload
     if wish == "auto":
-        has_choice = not device.is_cpu and recipe.base.quantisation == "none"
-        return has_choice and is_too_large(base_bytes, device.free_bytes)
+        return not device.is_cpu and is_too_large(base_bytes, device.free_bytes)
     return wish == "layers"
 
 

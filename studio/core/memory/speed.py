@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from studio.core.memory.anatomy import Anatomy
 from studio.core.memory.card import DeviceSpec
 from studio.core.memory.ledger import Ledger
-from studio.core.memory.weights import count_layer_weights
+from studio.core.memory.weights import count_layer_bytes
 from studio.core.recipe.schema import Recipe
 from studio.core.recipe.schema_data import ValidationFraction
 
@@ -53,14 +53,14 @@ def count_token_flops(anatomy: Anatomy, ledger: Ledger) -> float:
     return matrices + head + pairs + 6.0 * ledger.trainable_parameters
 
 
-def count_visiting_speed(anatomy: Anatomy, ledger: Ledger) -> float:
+def count_visiting_speed(anatomy: Anatomy, ledger: Ledger, quantisation: str = "none") -> float:
     """Return how many tokens per second the way to the card allows where layers only visit it.
 
     All layers go there twice for each micro-batch: once for the way forward, once for the way back.
     """
     settled = ledger.settled
-    weights, _ = count_layer_weights(anatomy)
-    return settled.tokens * _WAY_BYTES_PER_SECOND / max(1, 2 * weights * settled.number_bytes)
+    inside, _ = count_layer_bytes(anatomy, quantisation, settled.number_bytes)
+    return settled.tokens * _WAY_BYTES_PER_SECOND / max(1, 2 * inside)
 
 
 def estimate_time(
@@ -79,7 +79,8 @@ def estimate_time(
     tokens_per_second = rate / count_token_flops(anatomy, ledger)
     if ledger.settled.visits and not device.is_cpu:
         # The way to the card and the work go on side by side: the slower one decides.
-        tokens_per_second = min(tokens_per_second, count_visiting_speed(anatomy, ledger))
+        way = count_visiting_speed(anatomy, ledger, recipe.base.quantisation)
+        tokens_per_second = min(tokens_per_second, way)
     rows = ledger.settled.rows
     count = float(rows.rows)
     if isinstance(recipe.data.validation, ValidationFraction):

@@ -15,6 +15,7 @@ NF4_BYTES = 0.5 + 1 / 64 + 4 / (64 * 256)
 
 Source: Dettmers et al. 2023 (QLoRA), section 3, double quantisation.
 """
+_CODE_BYTES = {"nf4": 0.5, "int8": 1.0}
 _STATE_BYTES: Mapping[str, float] = {
     "adamw": 8.0,
     "adamw8bit": 2 * (1 + 4 / 256),
@@ -47,6 +48,10 @@ def _is_inside(name: str, patterns: Sequence[str]) -> bool:
 def count_base_bytes(anatomy: Anatomy, quantisation: str, number_bytes: int) -> int:
     """Return the size of the frozen weights as they are held while training."""
     parameters = anatomy.layers.parameters
+    if anatomy.layers.stored != "none":
+        packed = [module for module in anatomy.layers.modules if module.is_packed]
+        plain = parameters - sum(module.parameters for module in packed)
+        return sum(module.size_bytes for module in packed) + plain * number_bytes
     if quantisation == "none":
         return parameters * number_bytes
     weights, rows, _ = anatomy.quantisable_sizes
@@ -54,28 +59,40 @@ def count_base_bytes(anatomy: Anatomy, quantisation: str, number_bytes: int) -> 
     return math.ceil(packed_bytes) + (parameters - weights) * number_bytes
 
 
-def count_layer_weights(anatomy: Anatomy) -> tuple[int, int]:
-    """Return the parameters of all layers together, and of the largest one."""
+def count_layer_bytes(anatomy: Anatomy, quantisation: str, number_bytes: int) -> tuple[int, int]:
+    """Return what visits the device of all layers together, and of the largest one.
+
+    Of weights in few bits that are the codes alone; their scales stay on the device.
+    """
+    form = anatomy.get_quantisation(quantisation)
+    held = {module.name for module in anatomy.quantisable} if form != "none" else set()
     sizes: dict[int, int] = {}
     for module in anatomy.layers.modules:
         if module.layer is not None:
-            sizes[module.layer] = sizes.get(module.layer, 0) + module.parameters
+            size = module.parameters * number_bytes
+            if module.name in held:
+                count = math.prod(module.shape)
+                codes = math.ceil(_CODE_BYTES[form] * count)
+                size = codes + (module.parameters - count) * number_bytes
+            sizes[module.layer] = sizes.get(module.layer, 0) + size
     return sum(sizes.values()), max(sizes.values(), default=0)
 
 
-def count_visiting_bytes(anatomy: Anatomy, number_bytes: int, *, is_cpu: bool) -> int:
+def count_visiting_bytes(
+    anatomy: Anatomy, quantisation: str, number_bytes: int, *, is_cpu: bool
+) -> int:
     """Return what a base takes on its device whose layers visit it two at a time.
 
     On the processor that is a copy beside the base itself.
     """
-    inside, largest = count_layer_weights(anatomy)
-    outside = anatomy.layers.parameters - (0 if is_cpu else inside)
-    return (outside + 2 * largest) * number_bytes
+    whole = count_base_bytes(anatomy, quantisation, number_bytes)
+    inside, largest = count_layer_bytes(anatomy, quantisation, number_bytes)
+    return whole - (0 if is_cpu else inside) + 2 * largest
 
 
 def count_buffer_bytes(anatomy: Anatomy, quantisation: str, number_bytes: int) -> int:
     """Return the room for the largest quantised matrix in full size."""
-    if quantisation == "none":
+    if anatomy.get_quantisation(quantisation) == "none":
         return 0
     return number_bytes * anatomy.quantisable_sizes[2]
 

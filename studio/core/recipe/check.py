@@ -10,7 +10,7 @@ from studio.core.errors import RecipeInvalid
 from studio.core.recipe.check_files import iter_file_problems
 from studio.core.recipe.check_quantisation import iter_quantisation_problems
 from studio.core.recipe.problem import Problem
-from studio.core.recipe.schema import AdapterSettings, BaseSettings, Recipe
+from studio.core.recipe.schema import AdapterSettings, Recipe
 from studio.core.recipe.schema_data import ValidationFraction
 from studio.core.recipe.schema_train import TrainSettings
 from studio.core.weights.layers import ModelLayers
@@ -41,7 +41,6 @@ def check_recipe(
         *iter_quantisation_problems(recipe),
         *_check_scale(recipe.adapter),
         *_check_targets(recipe.adapter, layers),
-        *_check_base(recipe.base),
         *_check_lengths(recipe, layers),
         *_check_validation(recipe, rows),
         *_check_rows(recipe, rows),
@@ -121,15 +120,6 @@ def _check_targets(adapter: AdapterSettings, layers: ModelLayers | None) -> Iter
             "model itself.",
             "Choose a smaller rank or fewer target modules.",
             "note",
-        )
-
-
-def _check_base(base: BaseSettings) -> Iterator[Problem]:
-    if base.offload == "layers" and base.quantisation != "none":
-        yield Problem(
-            "base.offload",
-            "a quantised base cannot stay in the computer's memory yet.",
-            "Choose the card, or no quantisation.",
         )
 
 

@@ -8,10 +8,13 @@ from pathlib import Path
 from studio.core.errors import StudioError
 from studio.core.hub.cache import find_hub_snapshot
 from studio.core.hub.resolve import find_data_path
+from studio.core.recipe.check_quantisation import iter_stored_problems
 from studio.core.recipe.problem import Problem
 from studio.core.recipe.schema import AdapterSettings, Recipe
 from studio.core.weights.folder import check_model_folder
 from studio.core.weights.header import read_json
+from studio.core.weights.layers import MAX_CONFIG_BYTES
+from studio.core.weights.stored import get_stored_kind
 
 _MAX_ADAPTER_CONFIG_BYTES = 1_000_000
 
@@ -62,8 +65,11 @@ def _check_model(recipe: Recipe, base_folder: Path) -> Iterator[Problem]:
         folder = snapshot
     try:
         check_model_folder(folder)
+        stored = get_stored_kind(read_json(folder / "config.json", MAX_CONFIG_BYTES))
     except StudioError as error:
         yield Problem("base.model", error.message, error.remedy)
+        return
+    yield from iter_stored_problems(recipe, stored)
 
 
 def _check_file(path: str, file: Path) -> Iterator[Problem]:

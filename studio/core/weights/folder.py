@@ -10,6 +10,7 @@ from studio.core.errors import ModelUnusable
 from studio.core.files import get_file_error
 from studio.core.weights.header import INDEX_FILE, SINGLE_FILE, Header, read_headers, read_json
 from studio.core.weights.layers import MAX_CONFIG_BYTES
+from studio.core.weights.stored import get_stored_kind
 
 MAX_LISTED_FILES = 5_000
 _PICKLES = (".bin", ".pt", ".pth", ".ckpt", ".pkl")
@@ -53,11 +54,7 @@ def read_model(folder: Path) -> tuple[dict[str, Any], tuple[Header, ...]]:
             f"{folder / 'config.json'} does not say which kind of model this is (model_type).",
             "Choose a model in the format of the transformers library.",
         )
-    if config.get("quantization_config"):
-        raise ModelUnusable(
-            f"The weights in {folder} are already quantised, which cannot be trained further.",
-            "Choose the original model with 16-bit or 32-bit weights.",
-        )
+    get_stored_kind(config)  # refuses formats that nothing here can read
     if SINGLE_FILE not in names and INDEX_FILE not in names:
         raise ModelUnusable(*_explain_no_weights(folder, names))
     return config, read_headers(folder)

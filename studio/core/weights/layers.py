@@ -23,6 +23,15 @@ from studio.core.weights.matching import (
     names_experts,
     split_layer,
 )
+from studio.core.weights.stored import (
+    CONV1D_TYPES,
+    PACKED_DTYPES,
+    ReadShape,
+    StoredKind,
+    get_stored_kind,
+    read_stated_shapes,
+    unpack_entries,
+)
 
 MAX_CONFIG_BYTES = 5_000_000
 CAUSAL = ("ForCausalLM", "LMHeadModel")
@@ -38,7 +47,6 @@ _BASE_PREFIXES: Mapping[str, str] = {
         "transformer",
     ),
 }  # fmt: skip
-_CONV1D_TYPES = frozenset({"gpt2", "openai-gpt", "imagegpt"})  # weights stored as (in, out)
 _EMBEDDING = re.compile(
     r"embed(?!_out)|^wte$|^wpe$|^w$|^shared$|^relative_attention_bias$", re.IGNORECASE
 )
@@ -73,6 +81,11 @@ class ModelModule:
         return self.form != ""
 
     @property
+    def is_packed(self) -> bool:
+        """Whether its weights are stored in few bits."""
+        return self.dtype in PACKED_DTYPES
+
+    @property
     def in_features(self) -> int:
         """The number of inputs; for an embedding the number of rows. 0 where not adaptable."""
         if self.form == "experts":
@@ -102,6 +115,7 @@ class ModelLayers:
 
     ``context_tokens`` is the longest text the model was made for, None where it does not say.
     ``stacks`` are the experts as the loaded model joins them; ``modules`` hold their weights.
+    ``stored`` says whether the files hold the linear layers in few bits already.
     """
 
     folder: Path
@@ -114,6 +128,7 @@ class ModelLayers:
     size_bytes: int
     context_tokens: int | None = None
     stacks: tuple[ModelModule, ...] = ()
+    stored: StoredKind = "none"
 
     @cached_property
     def candidates(self) -> tuple[Candidate, ...]:
@@ -165,7 +180,7 @@ class _Facts:
     def collect(cls, names: Iterable[str], model_type: str) -> _Facts:
         layered = next((name for name in names if split_layer(name)[0] is not None), "")
         return cls(
-            has_conv1d=model_type in _CONV1D_TYPES,
+            has_conv1d=model_type in CONV1D_TYPES,
             base=_get_container(layered).partition(".")[0],
             routed=frozenset(
                 name[: match.start()] for name in names if (match := _EXPERTS.search(name))
@@ -182,13 +197,26 @@ def load_layers(folder: Path) -> ModelLayers:
     """
     config = read_json(folder / "config.json", MAX_CONFIG_BYTES)
     headers = read_headers(folder)
-    return build_layers(folder, config, [t for header in headers for t in header.tensors])
+    tensors = [tensor for header in headers for tensor in header.tensors]
+    return build_layers(folder, config, tensors, read_stated_shapes(headers))
 
 
 def build_layers(
-    folder: Path, config: Mapping[str, Any], tensors: Iterable[TensorEntry]
+    folder: Path,
+    config: Mapping[str, Any],
+    tensors: Iterable[TensorEntry],
+    read_shape: ReadShape = lambda tensor: tensor.shape,
 ) -> ModelLayers:
-    """Return the modules that these tensors form, named as transformers names them when loaded."""
+    """Return the modules that these tensors form, named as transformers names them when loaded.
+
+    ``read_shape`` finds the shapes of weights that are stored in few bits.
+
+    Raises:
+        ModelUnusable: They are stored in few bits in a way that is not known.
+    """
+    stored = get_stored_kind(config)
+    if stored != "none":
+        tensors = unpack_entries(config, tensors, read_shape)
     model_type = str(config.get("model_type", ""))
     architectures = config.get("architectures")
     architecture = (
@@ -213,6 +241,7 @@ def build_layers(
         size_bytes=sum(module.size_bytes for module in modules),
         context_tokens=_get_context_tokens(config),
         stacks=tuple(_build_stack(*found) for found in iter_stacks(named)),
+        stored=stored if any(module.is_packed for module in modules) else "none",
     )
 
 

@@ -13,6 +13,7 @@ from studio.core.programs.lm_studio import get_models_folders
 from studio.core.weights.folder import check_model_folder, list_names
 from studio.core.weights.header import read_json
 from studio.core.weights.layers import CAUSAL, MAX_CONFIG_BYTES, load_layers
+from studio.core.weights.stored import StoredKind
 
 MAX_MODELS = 500
 Place = Literal["hub_cache", "lm_studio", "folder"]
@@ -24,7 +25,8 @@ _WEIGHTS = (".safetensors", ".gguf", ".bin", ".pt", ".pth")
 class FoundModel:
     """A model on this machine. ``problem`` and ``remedy`` say why it cannot be used, if so.
 
-    ``name`` is what the user knows it by; ``reference`` is what a recipe's ``base.model`` holds.
+    ``name`` is what the user knows it by; ``reference`` is what a recipe's ``base.model`` holds;
+    ``stored`` says whether its linear layers are in few bits already.
     """
 
     name: str
@@ -34,6 +36,7 @@ class FoundModel:
     architecture: str = ""
     parameters: int = 0
     size_bytes: int = 0
+    stored: StoredKind = "none"
     problem: str = ""
     remedy: str = ""
 
@@ -84,6 +87,7 @@ def describe_model(name: str, reference: str, folder: Path, place: Place) -> Fou
         architecture=layers.architecture or layers.model_type,
         parameters=layers.parameters,
         size_bytes=layers.size_bytes,
+        stored=layers.stored,
         problem="" if writes_text else f"{layers.architecture} is not a model that writes text.",
         remedy="" if writes_text else "Choose a model whose kind ends in ForCausalLM.",
     )

@@ -3,10 +3,23 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Literal
 
 from studio.core.weights.matching import split_layer
 
+BaseForm = Literal["auto", "none", "int8", "nf4"]
+"""How a base is held where adapters are used."""
+BASE_FORMS: Mapping[BaseForm, tuple[str, str]] = {
+    "auto": (
+        "As in training",
+        "As the adapters saw it while they were trained; as in its files where they differ.",
+    ),
+    "none": ("As in its files", "All its weights, however the adapters were trained."),
+    "int8": ("In 8 bits", "Half the memory of 16-bit weights."),
+    "nf4": ("In 4 bits (NF4)", "A quarter of the memory of 16-bit weights; a little less exact."),
+}
+"""Words for each way, and what it means."""
 QUANTISATION_NAMES = {"nf4": "4 bits (NF4)", "int8": "8 bits"}
 _LEAST_SIDE = 16
 _LEFT_OUT = re.compile(r"(^|\.)(experts|router)(\.|$)|\.gate$")

@@ -20,6 +20,8 @@ from studio.core.weights.header import (
     parse_index,
 )
 from studio.core.weights.layers import MAX_CONFIG_BYTES, ModelLayers, build_layers
+from studio.core.weights.shapes import build_plain_tensors, is_known_family
+from studio.core.weights.stored import find_known_shapes, get_stored_kind
 
 ReadPart = Callable[[str, int, int], bytes]
 """Returns bytes of a file: its name, the first byte, how many at most."""
@@ -50,7 +52,12 @@ def load_remote_layers(
             header = _read_header(folder, shard, sizes, read)
             check_promised(header, promised)
             tensors += header.tensors
-    return build_layers(folder, config, tensors), config
+    if get_stored_kind(config) == "none":
+        return build_layers(folder, config, tensors), config
+    # the shapes of weights in 4 bits stand between the weights themselves, not in the beginnings
+    known = is_known_family(str(config.get("model_type", "")))
+    shapes = find_known_shapes(build_plain_tensors(config) if known else ())
+    return build_layers(folder, config, tensors, shapes), config
 
 
 def _read_header(folder: Path, name: str, sizes: Mapping[str, int], read: ReadPart) -> Header:

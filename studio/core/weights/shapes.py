@@ -8,6 +8,7 @@ from typing import Any
 
 from studio.core.errors import ModelUnusable
 from studio.core.weights.header import TensorEntry
+from studio.core.weights.stored import predict_packed
 
 Config = Mapping[str, Any]
 Shapes = Iterator[tuple[str, tuple[int, ...]]]
@@ -20,7 +21,17 @@ _MOST_LAYERS = 1000
 def build_tensors(config: Config) -> tuple[TensorEntry, ...]:
     """Return the tensors that a model with this ``config.json`` has, named as in its files.
 
-    A head that is shared with the embedding is not listed, as in the files.
+    A head that is shared with the embedding is not listed, as in the files. Where the files hold
+    weights in few bits, so do these entries.
+
+    Raises:
+        ModelUnusable: The family is not known here, or the configuration lacks a size.
+    """
+    return tuple(predict_packed(config, build_plain_tensors(config)))
+
+
+def build_plain_tensors(config: Config) -> tuple[TensorEntry, ...]:
+    """Return the tensors that a model with this ``config.json`` has before it is quantised.
 
     Raises:
         ModelUnusable: The family is not known here, or the configuration lacks a size.

@@ -57,7 +57,8 @@ def write_model(
 ) -> Generator[ExportProgressed, None, tuple[str, ...]]:
     """Writes the tensors of ``plan`` and the small files of ``base`` to ``target``.
 
-    ``finish`` may change the files before the folder gets its name.
+    Weights that the base holds in few bits are unpacked. ``finish`` may change the files before
+    the folder gets its name.
 
     Yields and raises as ``export_merged``, whose second half it is; returns the files' names.
     """
@@ -68,6 +69,8 @@ def write_model(
         copy_companions(base, companions, folder)
         if plan.is_untied:
             _untie_config(folder / "config.json")
+        if plan.is_unpacked:
+            _drop_quantisation(folder / "config.json")
         done_bytes = told_bytes = 0
         for name, tensors in plan.shards.items():
             for written in write_shard(folder / name, tensors):
@@ -91,6 +94,12 @@ def _untie_config(path: Path) -> None:
     config["tie_word_embeddings"] = False
     if isinstance(config.get("text_config"), dict):
         config["text_config"]["tie_word_embeddings"] = False
+    path.write_text(json.dumps(config, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
+
+
+def _drop_quantisation(path: Path) -> None:
+    config: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+    del config["quantization_config"]
     path.write_text(json.dumps(config, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
 
 

@@ -37,6 +37,11 @@ class MergePlan:
     is_untied: bool
 
     @property
+    def is_unpacked(self) -> bool:
+        """Whether weights that the base holds in few bits are written in 16 or 32 bits."""
+        return any(one.source.packed for shard in self.shards.values() for one in shard)
+
+    @property
     def total_bytes(self) -> int:
         """The size of all tensors."""
         return sum(tensor.byte_count for shard in self.shards.values() for tensor in shard)

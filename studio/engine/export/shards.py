@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import struct
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -13,8 +13,10 @@ import torch
 
 from studio.core.errors import ModelUnusable
 from studio.core.files import get_file_error
-from studio.core.weights.header import Header, read_headers
+from studio.core.weights.header import Header, read_headers, read_json
+from studio.core.weights.layers import MAX_CONFIG_BYTES
 from studio.engine.export.changes import Change
+from studio.engine.models.stored_format import StoredWeight, find_stored_weights
 
 BLOCK_BYTES = 32 << 20
 _DTYPES = {
@@ -28,7 +30,11 @@ _REMEDY = "The files may be damaged or incomplete: copy or download the model ag
 
 @dataclass(frozen=True)
 class StoredTensor:
-    """One tensor in a file: ``begin`` and ``end`` are byte positions in the whole file."""
+    """One tensor in a file: ``begin`` and ``end`` are byte positions in the whole file.
+
+    A weight that the file holds in few bits (``packed``) counts as the one that it unfolds to: of
+    that format and shape, and ``end`` is its size.
+    """
 
     name: str
     dtype: str
@@ -36,6 +42,7 @@ class StoredTensor:
     path: Path
     begin: int
     end: int
+    packed: StoredWeight | None = None
 
     @property
     def byte_count(self) -> int:
@@ -74,11 +81,29 @@ class PlannedTensor:
 def read_shards(folder: Path) -> dict[str, list[StoredTensor]]:
     """Returns the tensors of each weights file of the model in ``folder``, in file order.
 
+    Weights in few bits are listed as what they unfold to.
+
     Raises:
         ModelUnusable: The index or a header is broken, or a file is missing.
         FileUnusable: A file cannot be read.
     """
-    return {header.path.name: _locate_tensors(header) for header in read_headers(folder)}
+    shards = {header.path.name: _locate_tensors(header) for header in read_headers(folder)}
+    config = read_json(folder / "config.json", MAX_CONFIG_BYTES)
+    packed = find_stored_weights(folder, config)
+    if not packed:
+        return shards
+    parts = {f"{one.module}.{part}" for one in packed.values() for part in one.parts}
+    plain = [one for shard in shards.values() for one in shard if one.name not in parts]
+    dtype = _find_dtype(config, plain)
+    unpacked = {
+        file: [
+            _unpack(tensor, packed[tensor.name], dtype) if tensor.name in packed else tensor
+            for tensor in shard
+            if tensor.name in packed or tensor.name not in parts
+        ]
+        for file, shard in shards.items()
+    }
+    return {file: shard for file, shard in unpacked.items() if shard}
 
 
 def read_tensor(source: StoredTensor) -> torch.Tensor:
@@ -90,6 +115,8 @@ def read_tensor(source: StoredTensor) -> torch.Tensor:
     """
     if not source.is_plain:
         raise ModelUnusable(f"{source.name} is stored as {source.dtype}.", _REMEDY)
+    if source.packed is not None:
+        return _unfold(source.packed).to(_DTYPES[source.dtype])
     try:
         with source.path.open("rb") as stream:
             stream.seek(source.begin)
@@ -161,6 +188,10 @@ def write_shard(path: Path, tensors: Iterable[PlannedTensor]) -> Iterator[int]:
 
 def _write_tensor(stream: BinaryIO, output: BinaryIO, tensor: PlannedTensor) -> Iterator[int]:
     source, change = tensor.source, tensor.change
+    if change is None and source.packed is not None:
+        for _, weight in _iter_rows(stream, source, source.shape[-1]):
+            yield output.write(_round(weight, _DTYPES[source.dtype], source.name))
+        return
     if change is None:
         for position in range(0, source.byte_count, BLOCK_BYTES):
             yield output.write(
@@ -180,6 +211,9 @@ def _iter_rows(
     stream: BinaryIO, source: StoredTensor, columns: int, multiple: int = 1
 ) -> Iterator[tuple[slice, torch.Tensor]]:
     """Yields the tensor as blocks of whole rows, ``(rows, columns)``, in fp32 (fp64 stays)."""
+    if source.packed is not None:
+        yield from _iter_unfolded(source.packed, multiple)
+        return
     dtype = _DTYPES[source.dtype]
     exact = torch.promote_types(dtype, torch.float32)
     count = source.byte_count // (dtype.itemsize * max(1, columns))
@@ -189,6 +223,34 @@ def _iter_rows(
         block = _read(stream, (last - row) * columns * dtype.itemsize, source)
         weight = torch.frombuffer(block, dtype=dtype).to(exact)
         yield slice(row, last), weight.reshape(-1, columns)
+
+
+def _iter_unfolded(packed: StoredWeight, multiple: int) -> Iterator[tuple[slice, torch.Tensor]]:
+    """Yields a weight in few bits as blocks of rows, fp32; a whole one is in memory meanwhile."""
+    weight = _unfold(packed)
+    rows, columns = weight.shape
+    step = max(1, BLOCK_BYTES // (4 * max(1, columns)) // multiple) * multiple
+    for row in range(0, rows, step):
+        block = slice(row, min(rows, row + step))
+        yield block, weight[block].clone()
+
+
+def _unfold(packed: StoredWeight) -> torch.Tensor:
+    """Returns a weight in few bits as it would stand in a file, in fp32."""
+    weight = packed.read().unfold()
+    return weight.t().contiguous() if packed.is_turned else weight
+
+
+def _unpack(tensor: StoredTensor, packed: StoredWeight, dtype: str) -> StoredTensor:
+    size = torch.Size(packed.shape).numel() * _DTYPES[dtype].itemsize
+    return StoredTensor(tensor.name, dtype, packed.shape, tensor.path, 0, size, packed)
+
+
+def _find_dtype(config: Mapping[str, Any], plain: Iterable[StoredTensor]) -> str:
+    """Returns the format that a model's other weights are in, as it says or as they are."""
+    stated = str(config.get("dtype") or config.get("torch_dtype"))
+    named = {str(dtype).removeprefix("torch."): name for name, dtype in _DTYPES.items()}
+    return named.get(stated) or next((one.dtype for one in plain if one.is_plain), "BF16")
 
 
 def _round(weight: torch.Tensor, dtype: torch.dtype, name: str) -> memoryview:

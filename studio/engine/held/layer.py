@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Protocol, cast
 
 import torch
@@ -48,6 +48,39 @@ class HeldWeights(Protocol):
         ...
 
 
+@dataclass(frozen=True)
+class AwayWeights:
+    """Stands in the place of weights that are somewhere else at the moment; cannot be used.
+
+    ``codes`` take the place of the codes, at the device where these will be used.
+    """
+
+    KIND: str
+    shape: tuple[int, int]
+    codes: Tensor
+    byte_count: int = 0
+
+    def to(self, device: torch.device) -> AwayWeights:
+        """Returns the same absence on ``device``."""
+        return replace(self, codes=self.codes.to(device))
+
+    def borrow(self, dtype: torch.dtype) -> Tensor:
+        """Returns nothing.
+
+        Raises:
+            LookupError: Always.
+        """
+        raise LookupError(f"weights were wanted in {dtype} while they were away")
+
+    def unfold(self) -> Tensor:
+        """Returns nothing.
+
+        Raises:
+            LookupError: Always.
+        """
+        raise LookupError("weights were wanted while they were away")
+
+
 _IS_FILLED = "_is_hf_initialized"
 """What keeps the loader of transformers from filling a layer with random numbers."""
 Quantise = Callable[[Tensor], HeldWeights]
@@ -59,12 +92,14 @@ class QuantisedLayer(nn.Module):
 
     ``weight`` is a placeholder of the full shape on the meta device until a weight is set, as
     loaders do; from then on it holds the codes. ``note`` sees each weight once before it goes.
-    Without ``quantise`` what is set are codes already, and ``set_held`` is to follow.
+    Without ``quantise`` what is set are codes already, and ``set_held`` is to follow. Weights are
+    quantised on ``target`` and then kept at ``home``.
     """
 
     quantise: Quantise | None
     compute_dtype: torch.dtype
     target: torch.device
+    home: torch.device
     held: HeldWeights | None
     note: Note | None
 
@@ -103,7 +138,7 @@ class QuantisedLayer(nn.Module):
         held = self.quantise(matrix)
         if self.note is not None:
             self.note(matrix, held)
-        self.set_held(held)
+        self.set_held(held if self.home == held.codes.device else held.to(self.home))
 
     def build_dense(self) -> nn.Module:
         """Returns the same layer with its weights unfolded, fp32, as parameters."""
@@ -116,7 +151,8 @@ class QuantisedLayer(nn.Module):
     def _take_over(
         self, module: nn.Module, quantise: Quantise | None, dtype: torch.dtype, target: torch.device
     ) -> None:
-        self.quantise, self.target, self.compute_dtype = quantise, target, dtype
+        self.quantise, self.compute_dtype = quantise, dtype
+        self.target = self.home = target
         self.held = self.note = None
         # fp32, so that no loader rounds the weights to another format before they are quantised
         empty = torch.empty_like(cast(Tensor, module.weight), device="meta", dtype=torch.float32)
@@ -129,7 +165,8 @@ class QuantisedLayer(nn.Module):
         if self.held is not None:
             # scales stay in fp32, whatever format the other numbers of the model are put into
             codes = self.weight.data
-            self.held = replace(cast(Any, self.held), codes=codes).to(codes.device)
+            if not isinstance(self.held, AwayWeights):
+                self.held = replace(cast(Any, self.held), codes=codes).to(codes.device)
         return self
 
 

@@ -8,6 +8,8 @@ from collections.abc import Container, Iterator
 from functools import partial
 from pathlib import Path
 
+from transformers import PreTrainedModel
+
 from studio.core.errors import StudioError
 from studio.core.events.types import (
     ChatReady,
@@ -31,7 +33,11 @@ from studio.engine.infer.session import ChatSession
 from studio.engine.infer.speech import build_speech
 from studio.engine.jobs.lease import wait_for_device
 from studio.engine.jobs.presence import Presence
-from studio.engine.jobs.quantised import choose_quantisation, load_quantised
+from studio.engine.jobs.quantised import (
+    choose_quantisation,
+    load_quantised,
+    tell_other_form,
+)
 from studio.engine.jobs.requests import RequestFeed, StopWished
 from studio.engine.models.files import load_config, load_tokenizer
 from studio.engine.models.load import resolve_device, resolve_dtype
@@ -50,8 +56,8 @@ def run(order: ChatOrder, layout: RunLayout, control: RequestFeed) -> Iterator[E
     gone.
 
     Yields:
-        PhaseEntered, JobQueued, ChatReady; then AnswerStarted, TokensGenerated, AnswerFinished,
-        ColumnsChanged or RequestFailed; at the end RunStopped.
+        PhaseEntered, JobQueued, NoticeRaised, ChatReady; then AnswerStarted, TokensGenerated,
+        AnswerFinished, ColumnsChanged or RequestFailed; at the end RunStopped.
 
     Raises:
         StudioError: The base or an adapter cannot be loaded.
@@ -65,14 +71,17 @@ def run(order: ChatOrder, layout: RunLayout, control: RequestFeed) -> Iterator[E
         config = load_config(reference.folder)
         tokenizer = load_tokenizer(reference.folder)
         speech = build_speech(reference.folder, tokenizer, config, base_folder=reference.folder)
-        held_in = choose_quantisation(order.quantisation, order.adapters.values())
+        adapters = (*order.adapters.values(), *order.expected)
+        held_in = choose_quantisation(order.quantisation, adapters)
         model = yield from load_quantised(reference.folder, dtype, device, held_in)
         session = ChatSession(model, speech)
         session.add_adapters({name: Path(folder) for name, folder in order.adapters.items()})
         control.check_stop()
         yield ChatReady(columns=session.columns)
         blends = LiveBlends(session, layout.folder / "blends")
-        yield from _serve(_Columns(session, blends, control, reference.folder), control)
+        watched = model if order.quantisation == "auto" else None
+        columns = _Columns(session, blends, control, reference.folder, watched)
+        yield from _serve(columns, control)
     except StopWished:
         yield RunStopped(step=0)
 
@@ -142,16 +151,31 @@ class _Desk:
 
 
 class _Columns:
-    """What stands side by side, and how it changes."""
+    """What stands side by side, and how it changes.
+
+    ``model`` is given where it is to be as the adapters saw it in training.
+    """
 
     def __init__(
-        self, session: ChatSession, blends: LiveBlends, control: RequestFeed, base: Path
+        self,
+        session: ChatSession,
+        blends: LiveBlends,
+        control: RequestFeed,
+        base: Path,
+        model: PreTrainedModel | None,
     ) -> None:
         self.session = session
-        self._blends, self._control, self._base = blends, control, base
+        self._blends, self._control, self._base, self._model = blends, control, base, model
 
-    def change(self, wish: AddColumn | RemoveColumn | SetBlend) -> Event:
-        """Returns that the columns changed, or why they did not."""
+    def change(self, wish: AddColumn | RemoveColumn | SetBlend) -> Iterator[Event]:
+        """Yields that the columns changed, or why they did not, and what is odd about them."""
+        found = self._change(wish)
+        yield found
+        has_joined = isinstance(wish, AddColumn) and isinstance(found, ColumnsChanged)
+        if self._model is not None and isinstance(wish, AddColumn) and has_joined:
+            yield from tell_other_form(self._model, wish.column, Path(wish.adapter))
+
+    def _change(self, wish: AddColumn | RemoveColumn | SetBlend) -> Event:
         session = self.session
         try:
             if isinstance(wish, SetBlend):
@@ -174,10 +198,10 @@ def _serve(columns: _Columns, control: RequestFeed) -> Iterator[Event]:
     while True:
         wish = desk.wait_for_wish()
         if not isinstance(wish, Ask):
-            yield columns.change(wish)
+            yield from columns.change(wish)
             continue
         answering = wish.columns or session.columns
         for event in session.answer(wish, partial(desk.is_cancelled, wish)):
             yield event
             for change in desk.take_changes(answering):
-                yield columns.change(change)
+                yield from columns.change(change)

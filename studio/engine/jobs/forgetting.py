@@ -19,12 +19,13 @@ from studio.engine.infer.layout import lay_out_for_rows
 from studio.engine.infer.session import BASE_COLUMN
 from studio.engine.infer.speech import Speech, build_speech
 from studio.engine.jobs.lease import wait_for_device
+from studio.engine.jobs.quantised import choose_quantisation, load_quantised
 from studio.engine.jobs.requests import RequestFeed, StopWished
 from studio.engine.lora.stack import AdapterStack
 from studio.engine.lora.stacked import RowChoice
 from studio.engine.models.body import CausalBody, split_model
 from studio.engine.models.files import load_config, load_tokenizer
-from studio.engine.models.load import load_model, resolve_device, resolve_dtype
+from studio.engine.models.load import resolve_device, resolve_dtype
 from studio.engine.models.reference import find_model
 
 
@@ -32,8 +33,8 @@ def run(order: ForgettingOrder, layout: RunLayout, control: RequestFeed) -> Iter
     """Lets base and adapters answer every probe.
 
     Yields:
-        PhaseEntered, JobQueued, NoticeRaised for probes that cannot be asked, ProbeAnswered for
-        each other one, RunFinished; RunStopped alone after a stop.
+        PhaseEntered, JobQueued, NoticeRaised for probes that cannot be asked and for a base in few
+        bits, ProbeAnswered for each other probe, RunFinished; RunStopped alone after a stop.
 
     Raises:
         StudioError: The base or an adapter cannot be used.
@@ -60,7 +61,9 @@ def _check(order: ForgettingOrder, layout: RunLayout, control: RequestFeed) -> I
         )
     device, _ = resolve_device(order.device)
     yield from wait_for_device(layout, device, control)
-    parts = split_model(load_model(folder, resolve_dtype(order.dtype, device)[0], device))
+    dtype, _ = resolve_dtype(order.dtype, device)
+    held_in = choose_quantisation(order.quantisation, order.adapters.values())
+    parts = split_model((yield from load_quantised(folder, dtype, device, held_in)))
     lay_out_for_rows(parts.model)
     stack = AdapterStack(parts.model)
     for name, adapter in order.adapters.items():

@@ -27,6 +27,7 @@ def load_quantised(
     *,
     keeps: tuple[str, ...] = (),
     watch: Watch | None = None,
+    workshop: torch.device | None = None,
 ) -> Generator[NoticeRaised, None, PreTrainedModel]:
     """Returns the model in ``folder`` as ``load_model`` does.
 
@@ -36,8 +37,16 @@ def load_quantised(
     Raises:
         StudioError: As ``load_model``.
     """
-    model = load_model(folder, dtype, device, quantisation=quantisation, keeps=keeps, watch=watch)
-    yield from _tell(model, quantisation, device)
+    model = load_model(
+        folder,
+        dtype,
+        device,
+        quantisation=quantisation,
+        keeps=keeps,
+        watch=watch,
+        workshop=workshop,
+    )
+    yield from _tell(model, quantisation, workshop or device)
     return model
 
 
@@ -56,6 +65,26 @@ def choose_quantisation(wish: str, adapters: Iterable[str]) -> str:
         except StudioError:  # whoever loads the adapter next says what is wrong with it
             return "none"
     return seen.pop() if len(seen) == 1 else "none"
+
+
+def tell_other_form(model: PreTrainedModel, name: str, adapter: Path) -> Iterator[NoticeRaised]:
+    """Yields a warning where the adapter in a folder has learnt over the base in another form."""
+    try:
+        seen = read_seen_base(adapter).quantisation
+    except StudioError:  # it was refused, which has been said
+        return
+    held = find_quantisation(model)
+    if seen != held:
+        words = {"none": "as in its files", **QUANTISATION_NAMES}
+        where = {key: text if key == "none" else f"in {text}" for key, text in words.items()}
+        yield NoticeRaised(
+            severity="warning",
+            code="base_held_otherwise",
+            message=f"{name} was trained over the base held {where[seen]}; now it is held "
+            f"{where[held]}, so that the answers are not quite those of training.",
+            remedy="Choose how the base is held among the settings of the answers (Base in "
+            "memory).",
+        )
 
 
 def _tell(model: PreTrainedModel, wish: str, device: torch.device) -> Iterator[NoticeRaised]:

@@ -19,9 +19,15 @@ from studio.core.events.types import (
     PhaseEntered,
     SettingResolved,
 )
-from studio.core.recipe.check_quantisation import iter_quantisation_problems
+from studio.core.recipe.check_quantisation import (
+    iter_quantisation_problems,
+    iter_stored_problems,
+)
 from studio.core.recipe.problem import build_refusal
 from studio.core.recipe.schema import AdapterSettings, Recipe
+from studio.core.weights.header import read_json
+from studio.core.weights.layers import MAX_CONFIG_BYTES
+from studio.core.weights.stored import get_stored_kind
 from studio.engine.jobs.quantised import load_quantised
 from studio.engine.jobs.settled import SettledRecipe
 from studio.engine.jobs.train_place import place_base
@@ -73,9 +79,7 @@ def load_base(
     yield PhaseEntered(phase="loading_model")
     recipe = settled.recipe
     is_wished = recipe.base.offload != "none"
-    # what is quantised never stays in the computer's memory, and is quantised faster on a card
-    waits = is_wished and recipe.base.quantisation == "none"
-    first = torch.device("cpu") if waits else device
+    first = torch.device("cpu") if is_wished else device
     model = yield from _load_model(settled, reference, device, first)
     attention = get_attention(model)
     adapter = inject(
@@ -164,7 +168,12 @@ def _load_model(
     settled: SettledRecipe, reference: ModelReference, device: torch.device, first: torch.device
 ) -> Generator[Event, None, PreTrainedModel]:
     recipe = settled.recipe
-    problems = list(iter_quantisation_problems(recipe))
+    config = read_json(reference.folder / "config.json", MAX_CONFIG_BYTES)
+    found = (
+        *iter_quantisation_problems(recipe),
+        *iter_stored_problems(recipe, get_stored_kind(config)),
+    )
+    problems = [problem for problem in found if problem.severity == "error"]
     if problems:
         raise build_refusal(problems)
     dtype, why = resolve_dtype(recipe.base.dtype, device)
@@ -177,6 +186,7 @@ def _load_model(
             recipe.base.quantisation,
             keeps=recipe.adapter.extra_modules,
             watch=_find_watch(recipe.adapter),
+            workshop=device,  # a card quantises faster than the processor
         )
     )
 

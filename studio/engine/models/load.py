@@ -84,13 +84,14 @@ def load_model(
     quantisation: str = "none",
     keeps: tuple[str, ...] = (),
     watch: Watch | None = None,
+    workshop: torch.device | None = None,
 ) -> PreTrainedModel:
     """Returns the causal language model in ``folder``, frozen, in evaluation mode, on ``device``.
 
     With a ``quantisation`` every linear layer inside it is quantised as soon as it is read, so
     that never more than one is there in full size; modules that a pattern in ``keeps`` names are
-    not. ``watch`` says who sees weights before they are quantised. Weights that are stored
-    quantised already stay so.
+    not. ``watch`` says who sees weights before they are quantised, which happens on ``workshop``
+    (``device`` if None). Weights that are stored quantised already stay so.
 
     Raises:
         ModelUnusable: The folder is no model, needs foreign code, is damaged or incomplete.
@@ -102,8 +103,8 @@ def load_model(
     if stored is not None:
         convert = stored.build_converter(dtype)
     elif quantisation != "none":
-        quantise = get_quantise(quantisation)
-        convert = Quantising(quantisation, quantise, dtype, device, keeps, watch).convert
+        quantise, where = get_quantise(quantisation), workshop or device
+        convert = Quantising(quantisation, quantise, dtype, where, keeps, watch, device).convert
     else:
         convert = None
     model = _read(folder, config, dtype, convert)

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
+from dataclasses import replace
+from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
 from transformers import PreTrainedModel
 
 from studio.core.errors import ModelUnusable
+from studio.engine.held.layer import AwayWeights, QuantisedLayer
 from studio.engine.models.layers import find_layers
 from studio.engine.models.streams import open_side_stream
 
@@ -23,10 +25,15 @@ class _Layer:
 
     def __init__(self, layer: nn.Module, device: torch.device) -> None:
         self._device = device
-        self._weights = [p for p in layer.parameters() if not p.requires_grad]
+        held = [module for module in layer.modules() if isinstance(module, QuantisedLayer)]
+        codes = {id(module.weight) for module in held}
+        self._weights = [
+            p for p in layer.parameters() if not p.requires_grad and id(p) not in codes
+        ]
         self._homes = [_settle_home(p.data, device) for p in self._weights]
+        self._held = [_HeldHome(module, device) for module in held]
         self._visiting: list[Tensor] = []
-        self.size_bytes = sum(home.numel() * home.element_size() for home in self._homes)
+        self.size_bytes = sum(home.nbytes for home in (*self._homes, *self._codes))
         self.leave()
 
     @property
@@ -36,15 +43,19 @@ class _Layer:
 
     def visit(self, side: torch.cuda.Stream | None) -> None:
         """Starts to bring the weights to the device."""
-        if self._visiting or not self._homes:
+        if self._visiting or not (self._homes or self._held):
             return
+        homes = (*self._homes, *self._codes)
         if side is None:
-            self._visiting = [home.clone() for home in self._homes]
+            self._visiting = [home.clone() for home in homes]
         else:
             with torch.cuda.stream(side):
-                self._visiting = [home.to(self._device, non_blocking=True) for home in self._homes]
-        for weight, tensor in zip(self._weights, self._visiting, strict=True):
-            weight.data = tensor
+                self._visiting = [home.to(self._device, non_blocking=True) for home in homes]
+        visitors = iter(self._visiting)
+        for weight in self._weights:
+            weight.data = next(visitors)
+        for held in self._held:
+            held.arrive(next(visitors))
 
     def await_arrival(self, side: torch.cuda.Stream | None) -> None:
         """Lets the work that follows wait until the weights are there."""
@@ -60,6 +71,33 @@ class _Layer:
         for weight, home in zip(self._weights, self._homes, strict=True):
             nothing = torch.full((), float("nan"), dtype=home.dtype, device=self._device)
             weight.data = nothing.expand(home.shape)
+        for held in self._held:
+            held.leave()
+
+    @property
+    def _codes(self) -> list[Tensor]:
+        return [held.codes for held in self._held]
+
+
+class _HeldHome:
+    """A layer in few bits: its codes are at home, their scales are small and stay on the device."""
+
+    def __init__(self, layer: QuantisedLayer, device: torch.device) -> None:
+        self._layer = layer
+        held = layer.get_held()
+        self.codes = _settle_home(held.codes, device)
+        # without codes, so that nothing of this keeps what visited before
+        self._rest: Any = replace(cast(Any, held), codes=held.codes[:0]).to(device)
+        kind = str(getattr(held, "KIND", "none"))
+        self._away = AwayWeights(kind, held.shape, torch.zeros(1, device=device))
+
+    def arrive(self, codes: Tensor) -> None:
+        """Lets the layer compute with ``codes``."""
+        self._layer.set_held(replace(self._rest, codes=codes))
+
+    def leave(self) -> None:
+        """Takes the codes away."""
+        self._layer.set_held(self._away)
 
 
 class WeightOffload:
@@ -145,7 +183,7 @@ def offload_weights(model: PreTrainedModel, device: torch.device) -> WeightOfflo
         raise ModelUnusable(
             f"The layers of {type(model).__name__} cannot be found, so its weights cannot stay in "
             "the computer's memory.",
-            "Set base.offload to none; base.quantisation saves memory too.",
+            "Set base.offload to none; base.quantisation saves memory without it.",
             code="offload_unsupported",
         )
     offload = WeightOffload(model.base_model, layers, device)

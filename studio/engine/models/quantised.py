@@ -46,7 +46,8 @@ class Quantising:
     """How to quantise: ``kind`` (nf4, int8), its function (None: it is done already), and the rest.
 
     Modules that a pattern in ``keeps`` names stay as they are. ``watch`` is asked, once the empty
-    model is there, which of its layers want to be shown their weights before these are gone.
+    model is there, which of its layers want to be shown their weights before these are gone. What
+    is quantised on ``device`` is kept at ``home``, there if None.
     """
 
     kind: str
@@ -55,6 +56,7 @@ class Quantising:
     device: torch.device
     keeps: tuple[str, ...] = ()
     watch: Watch | None = field(default=None)
+    home: torch.device | None = None
 
     def convert(self, model: nn.Module) -> None:
         """Puts a layer that quantises in the place of every linear layer that shall be."""
@@ -68,9 +70,10 @@ class Quantising:
 
     def build(self, module: nn.Linear | Conv1D) -> QuantisedLayer:
         """Returns the layer that stands in the place of ``module``, without weights."""
-        if isinstance(module, Conv1D):
-            return QuantisedConv1D(module, self.quantise, self.dtype, self.device)
-        return QuantisedLinear(module, self.quantise, self.dtype, self.device)
+        kind = QuantisedConv1D if isinstance(module, Conv1D) else QuantisedLinear
+        layer: QuantisedLayer = kind(module, self.quantise, self.dtype, self.device)
+        layer.home = self.home or self.device
+        return layer
 
 
 def iter_quantisable(

@@ -17,6 +17,14 @@ from transformers.pytorch_utils import Conv1D
 from studio.core.errors import ModelUnusable
 from studio.core.files import get_file_error
 from studio.core.weights.header import read_headers
+from studio.core.weights.stored import (
+    PACKED_DTYPES,
+    STATE,
+    get_stored_kind,
+    is_turned,
+    read_stated_shapes,
+    unpack_entries,
+)
 from studio.engine.held.layer import HeldWeights, QuantisedLayer
 from studio.engine.held.levels import NF4_LEVELS, Levels
 from studio.engine.held.scales import NestedScales, PlainScales
@@ -24,8 +32,7 @@ from studio.engine.models.quantised import Quantising, replace_module
 from studio.engine.quant.int8 import Int8Weights
 from studio.engine.quant.nf4 import Nf4Weights
 
-_STATE = ".weight.quant_state.bitsandbytes__"
-_SCALE = ".SCB"
+_SCALE = "SCB"
 _DTYPES = {
     "U8": torch.uint8,
     "I8": torch.int8,
@@ -38,20 +45,99 @@ _REMEDY = "Choose the original model with 16-bit or 32-bit weights."
 
 
 @dataclass(frozen=True)
-class StoredCodes:
-    """Where the codes of a module are, and how they look there."""
+class StoredWeight:
+    """A weight in few bits: how its codes look, and in which file each of its parts is.
 
-    path: Path
+    ``parts`` are named without the module. ``shape`` is that of the weight in 16 bits in a file,
+    which is ``(in, out)`` where ``is_turned``.
+    """
+
+    name: str
     shape: tuple[int, ...]
-    dtype: torch.dtype
+    codes_shape: tuple[int, ...]
+    codes_dtype: torch.dtype
+    parts: Mapping[str, Path]
+    is_turned: bool
+
+    @property
+    def module(self) -> str:
+        """The module that it belongs to, as the files call it."""
+        return self.name.removesuffix(".weight")
+
+    def read(self, codes: Tensor | None = None) -> HeldWeights:
+        """Returns the weight ``(out, in)``; ``codes`` where they have been read already.
+
+        Raises:
+            ModelUnusable: A file is damaged, or the weight is stored in an arrangement that only
+                certain cards can read.
+            FileUnusable: A file cannot be read.
+        """
+        tensors = {} if codes is None else {"weight": codes}
+        try:
+            for path in sorted({path for part, path in self.parts.items() if part not in tensors}):
+                with safe_open(path, framework="pt") as file:
+                    own = [part for part, at in self.parts.items() if at == path]
+                    for part in own:
+                        if part not in tensors:
+                            tensors[part] = file.get_tensor(f"{self.module}.{part}")
+            return _build_int8(tensors) if _SCALE in tensors else _build_4bit(tensors)
+        except OSError as error:
+            raise get_file_error(self.parts["weight"], error, "read") from error
+        except (SafetensorError, KeyError, ValueError, StopIteration) as error:
+            raise ModelUnusable(
+                f"{self.name} in {self.parts['weight']} is not stored as bitsandbytes stores it: "
+                f"{error}.",
+                _REMEDY,
+            ) from error
+
+
+def find_stored_weights(folder: Path, config: Mapping[str, Any]) -> dict[str, StoredWeight]:
+    """Returns the weights of the model in ``folder`` that are stored in few bits, by their names.
+
+    Raises:
+        ModelUnusable: They are stored in a format other than that of bitsandbytes, or damaged.
+        FileUnusable: A file cannot be read.
+    """
+    if get_stored_kind(config) == "none":
+        return {}
+    headers = read_headers(folder)
+    places = {tensor.name: (header.path, tensor) for header in headers for tensor in header.tensors}
+    entries = unpack_entries(
+        config, (tensor for _, tensor in places.values()), read_stated_shapes(headers)
+    )
+    found = {}
+    parts: dict[str, dict[str, Path]] = {}
+    for name, (path, _) in places.items():
+        module, mark, rest = name.partition(".weight.")
+        if not mark:
+            module, _, rest = name.rpartition(".")
+        parts.setdefault(module, {})[f"weight.{rest}" if mark else rest] = path
+    for entry in entries:
+        if entry.dtype in PACKED_DTYPES:
+            codes = places[entry.name][1]
+            if codes.dtype not in _DTYPES:
+                raise ModelUnusable(
+                    f"The weights {entry.name} in {folder} are stored in an unknown way.", _REMEDY
+                )
+            own = parts[entry.name.removesuffix(".weight")]
+            own = {part: path for part, path in own.items() if part != "bias"}
+            found[entry.name] = StoredWeight(
+                entry.name,
+                entry.shape,
+                codes.shape,
+                _DTYPES[codes.dtype],
+                own,
+                is_turned(config, entry.name),
+            )
+    return found
 
 
 @dataclass(frozen=True)
 class StoredFormat:
-    """Which modules are stored in few bits: the tensor with their codes, by the name in a file."""
+    """Which modules are stored in few bits: their weights, by the module's name in a file."""
 
     kind: str
-    codes: Mapping[str, StoredCodes]
+    weights: Mapping[str, StoredWeight]
 
     def build_converter(self, dtype: torch.dtype) -> Callable[[nn.Module], None]:
         """Returns what puts empty layers in the place of the stored ones, before weights are read.
@@ -65,18 +151,17 @@ class StoredFormat:
                 stored = self.find(name, model)
                 if isinstance(module, nn.Linear | Conv1D) and stored is not None:
                     layer = quantising.build(module)
-                    codes = self.codes[stored]
-                    empty = torch.empty(codes.shape, dtype=codes.dtype, device="meta")
+                    empty = torch.empty(stored.codes_shape, dtype=stored.codes_dtype, device="meta")
                     layer.weight = nn.Parameter(empty, requires_grad=False)
                     replace_module(model, name, layer)
 
         return convert
 
-    def find(self, name: str, model: nn.Module) -> str | None:
-        """Returns what the files call the module ``name``: with or without the base's prefix."""
+    def find(self, name: str, model: nn.Module) -> StoredWeight | None:
+        """Returns the weight of the module ``name``: files may leave out the base's prefix."""
         prefix = f"{getattr(model, 'base_model_prefix', '')}."
         names = (name, name.removeprefix(prefix), f"{prefix}{name}")
-        return next((one for one in names if one in self.codes), None)
+        return next((self.weights[one] for one in names if one in self.weights), None)
 
     def fill(self, model: PreTrainedModel) -> None:
         """Reads what belongs to the codes of each layer.
@@ -88,26 +173,7 @@ class StoredFormat:
         for name, module in model.named_modules():
             stored = self.find(name, model) if isinstance(module, QuantisedLayer) else None
             if isinstance(module, QuantisedLayer) and stored is not None:
-                module.set_held(self._read(stored, module.weight.detach()))
-
-    def _read(self, name: str, codes: Tensor) -> HeldWeights:
-        path = self.codes[name].path
-        try:
-            with safe_open(path, framework="pt") as file:
-                own = [key for key in file.keys() if key.startswith(f"{name}.")]  # noqa: SIM118 - not a dict
-                tensors = {
-                    key.removeprefix(f"{name}."): file.get_tensor(key)
-                    for key in own
-                    if key != f"{name}.weight"
-                }
-            tensors["weight"] = codes
-            return _build_int8(tensors) if "SCB" in tensors else _build_4bit(tensors)
-        except OSError as error:
-            raise get_file_error(path, error, "read") from error
-        except (SafetensorError, KeyError, ValueError, StopIteration) as error:
-            raise ModelUnusable(
-                f"{name} in {path} is not stored as bitsandbytes stores it: {error}.", _REMEDY
-            ) from error
+                module.set_held(stored.read(module.weight.detach()))
 
 
 def take_stored_format(folder: Path, config: Any) -> StoredFormat | None:
@@ -122,37 +188,15 @@ def take_stored_format(folder: Path, config: Any) -> StoredFormat | None:
     if declared is None:
         return None
     settings = declared if isinstance(declared, dict) else declared.to_dict()
-    method = str(settings.get("quant_method", "unknown"))
-    if method != "bitsandbytes":
-        raise ModelUnusable(
-            f"The weights in {folder} are stored in the format {method}, which cannot be trained "
-            "on.",
-            _REMEDY,
-        )
+    stated = {"quantization_config": settings, "model_type": config.model_type}
+    found = find_stored_weights(folder, stated)
     del config.quantization_config
-    tensors, names, kind = {}, [], "nf4"
-    for header in read_headers(folder):
-        for tensor in header.tensors:
-            tensors[tensor.name] = (header.path, tensor)
-            if _STATE in tensor.name:
-                names.append(tensor.name.partition(_STATE)[0])
-            elif tensor.name.endswith(_SCALE):
-                names.append(tensor.name.removesuffix(_SCALE))
-                kind = "int8"
-    codes = {}
-    for name in names:
-        found = tensors.get(f"{name}.weight")
-        if found is None or found[1].dtype not in _DTYPES:
-            raise ModelUnusable(
-                f"The weights of {name} in {folder} are missing or stored in an unknown way.",
-                _REMEDY,
-            )
-        codes[name] = StoredCodes(found[0], found[1].shape, _DTYPES[found[1].dtype])
-    return StoredFormat(kind, codes) if codes else None
+    weights = {weight.module: weight for weight in found.values()}
+    return StoredFormat(get_stored_kind(stated), weights) if weights else None
 
 
 def _build_4bit(tensors: Mapping[str, Tensor]) -> Nf4Weights:
-    key = next(name for name in tensors if name.startswith(_STATE.removeprefix(".")))
+    key = next(name for name in tensors if name.startswith(f"weight{STATE}"))
     state = json.loads(bytes(tensors[key].tolist()))
     out_features, in_features = state["shape"]
     scales: PlainScales | NestedScales

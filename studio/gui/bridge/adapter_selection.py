@@ -8,6 +8,7 @@ from PySide6.QtCore import QObject, Signal
 
 from studio.core.errors import AdapterUnusable
 from studio.core.runs.store import RunStore
+from studio.core.weights.quantisable import BaseForm
 from studio.gui.bridge.adapter_choice import AdapterChoice, check_base, choose_run, load_choice
 from studio.gui.bridge.background import Background
 from studio.gui.bridge.run_catalog import RunCatalog, RunRow
@@ -17,6 +18,8 @@ BASE = "base"
 
 class AdapterSelection(QObject):
     """Which base and which adapters are chosen; the first adapter brings its base along.
+
+    ``form`` is how the base is held: auto means as the adapters saw it in training.
 
     Signals:
         offered: The history was read; ``choices`` and ``rows`` are new.
@@ -36,6 +39,7 @@ class AdapterSelection(QObject):
         self._catalog = RunCatalog(store)
         self._wanted: list[str] = []
         self.base = ""
+        self.form: BaseForm = "auto"
         self.adapters: dict[str, AdapterChoice] = {}
         self.choices: list[AdapterChoice] = []
         self.rows: list[RunRow] = []
@@ -44,6 +48,10 @@ class AdapterSelection(QObject):
     def folders(self) -> dict[str, str]:
         """The adapter folders by column name, as orders want them."""
         return {name: str(choice.folder) for name, choice in self.adapters.items()}
+
+    def set_form(self, form: BaseForm) -> None:
+        """Says how the base is held while adapters are measured."""
+        self.form = form
 
     def refresh(self) -> None:
         """Reads which adapters there are."""

@@ -12,6 +12,7 @@ from studio.core.events.types import Event
 from studio.core.jobs.orders import AddColumn, Ask, CancelAsk, ChatOrder, RemoveColumn
 from studio.core.runs.record import RunRecord
 from studio.core.runs.words import describe_phase
+from studio.core.weights.quantisable import BaseForm
 from studio.gui.bridge.live_job import LiveJob
 from studio.gui.bridge.run_feed import RunFeed
 
@@ -25,6 +26,7 @@ class ChatLink(QObject):
     Signals:
         loading: Something is being loaded; words for people.
         ready: The base and all wanted columns can answer.
+        noticed: Words of the job that the user should see, as a ``StudioError``.
         column_refused: Name of a column that is not there after all, and a ``StudioError``.
         failed: The job ended with a ``StudioError``; ``open`` starts it again.
         answers_began: The answers to this request are being written.
@@ -35,6 +37,7 @@ class ChatLink(QObject):
 
     loading = Signal(str)
     ready = Signal()
+    noticed = Signal(object)
     column_refused = Signal(str, object)
     failed = Signal(object)
     answers_began = Signal(int)
@@ -47,6 +50,7 @@ class ChatLink(QObject):
         self._feed = feed
         self._job: LiveJob | None = None
         self._base = ""
+        self._form: BaseForm = "auto"
         self._folders: dict[str, Path] = {}
         self._joining: dict[int, str] = {}
         self._waiting: list[Ask] = []
@@ -73,11 +77,16 @@ class ChatLink(QObject):
         self._number += 1
         return self._number
 
+    def set_form(self, form: BaseForm) -> None:
+        """Says how the base is held from the next ``open`` on."""
+        self._form = form
+
     def open(self, base: str) -> None:
         """Loads a base, and with it all columns that were added."""
         self.close()
         self._base = base
-        job = self._feed.start_job(ChatOrder(base=base))
+        expected = tuple(str(folder) for folder in self._folders.values())
+        job = self._feed.start_job(ChatOrder(base=base, expected=expected, quantisation=self._form))
         self._job = job
         job.changed.connect(self._on_job_changed)
         job.events_arrived.connect(self._on_job_events_arrived)
@@ -189,6 +198,8 @@ class ChatLink(QObject):
             self.answer_finished.emit(event)
         elif isinstance(event, types.RequestFailed):
             self._take_failure(event)
+        elif isinstance(event, types.NoticeRaised) and event.severity == "warning":
+            self.noticed.emit(StudioError(event.message, event.remedy, code=event.code))
 
     def _take_failure(self, event: types.RequestFailed) -> None:
         column = self._joining.pop(event.request, None)

@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from studio.core.events.types import DryRunMeasured
+from studio.core.memory.fit import Question, apply_advice, find_advice
 from studio.core.memory.ledger import build_ledger
 from studio.core.memory.measured import Measurements, learn
 from studio.core.memory.rows import assume_rows
@@ -65,10 +66,34 @@ def test_results_in_the_computers_memory_leave_three_layers_on_the_card() -> Non
     assert sizes["offload"] < 0.2 * sizes["none"]
 
 
-def test_quantised_and_away_is_refused_before_the_start() -> None:
-    recipe = build_recipe(base__offload="layers", base__quantisation="nf4")
-    paths = [problem.path for problem in check_recipe(recipe) if problem.severity == "error"]
-    assert paths == ["base.offload"]
+def test_codes_visit_and_scales_stay_so_that_the_way_is_four_times_as_fast() -> None:
+    card, rows = build_card(8), assume_rows(512, rows=64)
+    found, sizes = {}, {}
+    for form in ("none", "nf4"):
+        recipe = build_recipe(
+            base__offload="layers", base__dtype="bfloat16", base__quantisation=form,
+            train__micro_batch_tokens=512, train__checkpointing="all",
+        )  # fmt: skip
+        ledger = build_ledger(recipe, LLAMA, card, rows)
+        found[form] = estimate_time(recipe, LLAMA, card, ledger).tokens_per_second
+        sizes[form] = ledger.bytes_by_part["base"]
+    assert found["nf4"] == pytest.approx(4 * found["none"], rel=0.01)
+    weights = LAYER - 2 * 4096  # but for the two norms of a layer
+    codes = weights / 2 + 2 * 2 * 4096
+    scales = 32 * weights * (1 / 64 + 4 / (64 * 256))
+    assert sizes["nf4"] == pytest.approx(2 * codes + scales + 2 * OUTSIDE, rel=1e-6)
+    forms = build_recipe(base__offload="layers", base__quantisation="nf4")
+    assert not [problem for problem in check_recipe(forms) if problem.severity == "error"]
+
+
+def test_the_solver_keeps_the_quantisation_of_a_base_that_leaves_the_card() -> None:
+    recipe = build_recipe(base__quantisation="nf4", base__dtype="bfloat16")
+    anatomy = build_anatomy(PUBLISHED["Llama-3.1-70B"][0])
+    question = Question(recipe, anatomy, build_card(8), assume_rows(512), 8 * GB)
+    advice = find_advice(question)
+    changed = apply_advice(recipe, advice)
+    assert (changed.base.offload, changed.base.quantisation) == ("layers", "nf4")
+    assert question.fits(changed)
 
 
 def test_what_was_measured_with_the_base_away_serves_no_other_run(tmp_path: Path) -> None:

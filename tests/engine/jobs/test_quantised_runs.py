@@ -13,20 +13,25 @@ from studio.core.errors import RecipeInvalid
 from studio.core.events.types import (
     AnswerFinished,
     ChatReady,
+    ColumnsChanged,
     Event,
     ModelLoaded,
     NoticeRaised,
     RunFinished,
     StepFinished,
 )
-from studio.core.jobs.orders import Ask, ChatOrder, Stop, Turn
+from studio.core.forgetting.probes import Probe
+from studio.core.jobs.orders import AddColumn, Ask, ChatOrder, ForgettingOrder, Stop, Turn
 from studio.core.runs.layout import RunLayout
-from studio.engine.jobs import chat
+from studio.core.weights.adapter_file import read_seen_base
+from studio.core.weights.quantisable import BaseForm
+from studio.engine.jobs import chat, forgetting
 from studio.engine.jobs.quantised import choose_quantisation
 from studio.engine.lora.stack import AdapterStack
 from studio.engine.lora.stacked import RowChoice
 from studio.engine.lora.state import load_adapter
 from studio.engine.models.load import load_model
+from tests.engine.quant.stored_base import store_base
 from tests.engine.quant.tiny_quantised import unfold_into
 from tests.engine.tiny_run import (
     ScriptedControl,
@@ -185,6 +190,80 @@ def test_a_chat_holds_the_base_as_the_adapter_saw_it(
     control.at(lambda events: len(of_type(events, AnswerFinished)) == 2, Stop())
     events = list(listen(chat.run(order, layout, control), control))
     assert "base_quantised" in _notices(events)
+
+
+@pytest.mark.parametrize(
+    ("expects", "form", "held", "told"),
+    [(True, "auto", True, False), (False, "auto", False, True), (True, "none", False, False)],
+)
+def test_adapters_that_join_later_decide_how_the_base_is_held_or_are_told_of(
+    whole: tuple[RunLayout, list[Event]],
+    wide_base: Path,
+    tmp_path: Path,
+    expects: bool,
+    form: BaseForm,
+    held: bool,
+    told: bool,
+) -> None:
+    adapter = str(whole[0].adapter)
+    expected = (adapter,) if expects else ()
+    order = ChatOrder(base=str(wide_base), expected=expected, quantisation=form)
+    layout = RunLayout(tmp_path / "chat")
+    write_order(layout, order)
+    control = ScriptedControl(layout)
+    joining = AddColumn(request=1, column="tuned", adapter=adapter)
+    control.at(lambda events: bool(of_type(events, ChatReady)), joining)
+    control.at(lambda events: bool(of_type(events, ColumnsChanged)), Stop())
+    notices = _notices(list(listen(chat.run(order, layout, control), control)))
+    assert ("base_quantised" in notices) == held
+    assert ("base_held_otherwise" in notices) == told
+    if told:
+        assert (
+            "trained over the base held in 4 bits (NF4); now it is held as in its files"
+            in (notices["base_held_otherwise"])
+        )
+
+
+@pytest.mark.parametrize(("form", "held"), [("auto", True), ("none", False)])
+def test_forgetting_is_checked_over_the_base_as_the_adapter_saw_it(
+    whole: tuple[RunLayout, list[Event]],
+    wide_base: Path,
+    tmp_path: Path,
+    form: BaseForm,
+    held: bool,
+) -> None:
+    order = ForgettingOrder(
+        base=str(wide_base),
+        adapters={"tuned": str(whole[0].adapter)},
+        probes=(Probe(prompt="1+1?"),),
+        max_new_tokens=4,
+        quantisation=form,
+    )
+    layout = RunLayout(tmp_path / "check")
+    write_order(layout, order)
+    control = ScriptedControl(layout)
+    events = list(listen(forgetting.run(order, layout, control), control))
+    assert isinstance(events[-1], RunFinished)
+    assert ("base_quantised" in _notices(events)) == held
+
+
+@pytest.mark.parametrize("kind", ["nf4", "int8"])
+def test_a_base_stored_in_few_bits_trains_as_one_quantised_while_it_is_read(
+    kind: str, wide_base: Path, tiny_chats: Path, tmp_path: Path
+) -> None:
+    stored = store_base(tmp_path / "stored", wide_base, kind)
+    short = SETTINGS | {"steps": 4}
+    found = train_run(build_run(tmp_path / "one", stored, tiny_chats, adapter=ADAPTER, **short))
+    layout = build_run(
+        tmp_path / "two", wide_base, tiny_chats, held={"quantisation": kind}, adapter=ADAPTER,
+        **short,
+    )  # fmt: skip
+    assert _get_losses(found) == _get_losses(train_run(layout))
+    assert _notices(found)["base_quantised"].startswith("14 layers")
+    assert read_seen_base(RunLayout(tmp_path / "one").adapter).quantisation == kind
+    layout = build_run(tmp_path / "full", stored, tiny_chats, adapter={"rank": "full"}, **short)
+    with pytest.raises(RecipeInvalid, match="bits already"):
+        train_run(layout)
 
 
 @pytest.mark.parametrize("kind", ["nf4", "int8"])

@@ -2,21 +2,20 @@
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
 
-from studio.core.errors import RecipeInvalid
 from studio.core.events.types import NoticeRaised, RunFinished, StepFinished
 from studio.core.memory.recomputing import Recomputing
 from studio.core.recipe.load import load_recipe
 from studio.core.recipe.save import save_recipe
 from studio.core.recipe.schema import AdapterSettings
 from studio.core.runs.layout import RunLayout
-from studio.engine.jobs.settled import SettledRecipe
-from studio.engine.jobs.train_place import place_base
+from studio.engine.held.layer import AwayWeights, QuantisedLayer, find_quantisation
 from studio.engine.lora.inject import inject
 from studio.engine.models.attention import PACKED
 from studio.engine.models.body import split_model
@@ -26,7 +25,9 @@ from studio.engine.models.recompute import recompute_each
 from studio.engine.tasks.causal_lm import CausalTask
 from tests.engine.lora.tiny_models import build_model
 from tests.engine.models.test_recompute import _build_batch, _get_gradients
-from tests.engine.tiny_run import build_run, of_type, train_run
+from tests.engine.quant.stored_base import store_base
+from tests.engine.quant.tiny_quantised import quantise_model
+from tests.engine.tiny_run import build_base, build_run, of_type, train_run
 
 pytestmark = pytest.mark.filterwarnings("ignore:.*is_gradient_checkpointing:FutureWarning")
 
@@ -35,9 +36,11 @@ LAYERS = 5
 
 
 def _build(
-    family: str, *, offloads: bool, **settings: Any
+    family: str, *, offloads: bool, kind: str = "none", **settings: Any
 ) -> tuple[CausalTask, list[Any], WeightOffload | None]:
     model = build_model(family, num_hidden_layers=LAYERS)
+    if kind != "none":
+        quantise_model(model, kind)
     adapter = inject(model, AdapterSettings(rank=4, alpha=8.0, **settings), seed=0)
     numbers = torch.Generator().manual_seed(1)
     with torch.no_grad():
@@ -104,12 +107,43 @@ def test_a_run_whose_base_stays_in_the_computers_memory_is_the_same_run(
     assert load_recipe(layout.recipe).base.offload == "layers"
 
 
-def test_a_quantised_base_in_the_computers_memory_is_refused_in_words(
-    tmp_path: Path, tiny_base: Path, tiny_chats: Path
+@pytest.mark.parametrize("kind", ["nf4", "int8"])
+@pytest.mark.parametrize("counts", [(LAYERS, 0, 0), (2, 1, 2)])
+def test_quantised_layers_in_turn_give_the_same_gradients(
+    kind: str, counts: tuple[int, ...]
 ) -> None:
-    layout = build_run(tmp_path / "run", tiny_base, tiny_chats)
-    recipe = load_recipe(layout.recipe)
-    base = recipe.base.model_copy(update={"offload": "layers", "quantisation": "nf4"})
-    settled = SettledRecipe(recipe.model_copy(update={"base": base}))
-    with pytest.raises(RecipeInvalid, match="quantised"):
-        list(place_base(settled, build_model("llama"), CPU))
+    task, parameters, _ = _build("llama", offloads=False, kind=kind)
+    expected = _get_gradients(task, parameters)
+    task, parameters, offload = _build("llama", offloads=True, kind=kind)
+    assert offload is not None
+    recompute_each(task.model, Recomputing(*counts))
+    for _ in range(2):
+        for one, other in zip(_get_gradients(task, parameters), expected, strict=True):
+            torch.testing.assert_close(one, other, rtol=1e-5, atol=1e-7)
+    assert 0 < offload.most_resident_bytes <= 2 * offload.largest_layer_bytes
+    layers = task.model.base_model.layers
+    held = [m for m in layers[0].modules() if isinstance(m, QuantisedLayer)]
+    codes = sum(m.get_held().shape[0] * m.get_held().shape[1] for m in held)
+    assert offload.largest_layer_bytes >= codes // (2 if kind == "nf4" else 1)
+    away = [m for m in layers[LAYERS - 1].modules() if isinstance(m, QuantisedLayer)]
+    assert all(isinstance(m.get_held(), AwayWeights) for m in away)
+    assert find_quantisation(task.model) == kind
+    for use in (away[0].get_held().unfold, partial(away[0].get_held().borrow, torch.float32)):
+        with pytest.raises(LookupError, match="away"):
+            use()
+
+
+@pytest.mark.parametrize("is_stored", [False, True])
+def test_a_run_whose_quantised_base_stays_in_the_computers_memory_is_the_same_run(
+    is_stored: bool, tmp_path: Path, tiny_chats: Path
+) -> None:
+    base = build_base(tmp_path / "base", hidden_size=64, intermediate_size=128)
+    base = store_base(tmp_path / "stored", base) if is_stored else base
+    wish = {} if is_stored else {"quantisation": "nf4"}
+    _, plain = _train(tmp_path / "plain", base, tiny_chats, **wish)
+    _, events = _train(tmp_path / "run", base, tiny_chats, offload="layers", **wish)
+    assert isinstance(events[-1], RunFinished)
+    codes = {event.code for event in of_type(events, NoticeRaised)}
+    assert {"base_offloaded", "base_quantised"} <= codes
+    losses = [event.loss for event in of_type(events, StepFinished)]
+    assert losses == [event.loss for event in of_type(plain, StepFinished)]

@@ -11,9 +11,13 @@ from PySide6.QtCore import Qt
 from PySide6.QtGui import QGuiApplication
 from pytestqt.qtbot import QtBot
 
+from studio.core.jobs.orders import ChatOrder
 from studio.core.paths import Home
+from studio.core.runs.layout import RunLayout
+from studio.core.weights.quantisable import BASE_FORMS
 from studio.gui.app import Studio
 from studio.gui.bridge.adapter_choice import AdapterChoice
+from studio.gui.bridge.live_job import LiveJob
 from studio.gui.pages.compare.answer_card import AnswerCard
 from studio.gui.pages.compare.column_strip import LEAST_WIDTH
 from studio.gui.pages.compare.page import ComparePage
@@ -64,6 +68,11 @@ def get_cards(page: ComparePage, number: int = 0) -> list[AnswerCard]:
     view = page._chat.list.find_view(number)
     assert view is not None
     return view.shown_cards
+
+
+def read_order(job: LiveJob) -> ChatOrder:
+    layout = RunLayout(Path(job.record.folder))
+    return ChatOrder.model_validate_json(layout.job.read_bytes())
 
 
 def end_chat(page: ComparePage, wait: Wait) -> None:
@@ -307,4 +316,26 @@ def test_nine_columns_scroll_sideways_together_and_can_be_resized(
     assert {card.width() for card in cards} == {head.width() for head in strip.heads} == {240}
     strip.width_chosen.emit(0)
     assert cards[0].width() == LEAST_WIDTH
+    end_chat(page, wait)
+
+
+def test_the_base_is_loaded_again_when_it_is_to_be_held_otherwise(
+    studio: Studio, page: ComparePage, folder: str, play: Play, wait: Wait
+) -> None:
+    play("chat")
+    open_chat(studio, page, folder, wait)
+    first = page._link.job
+    assert first is not None
+    order = read_order(first)
+    assert order.quantisation == "auto"
+    assert [Path(one).parent for one in order.expected] == [Path(folder)]
+    box = page._side.settings._base_form
+    assert [box.itemData(place) for place in range(box.count())] == list(BASE_FORMS)
+    box.show_form("nf4")
+    box.activated.emit(box.currentIndex())
+    second = page._link.job
+    assert second is not None
+    assert second is not first
+    wait(lambda: page._link.is_ready and first.is_over)
+    assert read_order(second).quantisation == "nf4"
     end_chat(page, wait)

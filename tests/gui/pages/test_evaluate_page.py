@@ -11,6 +11,7 @@ from studio.core.paths import Home
 from studio.core.results.store import ResultStore
 from studio.gui.app import Studio
 from studio.gui.pages.evaluate.page import EvaluatePage
+from studio.gui.parts.base_form import BaseFormBox
 from tests.core.results.test_results import build
 from tests.gui.playing import TIMEOUT_MS, Play
 from tests.gui.story import tell_finished, write_run
@@ -62,6 +63,7 @@ def test_a_run_is_measured_on_its_own_rows_and_the_result_is_kept(
     order = page._presenter._order
     assert order is not None
     assert (order.run, order.data, order.limit) == (folder, "", 100)
+    assert order.quantisation == "auto"
     view = page._view
     assert "pirate is better in Loss than base." in view._findings.text()
     assert view._table.item(0, 1).text().startswith("1  *")
@@ -75,6 +77,22 @@ def test_a_run_is_measured_on_its_own_rows_and_the_result_is_kept(
     wait(lambda: not page._history.isHidden())
     page._presenter.delete(kept)
     wait(lambda: page._history.isHidden())
+
+
+def test_the_base_is_held_as_the_user_chose(
+    studio: Studio, page: EvaluatePage, home: Home, play: Play, wait: Wait
+) -> None:
+    play("evaluate")
+    open_run(studio, page, home, wait)
+    box = page._models.findChild(BaseFormBox)
+    assert isinstance(box, BaseFormBox)
+    box.show_form("int8")
+    box.activated.emit(box.currentIndex())
+    assert "Half the memory" in box.toolTip()
+    page._start._start.click()
+    wait(lambda: page._stack.currentIndex() == 1)
+    assert page._presenter._order is not None
+    assert page._presenter._order.quantisation == "int8"
 
 
 def test_rows_are_sorted_by_what_was_lost_and_answers_are_marked(

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import math
 import struct
 from pathlib import Path
 
@@ -12,28 +13,42 @@ from pytestqt.qtbot import QtBot
 from studio.core.weights.layers import load_layers
 from studio.core.weights.tree import build_tree
 from studio.gui.app import Studio
+from studio.gui.pages.model.found_list import describe_model_line
 from studio.gui.pages.model.layer_tree import LayerTreeModel
 from studio.gui.pages.model.page import ModelPage
 
+_BYTES = {"F32": 4, "I8": 1}
 
-def write_model(folder: Path, *, layers: int = 2, weights: str = "model.safetensors") -> Path:
-    """Write a folder that looks like a small Llama model; its weights are zeros."""
+
+def write_model(
+    folder: Path, *, layers: int = 2, weights: str = "model.safetensors", is_stored: bool = False
+) -> Path:
+    """Write a folder that looks like a small Llama model; its weights are zeros.
+
+    ``is_stored``: in 8 bits, as bitsandbytes stores them.
+    """
     folder.mkdir(parents=True)
     shapes = {"model.embed_tokens.weight": (32, 8), "model.norm.weight": (8,)}
     for layer in range(layers):
         for name in ("q_proj", "k_proj", "v_proj", "o_proj"):
             shapes[f"model.layers.{layer}.self_attn.{name}.weight"] = (8, 8)
+            if is_stored:
+                shapes[f"model.layers.{layer}.self_attn.{name}.SCB"] = (8,)
     header, start = {}, 0
     for name, shape in shapes.items():
-        size = 4
-        for one in shape:
-            size *= one
-        header[name] = {"dtype": "F32", "shape": shape, "data_offsets": [start, start + size]}
+        dtype = "I8" if is_stored and "_proj.weight" in name else "F32"
+        size = math.prod(shape) * _BYTES[dtype]
+        header[name] = {"dtype": dtype, "shape": shape, "data_offsets": [start, start + size]}
         start += size
     text = json.dumps(header).encode()
     (folder / weights).write_bytes(struct.pack("<Q", len(text)) + text + bytes(start))
     (folder / "tokenizer.json").write_text("{}")
-    config = {"model_type": "llama", "architectures": ["LlamaForCausalLM"]}
+    config: dict[str, object] = {
+        "model_type": "llama",
+        "architectures": ["LlamaForCausalLM"],
+    }
+    if is_stored:
+        config["quantization_config"] = {"quant_method": "bitsandbytes", "load_in_8bit": True}
     (folder / "config.json").write_text(json.dumps(config))
     return folder
 
@@ -63,6 +78,21 @@ def test_choosing_a_model_shows_its_layers(page: ModelPage, studio: Studio, qtbo
     assert page._details._facts["kind"].text() == "Llama"
     assert page._details._tree.model().rowCount() > 0
     assert page._next.isEnabled()
+
+
+def test_a_model_stored_in_few_bits_says_what_that_means(
+    page: ModelPage, studio: Studio, qtbot: QtBot, tmp_path: Path
+) -> None:
+    folder = write_model(tmp_path / "small", is_stored=True)
+    with qtbot.waitSignal(studio.context.shelf.layers_loaded):
+        page._drops.paths_dropped.emit([str(folder)])
+    details = page._details
+    assert details._facts["format"].text() == "F32, INT8"
+    assert "in 8 bits already" in details._notice._message.text()
+    assert "unpacked weights" in details._notice._remedy.text()
+    qtbot.waitUntil(lambda: page._found.find_name(str(folder)) == "small")
+    found = next(model for model in page._found._models if model.name == "small")
+    assert describe_model_line(found).endswith("KB in 8 bits")
 
 
 def test_a_dropped_folder_becomes_the_model(

@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 from PySide6.QtCore import QObject, Signal
 
 from studio.core.errors import AdapterUnusable, StudioError
+from studio.core.weights.quantisable import BaseForm
 from studio.gui.bridge.adapter_choice import AdapterChoice, check_base
 from studio.gui.bridge.chat_link import ChatLink
 
@@ -39,7 +40,8 @@ class LineUp(QObject):
     Signals:
         changed: Another base or other columns.
         strength_changed: The column with this name acts more or less strongly.
-        refused: A choice cannot be compared; a ``StudioError``.
+        refused: A choice cannot be compared, or only otherwise than it was trained; a
+            ``StudioError``.
     """
 
     changed = Signal()
@@ -52,6 +54,7 @@ class LineUp(QObject):
         self._columns: dict[str, Column] = {BASE: Column(BASE)}
         self.base = ""
         link.column_refused.connect(self._on_link_column_refused)
+        link.noticed.connect(self.refused)
 
     @property
     def columns(self) -> tuple[Column, ...]:
@@ -86,6 +89,12 @@ class LineUp(QObject):
         """Loads the base and all columns again."""
         if self.base:
             self._link.open(self.base)
+
+    def hold_base(self, form: BaseForm) -> None:
+        """Holds the base in another form, and loads it again if it is loaded."""
+        self._link.set_form(form)
+        if self._link.is_open:
+            self.reload()
 
     def add(self, choice: AdapterChoice) -> None:
         """Adds an adapter; the first one brings its base along."""

@@ -6,6 +6,7 @@ from PySide6.QtCore import Signal
 from PySide6.QtWidgets import QDoubleSpinBox, QPlainTextEdit, QSpinBox, QVBoxLayout, QWidget
 
 from studio.gui.pages.compare.options import AskOptions
+from studio.gui.parts.base_form import FORM_HELP, FORM_NAME, BaseFormBox
 from studio.gui.theme.tokens import SIZES
 from studio.gui.widgets.buttons import Button
 from studio.gui.widgets.card import Line
@@ -21,10 +22,12 @@ class SettingsPanel(QWidget):
 
     Signals:
         changed: Some value changed.
+        form_chosen: The base is to be held in this form, a ``BaseForm``.
         start_over_requested: What was said so far is to be forgotten.
     """
 
     changed = Signal()
+    form_chosen = Signal(str)
     start_over_requested = Signal()
 
     def __init__(self, parent: QWidget | None = None) -> None:
@@ -41,6 +44,8 @@ class SettingsPanel(QWidget):
         )
         self._over = Button("Start the conversation over", "refresh")
         self._over.clicked.connect(self.start_over_requested)
+        self._base_form = BaseFormBox()
+        self._base_form.form_chosen.connect(lambda: self.form_chosen.emit(self._base_form.form))
         self._system = _build_text("System prompt", "For example: You answer in one sentence.", 64)
         self._stops = _build_text("Stop texts", "One per line", 48)
         self._length = _build_whole(1, 8192, 256)
@@ -142,6 +147,8 @@ class SettingsPanel(QWidget):
             "The same in every column, so that columns differ only by their adapter. "
             "The same seed gives the same answers.",
         )
+        self._box.addWidget(Line())
+        self._add(self._base_form, FORM_NAME, f"{FORM_HELP} A change loads the base again.")
 
     def _add(self, editor: QWidget, name: str, help_text: str) -> None:
         cell = QWidget()

@@ -108,6 +108,7 @@ class Side(QObject):
         self.desk.ask_requested.connect(self.ask_requested)
         self.drawer.opened.connect(self._on_drawer_opened)
         self.settings.start_over_requested.connect(self._talk.start_over)
+        self.settings.form_chosen.connect(self._line_up.hold_base)
         self._history.show_requested.connect(self.show_requested)
         self._history.reuse_requested.connect(self._on_history_reuse_requested)
         self._history.clear_requested.connect(records.clear_history)

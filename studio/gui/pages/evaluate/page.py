@@ -19,10 +19,9 @@ from studio.gui.pages.evaluate.metrics_card import MetricsCard
 from studio.gui.pages.evaluate.presenter import EvaluatePresenter
 from studio.gui.pages.evaluate.result_view import ResultView
 from studio.gui.pages.evaluate.rows_card import RowsCard
-from studio.gui.parts.adapter_picker import AdapterPicker
+from studio.gui.parts.base_form import ModelsCard
 from studio.gui.theme.tokens import SIZES
 from studio.gui.widgets.buttons import Button
-from studio.gui.widgets.card import Card
 from studio.gui.widgets.notice import Notice
 from studio.gui.widgets.page import Page
 from studio.gui.widgets.start_card import StartCard, build_setup
@@ -42,8 +41,8 @@ class EvaluatePage(Page):
             context.feed, context.background, ResultStore(context.home), self._selection, self
         )
         self._notice = Notice()
-        self._models = Card("1. Models", "The base is always measured beside the adapters.")
-        self._models.body.addWidget(AdapterPicker(self._selection))
+        words = "The base is always measured beside the adapters."
+        self._models = ModelsCard("1. Models", words, self._selection)
         self._rows, self._metrics = RowsCard(), MetricsCard()
         self._start = StartCard("Measure")
         self._history = HistoryCard()

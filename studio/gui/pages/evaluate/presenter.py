@@ -86,6 +86,7 @@ class EvaluatePresenter(QObject):
             limit=rows.limit or None,
             metrics=metrics,
             max_new_tokens=max_new_tokens,
+            quantisation=self._selection.form,
         )
         self._rows, self._notices, self._done, self._progress = [], [], None, None
         job = self._feed.start_job(self._order)

@@ -16,7 +16,7 @@ from studio.gui.pages.forgetting.answers_card import AnswersCard
 from studio.gui.pages.forgetting.own_card import OwnCard
 from studio.gui.pages.forgetting.presenter import ForgettingPresenter
 from studio.gui.pages.forgetting.verdict_grid import VerdictGrid
-from studio.gui.parts.adapter_picker import AdapterPicker
+from studio.gui.parts.base_form import ModelsCard
 from studio.gui.theme.tokens import SIZES
 from studio.gui.widgets.card import Card
 from studio.gui.widgets.labels import PlainLabel
@@ -44,8 +44,7 @@ class ForgettingPage(Page):
             context.feed, context.background, context.home, self._selection, self
         )
         self._notice, self._outcome = Notice(), Notice()
-        self._models = Card("1. Adapters")
-        self._models.body.addWidget(AdapterPicker(self._selection))
+        self._models = ModelsCard("1. Adapters", "", self._selection)
         self._own = OwnCard()
         self._result = Card("What became of the base's knowledge")
         self._grid = VerdictGrid()

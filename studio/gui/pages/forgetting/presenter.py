@@ -98,7 +98,10 @@ class ForgettingPresenter(QObject):
         if self.is_busy or self.obstacle:
             return
         order = ForgettingOrder(
-            base=self._selection.base, adapters=self._selection.folders, probes=probes
+            base=self._selection.base,
+            adapters=self._selection.folders,
+            probes=probes,
+            quantisation=self._selection.form,
         )
         self._columns = (BASE, *order.adapters)
         self._answered = []

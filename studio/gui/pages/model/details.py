@@ -11,6 +11,7 @@ from studio.core.errors import StudioError
 from studio.core.units import format_bytes, format_count
 from studio.core.weights.layers import ModelLayers
 from studio.core.weights.local import FoundModel
+from studio.core.weights.stored import STORED_HINT, STORED_WORDS
 from studio.core.weights.tree import build_tree
 from studio.gui.pages.model.found_list import shorten_architecture
 from studio.gui.pages.model.layer_tree import LayerTree
@@ -72,7 +73,11 @@ class ModelDetails(Card):
         ):
             self._facts[key].setText(text)
         self._tree.show_tree(build_tree(layers))
-        self._notice.clear()
+        if layers.stored == "none":
+            self._notice.clear()
+        else:
+            words = f"The files hold the linear layers in {STORED_WORDS[layers.stored]} already."
+            self._notice.show_message("note", words, STORED_HINT)
         self._show_parts(has_layers=True)
 
     def show_ranks(self, ranks: Mapping[str, int]) -> None:

@@ -9,6 +9,7 @@ from PySide6.QtWidgets import QWidget
 
 from studio.core.units import format_bytes, format_count
 from studio.core.weights.local import FoundModel
+from studio.core.weights.stored import STORED_WORDS
 from studio.gui.widgets.two_line_list import ListEntry, TwoLineList
 
 
@@ -46,7 +47,10 @@ def describe_model_line(model: FoundModel) -> str:
     if not model.is_usable:
         return model.problem.replace(f"{model.folder}", "The folder")
     kind = shorten_architecture(model.architecture)
-    parts = [kind, f"{format_count(model.parameters)} parameters", format_bytes(model.size_bytes)]
+    size = format_bytes(model.size_bytes)
+    if model.stored != "none":
+        size += f" in {STORED_WORDS[model.stored]}"
+    parts = [kind, f"{format_count(model.parameters)} parameters", size]
     return ", ".join(part for part in parts if part)
 
 
