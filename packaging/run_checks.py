@@ -22,6 +22,7 @@ WHEELS = ROOT.parent / "shared" / "material" / "wheels"
 
 ENVIRONMENT = {
     "QT_QPA_PLATFORM": "offscreen",
+    "OMP_NUM_THREADS": "1",  # as many files of tests run at once as there are cores
     "OMP_WAIT_POLICY": "PASSIVE",  # spinning threads make a busy machine many times slower
     "HF_HUB_OFFLINE": "1",
     "TOKENIZERS_PARALLELISM": "false",
@@ -99,7 +100,9 @@ def main(arguments: Sequence[str]) -> int:
         if run(command, environment) != 0:
             failed.append(name)
     print("\n=== tests", flush=True)
-    code, closing = run_tests(["--cov", "--cov-report="], environment)
+    # A file's tests stay together, so that what they share is made once.
+    side_by_side = ["-n", "logical", "--maxprocesses", "4", "--dist", "loadfile"]
+    code, closing = run_tests(["--cov", "--cov-report=", *side_by_side], environment)
     if code != 0:
         failed.append("tests")
     for ring in COVERAGE:

@@ -21,6 +21,7 @@ _STATE_BYTES: Mapping[str, float] = {
     "adamw8bit": 2 * (1 + 4 / 256),
     "lion": 4.0,
     "muon": 4.0,
+    "schedule_free": 8.0,
 }
 
 

@@ -78,7 +78,7 @@ class TrainSettings(Section):
         lt=1,
         step=0.01,
     )
-    optimizer: Literal["adamw", "adamw8bit", "lion", "adafactor", "muon"] = knob(
+    optimizer: Literal["adamw", "adamw8bit", "lion", "adafactor", "muon", "schedule_free"] = knob(
         "adamw",
         "Optimizer",
         "The rule that turns gradients into steps.",
@@ -88,6 +88,8 @@ class TrainSettings(Section):
             "lion": "Half the memory of AdamW; wants a learning rate three to ten times lower.",
             "adafactor": "Nearly no memory of its own.",
             "muon": "Moves all directions of a matrix alike; half the memory of AdamW.",
+            "schedule_free": "AdamW that keeps an average instead of lowering the rate: the result "
+            "is good whenever you stop. Wants about twice the learning rate.",
         },
     )
     weight_decay: float = knob(

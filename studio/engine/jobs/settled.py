@@ -23,13 +23,17 @@ class SettledRecipe:
         Yields:
             SettingResolved, once, if something was written.
         """
-        section_name, _, name = key.partition(".")
-        section = getattr(self.recipe, section_name)
-        if value is None or getattr(section, name) not in ("auto", None):
-            return
-        changed = section.model_copy(update={name: value})
-        self.recipe = self.recipe.model_copy(update={section_name: changed})
-        yield SettingResolved(key=key, value=str(value), why=why)
+        if value is not None and self._read(key) in ("auto", None):
+            yield self._write(key, value, why)
+
+    def overrule(self, key: str, value: str | int, why: str) -> Iterator[SettingResolved]:
+        """Writes ``value`` to ``key``, whatever was chosen there.
+
+        Yields:
+            SettingResolved, once, if that changed anything.
+        """
+        if self._read(key) != value:
+            yield self._write(key, value, why)
 
     def pin_sources(self, base_folder: Path) -> Iterator[SettingResolved]:
         """Writes the version on this machine to every data set of the hub that names none.
@@ -60,3 +64,13 @@ class SettledRecipe:
                 )
             changes[name] = tuple(pinned)
         self.recipe = self.recipe.model_copy(update={"data": data.model_copy(update=changes)})
+
+    def _read(self, key: str) -> object:
+        section, _, name = key.partition(".")
+        return getattr(getattr(self.recipe, section), name)
+
+    def _write(self, key: str, value: str | int, why: str) -> SettingResolved:
+        section, _, name = key.partition(".")
+        changed = getattr(self.recipe, section).model_copy(update={name: value})
+        self.recipe = self.recipe.model_copy(update={section: changed})
+        return SettingResolved(key=key, value=str(value), why=why)

@@ -183,6 +183,9 @@ def _plan_batches(
 def _plan_steps(
     settled: SettledRecipe, source: PreparedSource, *, has_validation: bool
 ) -> Generator[Event, None, LoopSettings]:
+    if settled.recipe.train.optimizer == "schedule_free":
+        why = "a schedule-free optimizer averages instead of lowering the rate"
+        yield from settled.overrule("train.schedule", "constant", why)
     train = settled.recipe.train
     total_steps = resolve_total_steps(train, source.steps_per_epoch)
     evaluate = resolve_evaluate_every(train, total_steps, has_validation)

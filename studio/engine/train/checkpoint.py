@@ -28,6 +28,7 @@ from studio.core.files import (
 from studio.core.weights.adapter_file import WEIGHTS_NAME
 from studio.engine.lora.adapter import Adapter
 from studio.engine.lora.state import write_adapter_files
+from studio.engine.train.optimizers import show_result
 from studio.engine.train.progress import Progress
 from studio.engine.train.random_state import RandomState, restore_random_state
 
@@ -78,7 +79,10 @@ def save_checkpoint(
         "random_python": random_state.python,
     }
     with replace_folder(folder) as new:
-        write_adapter_files(adapter, new, base_model=origin.base_model, revision=origin.revision)
+        with show_result(optimizer):
+            write_adapter_files(
+                adapter, new, base_model=origin.base_model, revision=origin.revision
+            )
         write_atomically(new / _TENSORS_NAME, save(tensors))
         write_json_atomically(new / _STATE_NAME, state)
     return sum(path.stat().st_size for path in folder.iterdir())

@@ -27,6 +27,7 @@ from studio.engine.train.guard.card import CardWatch, build_watch
 from studio.engine.train.guard.memory import give_memory_back, is_out_of_memory
 from studio.engine.train.keeper import Keeper
 from studio.engine.train.meter import MemoryMeter
+from studio.engine.train.optimizers import show_result
 from studio.engine.train.progress import Progress
 from studio.engine.train.stepper import Stepper
 from studio.engine.train.wishes import Stopped, Wishes
@@ -50,6 +51,7 @@ class TrainingLoop:
         recomputing: LayerRecomputing | None = None,
     ) -> None:
         self._task = task
+        self._optimizer = optimizer
         self._keeper = keeper
         self._settings = settings
         self._sampler = sampler
@@ -145,7 +147,8 @@ class TrainingLoop:
         if self._sampler is None:
             return
         try:
-            yield from self._sampler.answer(self.progress.step)
+            with show_result(self._optimizer):
+                yield from self._sampler.answer(self.progress.step)
             return
         except (RuntimeError, MemoryError) as error:
             if not is_out_of_memory(error):
@@ -189,10 +192,11 @@ class TrainingLoop:
         tokens = 0
         self._task.model.eval()
         try:
-            for batch in self._steps.source.iter_validation():
-                yield from self._wishes.obey(self.progress.step)
-                sums.append(self._steps.measure(batch))
-                tokens += batch.supervised_tokens
+            with show_result(self._optimizer):
+                for batch in self._steps.source.iter_validation():
+                    yield from self._wishes.obey(self.progress.step)
+                    sums.append(self._steps.measure(batch))
+                    tokens += batch.supervised_tokens
             loss = float(torch.stack(sums).double().sum()) / tokens if tokens else math.nan
         except (RuntimeError, MemoryError) as error:
             if not is_out_of_memory(error):

@@ -19,6 +19,7 @@ _NAMES: Final = {
     "image_classification": "Classify pictures",
     "int8": "8 bit",
     "muon": "Muon",
+    "schedule_free": "Schedule-free",
     "layers": "Layer by layer",
     "loftq": "LoftQ",
     "mlp": "Feed-forward only",

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import cast
 
 import torch
@@ -9,6 +11,7 @@ import torch
 from studio.core.recipe.schema_train import TrainSettings
 from studio.engine.lora.adapter import Adapter
 from studio.engine.lora.registry import get_capability
+from studio.engine.train.optimizers.schedule_free import ScheduleFree
 
 
 def build_optimizer(adapter: Adapter, settings: TrainSettings) -> torch.optim.Optimizer:
@@ -27,6 +30,19 @@ def set_learning_rate(optimizer: torch.optim.Optimizer, rate: float) -> None:
     """Sets the learning rate of every group, times the group's ratio."""
     for group in optimizer.param_groups:
         group["lr"] = rate * group["ratio"]
+
+
+@contextmanager
+def show_result(optimizer: torch.optim.Optimizer) -> Iterator[None]:
+    """While it lasts, the parameters are what the run is worth so far.
+
+    Most optimizers train just that; schedule-free ones keep an average of it.
+    """
+    if isinstance(optimizer, ScheduleFree):
+        with optimizer.averaged():
+            yield
+    else:
+        yield
 
 
 def _get_groups(adapter: Adapter, settings: TrainSettings) -> list[dict[str, object]]:
