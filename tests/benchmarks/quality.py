@@ -29,6 +29,8 @@ from studio.core.jobs.orders import TrainOrder
 from studio.core.recipe.load import load_recipe, parse_recipe
 from studio.core.recipe.save import save_recipe
 from studio.core.runs.layout import RunLayout
+from studio.engine.export.merged import export_merged
+from studio.engine.prune.folder import prune_model
 from tests.engine.tiny_run import of_type, train_run, write_order
 
 RESULTS = Path(__file__).parent / "results"
@@ -54,13 +56,15 @@ def _write(path: Path, lines: list[str]) -> None:
     path.write_text("\n".join(texts) + "\n", encoding="utf-8")
 
 
-def build_layout(data: Path, adapter: dict[str, Any], train: dict[str, Any]) -> RunLayout:
+def build_layout(
+    data: Path, adapter: dict[str, Any], train: dict[str, Any], base: Path = BASE
+) -> RunLayout:
     """Writes the recipe of a new run on the files in ``data``."""
     folder = Path(tempfile.mkdtemp(dir=data))
     layout = RunLayout(folder)
     recipe = {
         "name": folder.name,
-        "base": {"model": str(BASE)},
+        "base": {"model": str(base)},
         "data": {
             "train": [{"source": str(data / "train.jsonl")}],
             "validation": [{"source": str(data / "held.jsonl")}],
@@ -162,6 +166,10 @@ def compare_with_full(data: Path) -> Iterator[str]:
         "every weight": ({"rank": "full"}, (1e-3, 2e-3, 4e-3, 8e-3)),
         "LoRA, rank 16": ({}, (2.5e-3, 5e-3, 1e-2, 2e-2)),
         "LoRA, rank 64": ({"rank": 64, "alpha": 64.0}, (2.5e-3, 5e-3, 1e-2, 2e-2)),
+        "LoRA, rank 64, and the word table": (
+            {"rank": 64, "alpha": 64.0, "extra_modules": ["embed_tokens"]},
+            (2.5e-3, 5e-3, 1e-2, 2e-2),
+        ),
     }
     for name, (adapter, rates) in sides.items():
         yield _tune(data, name, adapter, {"steps": steps}, rates, means)
@@ -179,6 +187,7 @@ def compare_optimizers(data: Path) -> Iterator[str]:
         "lion": (2.5e-4, 5e-4, 1e-3, 2e-3),
         "adafactor": (2.5e-3, 5e-3, 1e-2, 2e-2),
         "muon": (5e-3, 1e-2, 2e-2, 4e-2),
+        "schedule_free": (5e-3, 1e-2, 2e-2, 4e-2),
     }.items():
         yield _tune(data, name, {}, {"optimizer": name}, rates, means)
 
@@ -192,6 +201,61 @@ def compare_inits(data: Path) -> Iterator[str]:
     means: dict[str, float] = {}
     for name in ("kaiming", "gaussian", "eva", "pissa", "olora"):
         yield _tune(data, name, {"init": name}, {}, (2.5e-3, 5e-3, 1e-2, 2e-2), means)
+
+
+def compare_pruned(data: Path) -> Iterator[str]:
+    """Yields the table of bases with zeros: before, with an adapter, merged around the zeros."""
+    rate = 5e-3
+    yield f"## Pruned bases: {STEPS} steps, rank 16, rate {rate}, mean of {len(SEEDS)} seeds"
+    yield ""
+    yield "| base | before | with adapter | against dense | merged | merged, zeros kept |"
+    yield "|---|---|---|---|---|---|"
+    dense: float | None = None
+    for name, pattern, sparsity in (
+        ("dense", None, 0.0),
+        ("half of each matrix zero, by magnitude", "magnitude", 0.5),
+        ("two of four zero", "two_four", 0.5),
+        ("three quarters zero, by magnitude", "magnitude", 0.75),
+    ):
+        base = BASE if pattern is None else data / name
+        if pattern is not None:
+            for _ in prune_model(BASE, base, pattern, sparsity):
+                pass
+        found: list[tuple[float, ...]] = []
+        for seed in SEEDS:
+            layout = build_layout(data, {}, _at(rate, seed), base)
+            loss = of_type(train_run(layout), ValidationFinished)[-1].loss
+            found.append((loss, *(_measure_merged(data, base, layout, k) for k in (False, True))))
+        learnt, merged, kept = (_mean(list(column)) for column in zip(*found, strict=True))
+        dense = dense or learnt
+        line = (
+            f"| {name} | {_measure(data, base):.4f} | {learnt:.4f} | {learnt / dense - 1:+.1%} | "
+        )
+        line += f"{merged:.4f} | {kept:.4f} |"
+        print(line, flush=True)
+        yield line
+
+
+def _measure_merged(data: Path, base: Path, layout: RunLayout, keeps_zeros: bool) -> float:
+    with tempfile.TemporaryDirectory(dir=data) as scratch:
+        target = Path(scratch) / "merged"
+        for _ in export_merged(base, layout.adapter, target, keeps_zeros=keeps_zeros):
+            pass
+        return _measure(data, target)
+
+
+@torch.no_grad()
+def _measure(data: Path, folder: Path) -> float:
+    """Returns what transformers finds for a model on the held-out rows."""
+    from studio.engine.data.prepare import prepare
+    from studio.engine.models.files import load_tokenizer
+
+    recipe = load_recipe(build_layout(data, {}, {}).recipe)
+    rows = prepare(recipe.data, load_tokenizer(BASE), 512, base_folder=data)
+    model: Any = transformers.AutoModelForCausalLM.from_pretrained(folder, use_safetensors=True)
+    held = [rows.validation[i] for i in range(len(rows.validation))]
+    sums = [_sum_loss(model.eval(), held[i : i + 32]) for i in range(0, len(held), 32)]
+    return float(sum(loss for loss, _ in sums)) / sum(count for _, count in sums)
 
 
 def _tune(
@@ -233,6 +297,7 @@ PARTS: dict[str, Callable[[Path], Iterator[str]]] = {
     "full": compare_with_full,
     "optimizers": compare_optimizers,
     "inits": compare_inits,
+    "pruned": compare_pruned,
 }
 
 
