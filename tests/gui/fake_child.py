@@ -171,6 +171,11 @@ def take_chat_request(writer: EventWriter, request: object, columns: list[str]) 
         writer.write(types.ColumnsChanged(request=request.request, columns=tuple(columns)))
     if isinstance(request, SetBlend):
         columns += [] if request.column in columns else [request.column]
+        writer.write(
+            types.BlendMeasured(
+                request=request.request, column=request.column, rank=4, errors={2: 0.5, 4: 0.125}
+            )
+        )
         writer.write(types.ColumnsChanged(request=request.request, columns=tuple(columns)))
     if isinstance(request, CancelAsk):
         writer.write(

@@ -81,6 +81,18 @@ class BlendProgressed(Event):
     total_modules: int
 
 
+class BlendMeasured(Event):
+    """A mix of this rank answers without being saved; ``errors`` says by rank what is lost.
+
+    Each is the size of what that rank cannot hold, relative to the whole update.
+    """
+
+    request: int
+    column: str
+    rank: int
+    errors: dict[int, float]
+
+
 class BlendFinished(Event):
     """Several adapters were mixed into the one in ``folder``.
 

@@ -34,6 +34,7 @@ from studio.core.events.hub import DownloadFinished as DownloadFinished
 from studio.core.events.hub import DownloadProgressed as DownloadProgressed
 from studio.core.events.measures import AdapterMeasured as AdapterMeasured
 from studio.core.events.measures import BlendFinished as BlendFinished
+from studio.core.events.measures import BlendMeasured as BlendMeasured
 from studio.core.events.measures import BlendProgressed as BlendProgressed
 from studio.core.events.measures import ColumnScore as ColumnScore
 from studio.core.events.measures import EvaluationFinished as EvaluationFinished

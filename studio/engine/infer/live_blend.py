@@ -9,7 +9,7 @@ from pathlib import Path
 from studio.core.jobs.orders import BlendSettings
 from studio.core.paths import slug
 from studio.engine.infer.session import ChatSession
-from studio.engine.lora.blend import BlendedModule, Mix, iter_blended
+from studio.engine.lora.blend import BlendedModule, Mix, compute_error_fraction, iter_blended
 from studio.engine.lora.blended import write_blended
 from studio.engine.lora.stored import StoredAdapter, read_adapter
 
@@ -25,10 +25,13 @@ class LiveBlends:
         self._folder = folder
         self._read: dict[str, StoredAdapter] = {}
 
-    def show(self, column: str, blend: BlendSettings, check: Callable[[], None]) -> None:
+    def show(
+        self, column: str, blend: BlendSettings, check: Callable[[], None]
+    ) -> tuple[int, dict[int, float]]:
         """Lets ``column`` answer as the mix; calls ``check`` between layers, which may raise.
 
-        The column stays what it was if the mix is impossible.
+        The column stays what it was if the mix is impossible. Returns its rank, and by rank
+        what is lost as a share of the whole update: by its own, and by others where that is known.
 
         Raises:
             StudioError: An adapter cannot be used or mixed.
@@ -52,8 +55,20 @@ class LiveBlends:
             self._session.add_adapters({column: place})
         finally:
             shutil.rmtree(place, ignore_errors=True)
+        return _measure_errors(modules)
 
     def _get(self, adapter: str) -> StoredAdapter:
         if adapter not in self._read:
             self._read[adapter] = read_adapter(Path(adapter))
         return self._read[adapter]
+
+
+def _measure_errors(modules: dict[str, BlendedModule]) -> tuple[int, dict[int, float]]:
+    own = max(module.lora_a.shape[0] for module in modules.values())
+    most = max(len(module.values) for module in modules.values())
+    errors = {
+        2**power: compute_error_fraction(modules.values(), 2**power)
+        for power in range(most.bit_length())
+        if 2**power < most
+    }
+    return own, dict(sorted((errors | {own: compute_error_fraction(modules.values())}).items()))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -14,7 +13,7 @@ from studio.core.paths import Home
 from studio.core.runs.importing import import_adapter
 from studio.core.runs.layout import RunLayout
 from studio.engine.jobs.requests import RequestFeed, StopWished
-from studio.engine.lora.blend import BlendedModule, Mix, iter_blended
+from studio.engine.lora.blend import BlendedModule, Mix, compute_error_fraction, iter_blended
 from studio.engine.lora.blended import write_blended
 from studio.engine.lora.stored import StoredAdapter, read_adapter
 
@@ -55,14 +54,12 @@ def _blend(order: BlendOrder, layout: RunLayout, control: RequestFeed) -> Iterat
     write_blended(modules, adapters[0], out)
     read_adapter(out)
     kept = None if order.home is None else _add_to_history(order, out)
-    lost = math.hypot(*(module.lost for module in modules.values()))
-    size = math.hypot(*(module.size for module in modules.values()))
     yield BlendFinished(
         folder=str(kept.adapter if kept is not None and order.out is None else out),
         run="" if kept is None else str(kept.folder),
         rank=max(module.lora_a.shape[0] for module in modules.values()),
         modules=len(modules),
-        error_fraction=lost / size if size else 0.0,
+        error_fraction=compute_error_fraction(modules.values()),
     )
     yield RunFinished(step=0)
 

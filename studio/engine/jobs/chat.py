@@ -12,6 +12,7 @@ from transformers import PreTrainedModel
 
 from studio.core.errors import StudioError
 from studio.core.events.types import (
+    BlendMeasured,
     ChatReady,
     ColumnsChanged,
     Event,
@@ -57,7 +58,7 @@ def run(order: ChatOrder, layout: RunLayout, control: RequestFeed) -> Iterator[E
 
     Yields:
         PhaseEntered, JobQueued, NoticeRaised, ChatReady; then AnswerStarted, TokensGenerated,
-        AnswerFinished, ColumnsChanged or RequestFailed; at the end RunStopped.
+        AnswerFinished, BlendMeasured, ColumnsChanged or RequestFailed; at the end RunStopped.
 
     Raises:
         StudioError: The base or an adapter cannot be loaded.
@@ -80,10 +81,14 @@ def run(order: ChatOrder, layout: RunLayout, control: RequestFeed) -> Iterator[E
         yield ChatReady(columns=session.columns)
         blends = LiveBlends(session, layout.folder / "blends")
         watched = model if order.quantisation == "auto" else None
-        columns = _Columns(session, blends, control, reference.folder, watched)
-        yield from _serve(columns, control)
+        desk = _Desk(control)
+        yield from _serve(_Columns(session, blends, desk, reference.folder, watched), desk)
     except StopWished:
         yield RunStopped(step=0)
+
+
+class Superseded(StudioError):
+    """Something was begun that a newer wish makes needless."""
 
 
 class _Desk:
@@ -133,6 +138,19 @@ class _Desk:
         self._read()
         return ask.request in self._cancelled
 
+    def check_wanted(self, wish: SetBlend) -> None:
+        """Returns quietly unless a newer mix of the same column waits.
+
+        Raises:
+            StopWished: The user ends the chat.
+            Superseded: A newer mix waits.
+        """
+        self._read()
+        if any(isinstance(one, SetBlend) and one.column == wish.column for one in self._wishes):
+            raise Superseded(
+                "A newer mix of this column is wanted.", "Nothing is to be done.", code="superseded"
+            )
+
     def _read(self) -> None:
         self._control.check_stop()
         for request in self._control.poll():
@@ -160,40 +178,38 @@ class _Columns:
         self,
         session: ChatSession,
         blends: LiveBlends,
-        control: RequestFeed,
+        desk: _Desk,
         base: Path,
         model: PreTrainedModel | None,
     ) -> None:
         self.session = session
-        self._blends, self._control, self._base, self._model = blends, control, base, model
+        self._blends, self._desk, self._base, self._model = blends, desk, base, model
 
     def change(self, wish: AddColumn | RemoveColumn | SetBlend) -> Iterator[Event]:
         """Yields that the columns changed, or why they did not, and what is odd about them."""
-        found = self._change(wish)
-        yield found
-        has_joined = isinstance(wish, AddColumn) and isinstance(found, ColumnsChanged)
-        if self._model is not None and isinstance(wish, AddColumn) and has_joined:
-            yield from tell_other_form(self._model, wish.column, Path(wish.adapter))
-
-    def _change(self, wish: AddColumn | RemoveColumn | SetBlend) -> Event:
-        session = self.session
         try:
             if isinstance(wish, SetBlend):
-                self._blends.show(wish.column, wish.blend, self._control.check_stop)
+                check = partial(self._desk.check_wanted, wish)
+                rank, errors = self._blends.show(wish.column, wish.blend, check)
+                yield BlendMeasured(
+                    request=wish.request, column=wish.column, rank=rank, errors=errors
+                )
             elif isinstance(wish, AddColumn):
                 check_trained_on(Path(wish.adapter), self._base)
-                session.add_adapters({wish.column: Path(wish.adapter)})
+                self.session.add_adapters({wish.column: Path(wish.adapter)})
             else:
-                session.remove_adapter(wish.column)
+                self.session.remove_adapter(wish.column)
         except StudioError as error:
-            return RequestFailed(
+            yield RequestFailed(
                 request=wish.request, code=error.code, message=error.message, remedy=error.remedy
             )
-        return ColumnsChanged(request=wish.request, columns=session.columns)
+            return
+        yield ColumnsChanged(request=wish.request, columns=self.session.columns)
+        if self._model is not None and isinstance(wish, AddColumn):
+            yield from tell_other_form(self._model, wish.column, Path(wish.adapter))
 
 
-def _serve(columns: _Columns, control: RequestFeed) -> Iterator[Event]:
-    desk = _Desk(control)
+def _serve(columns: _Columns, desk: _Desk) -> Iterator[Event]:
     session = columns.session
     while True:
         wish = desk.wait_for_wish()

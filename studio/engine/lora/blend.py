@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+import math
+import zlib
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, NamedTuple
 
 import torch
 from torch import Tensor
@@ -14,6 +16,10 @@ from studio.core.weights.gains import LayerGain, get_gain
 from studio.engine.lora.stored import StoredAdapter, StoredModule
 
 Method = Literal["linear", "svd", "ties", "dare"]
+_MORE_DIRECTIONS = 8
+_FULL_UP_TO = 6
+_SWEEPS = 4
+"""Beside the wanted directions; up to this many times as wide, all are computed; repetitions."""
 
 
 @dataclass(frozen=True)
@@ -35,7 +41,8 @@ class BlendedModule:
     """The new update ``B A`` of one layer: A ``(rank, in)``, B ``(out, rank)``, in fp32.
 
     ``kernel`` is that of a convolution. ``lost`` is the size (Frobenius norm) of what the rank
-    could not hold, ``size`` that of the whole update.
+    could not hold, ``size`` that of the whole update. ``values`` are its singular values, the
+    largest first, as many as are known; none for an exact mix.
     """
 
     lora_a: Tensor
@@ -44,6 +51,30 @@ class BlendedModule:
     lost: float
     size: float
     kernel: tuple[int, ...] = ()
+    values: tuple[float, ...] = ()
+
+    def compute_lost(self, rank: int) -> float:
+        """Returns the size of what a rank up to the count of ``values`` could not hold."""
+        held = sum(value * value for value in self.values[:rank])
+        return math.sqrt(max(0.0, self.size * self.size - held))
+
+
+class Part(NamedTuple):
+    """One adapter's update of a layer, how strongly it counts, and a name for its place."""
+
+    module: StoredModule
+    weight: float
+    key: str
+
+
+class Cut(NamedTuple):
+    """A product ``B A`` of a chosen rank, the sizes lost and whole, singular values if known."""
+
+    lora_a: Tensor
+    lora_b: Tensor
+    lost: float
+    size: float
+    values: tuple[float, ...]
 
 
 def check_blendable(adapters: Sequence[StoredAdapter]) -> None:
@@ -107,21 +138,55 @@ def iter_blended(
             "The method linear keeps everything, so that its rank is the sum of the ranks.",
             "Leave the rank out, or choose the method svd.",
         )
-    generator = torch.Generator().manual_seed(mix.seed)
     every = gains or [()] * len(adapters)
     for name in sorted({name for stored in adapters for name in stored.modules}):
         parts = [
-            (stored.modules[name], weight * get_gain(own, name))
-            for stored, weight, own in zip(adapters, weights, every, strict=True)
+            Part(stored.modules[name], weight * get_gain(own, name), f"{place}:{name}")
+            for place, (stored, weight, own) in enumerate(
+                zip(adapters, weights, every, strict=True)
+            )
             if name in stored.modules
         ]
-        parts = [part for part in parts if part[1]]
+        parts = [part for part in parts if part.weight]
         if parts:
-            yield name, _blend(parts, mix, generator)
+            yield name, _blend(parts, mix)
 
 
-def truncate(lora_a: Tensor, lora_b: Tensor, rank: int) -> tuple[Tensor, Tensor, float, float]:
-    """Returns the closest product of the given rank, as A and B, and the sizes lost and whole.
+def compute_error_fraction(modules: Iterable[BlendedModule], rank: int | None = None) -> float:
+    """Returns the size of what the mix lost, relative to all of it; with a smaller ``rank``."""
+    found = list(modules)
+    size = math.hypot(*(module.size for module in found))
+    lost = math.hypot(
+        *(module.lost if rank is None else module.compute_lost(rank) for module in found)
+    )
+    return lost / size if size else 0.0
+
+
+def truncate_matrix(delta: Tensor, rank: int) -> Cut:
+    """Returns the closest product of the given rank for a whole update ``(out, in)``.
+
+    Large updates are searched for their strongest directions only, by subspace iteration: what is
+    found is at most slightly smaller than the best, and the loss that is told is the real one.
+
+    Source: Halko, Martinsson and Tropp 2011, "Finding structure with randomness", algorithm 4.4.
+    """
+    wanted = rank + _MORE_DIRECTIONS
+    if min(delta.shape) <= _FULL_UP_TO * wanted:
+        left, values, right = torch.linalg.svd(delta.double(), full_matrices=False)
+        return _cut(left, values, right, rank)
+    generator = torch.Generator().manual_seed(0)
+    basis = delta @ torch.randn(delta.shape[1], wanted, generator=generator)
+    for _ in range(_SWEEPS):
+        basis = torch.linalg.qr(basis)[0]
+        basis = delta @ torch.linalg.qr(delta.t() @ basis)[0]
+    basis = torch.linalg.qr(basis)[0]
+    left, values, right = torch.linalg.svd((basis.t() @ delta).double(), full_matrices=False)
+    size = float(torch.linalg.vector_norm(delta.double()))
+    return _cut(basis.double() @ left, values, right, rank, size)
+
+
+def truncate(lora_a: Tensor, lora_b: Tensor, rank: int) -> Cut:
+    """Returns the closest product of the given rank.
 
     The product itself is never formed: its singular values are those of a small square matrix.
 
@@ -131,12 +196,6 @@ def truncate(lora_a: Tensor, lora_b: Tensor, rank: int) -> tuple[Tensor, Tensor,
     outer_a, inner_a = torch.linalg.qr(lora_a.double().t())
     left, values, right = torch.linalg.svd(inner_b @ inner_a.t(), full_matrices=False)
     return _cut(outer_b @ left, values, right @ outer_a.t(), rank)
-
-
-def truncate_matrix(delta: Tensor, rank: int) -> tuple[Tensor, Tensor, float, float]:
-    """Returns the closest product of the given rank for a whole update ``(out, in)``."""
-    left, values, right = torch.linalg.svd(delta.double(), full_matrices=False)
-    return _cut(left, values, right, rank)
 
 
 def merge_ties(deltas: Sequence[Tensor], weights: Sequence[float], density: float) -> Tensor:
@@ -163,39 +222,42 @@ def drop_and_rescale(delta: Tensor, density: float, generator: torch.Generator) 
     return torch.where(keeps, delta / density, torch.zeros_like(delta))
 
 
-def _blend(
-    parts: Sequence[tuple[StoredModule, float]], mix: Mix, generator: torch.Generator
-) -> BlendedModule:
-    total_rank = sum(module.rank for module, _ in parts)
+def _blend(parts: Sequence[Part], mix: Mix) -> BlendedModule:
+    total_rank = sum(part.module.rank for part in parts)
     lora_a, lora_b = _join(parts)
-    is_lookup, kernel = parts[0][0].is_lookup, parts[0][0].kernel
+    is_lookup, kernel = parts[0].module.is_lookup, parts[0].module.kernel
     if mix.method == "linear":
         size = float(torch.linalg.matrix_norm(_shrink(lora_a, lora_b)))
         return BlendedModule(lora_a, lora_b, is_lookup, 0.0, size, kernel)
     rank = min(mix.rank or total_rank, *lora_a.shape[1:], lora_b.shape[0])
     if mix.method == "svd":
-        found = truncate(lora_a, lora_b, min(rank, total_rank))
+        cut = truncate(lora_a, lora_b, min(rank, total_rank))
     else:
-        found = truncate_matrix(_merge(parts, mix, generator), rank)
-    return BlendedModule(found[0], found[1], is_lookup, found[2], found[3], kernel)
+        cut = truncate_matrix(_merge(parts, mix), rank)
+    return BlendedModule(cut.lora_a, cut.lora_b, is_lookup, cut.lost, cut.size, kernel, cut.values)
 
 
-def _merge(
-    parts: Sequence[tuple[StoredModule, float]], mix: Mix, generator: torch.Generator
-) -> Tensor:
-    deltas = [module.lora_b @ module.lora_a * module.scaling for module, _ in parts]
-    weights = [weight for _, weight in parts]
+def _merge(parts: Sequence[Part], mix: Mix) -> Tensor:
+    deltas = [part.module.lora_b @ part.module.lora_a * part.module.scaling for part in parts]
+    weights = [part.weight for part in parts]
     if mix.method == "ties":
         # an adapter without this layer changes nothing there, and so agrees with no sign
         return merge_ties(deltas, weights, mix.density)
-    dropped = [drop_and_rescale(delta, mix.density, generator) for delta in deltas]
-    return torch.stack([w * d for w, d in zip(weights, dropped, strict=True)]).sum(dim=0)
+    merged = torch.zeros_like(deltas[0])
+    for part, delta in zip(parts, deltas, strict=True):
+        # what is dropped depends on nothing that a fader changes
+        seed = mix.seed + zlib.crc32(part.key.encode())
+        dropped = drop_and_rescale(delta, mix.density, torch.Generator().manual_seed(seed))
+        merged.add_(dropped, alpha=part.weight)
+    return merged
 
 
-def _join(parts: Sequence[tuple[StoredModule, float]]) -> tuple[Tensor, Tensor]:
+def _join(parts: Sequence[Part]) -> tuple[Tensor, Tensor]:
     """Returns A and B of the weighted sum, exactly: the adapters' matrices beside each other."""
-    lora_a = torch.cat([module.lora_a for module, _ in parts])
-    lora_b = torch.cat([module.lora_b * (module.scaling * w) for module, w in parts], dim=1)
+    lora_a = torch.cat([part.module.lora_a for part in parts])
+    lora_b = torch.cat(
+        [part.module.lora_b * (part.module.scaling * part.weight) for part in parts], dim=1
+    )
     return lora_a, lora_b
 
 
@@ -206,9 +268,8 @@ def _shrink(lora_a: Tensor, lora_b: Tensor) -> Tensor:
     return inner_b @ inner_a.t()
 
 
-def _cut(
-    left: Tensor, values: Tensor, right: Tensor, rank: int
-) -> tuple[Tensor, Tensor, float, float]:
+def _cut(left: Tensor, values: Tensor, right: Tensor, rank: int, size: float | None = None) -> Cut:
+    """Returns the strongest directions; ``size`` is that of everything, if not all are there."""
     roots = values[:rank].sqrt()
     lora_a = (roots.unsqueeze(1) * right[:rank]).float().contiguous()
     lora_b = (left[:, :rank] * roots).float().contiguous()
@@ -216,13 +277,20 @@ def _cut(
     if missing > 0:
         lora_a = torch.cat((lora_a, lora_a.new_zeros(missing, lora_a.shape[1])))
         lora_b = torch.cat((lora_b, lora_b.new_zeros(lora_b.shape[0], missing)), dim=1)
-    lost, size = (float(torch.linalg.vector_norm(part)) for part in (values[rank:], values))
-    return lora_a, lora_b, lost, size
+    known = tuple(values.tolist())
+    if size is None:
+        lost, size = (float(torch.linalg.vector_norm(part)) for part in (values[rank:], values))
+        return Cut(lora_a, lora_b, lost, size, known)
+    held = float(values[:rank].square().sum())
+    return Cut(lora_a, lora_b, math.sqrt(max(0.0, size * size - held)), size, known[:rank])
 
 
 def _keep_largest(delta: Tensor, density: float) -> Tensor:
     count = max(1, int(density * delta.numel()))
-    places = delta.abs().flatten().topk(count).indices
-    kept = torch.zeros_like(delta).flatten()
-    kept[places] = delta.flatten()[places]
+    sizes = delta.abs().flatten()
+    limit = sizes.kthvalue(len(sizes) - count + 1).values
+    kept = torch.where(sizes >= limit, delta.flatten(), 0.0)
+    more = int((sizes >= limit).sum()) - count
+    if more > 0:  # of equal numbers at the limit the first ones stay
+        kept[(sizes == limit).nonzero().flatten()[-more:]] = 0.0
     return kept.view_as(delta)

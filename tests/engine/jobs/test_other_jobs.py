@@ -15,6 +15,7 @@ from safetensors.torch import load_file, save_file
 from studio.core.errors import AdapterUnusable, FileUnusable, ModelUnusable
 from studio.core.events.types import (
     AnswerFinished,
+    BlendMeasured,
     ChatReady,
     ColumnsChanged,
     DataProblemFound,
@@ -176,6 +177,32 @@ def test_a_mix_answers_in_a_chat_before_it_is_saved(
     (failed,) = of_type(events, RequestFailed)
     assert (failed.request, failed.code) == (3, "recipe_invalid")
     assert not any((tmp_path / "blends").glob("*"))
+
+
+def test_a_newer_mix_ends_the_one_that_is_being_made_and_the_loss_is_told(
+    tmp_path: Path, tiny_base: Path, adapter: Path
+) -> None:
+    parts = (BlendPart(adapter=str(adapter)),)
+    blends = [BlendSettings(parts=parts, method=one, rank=1) for one in ("ties", "dare", "svd")]
+    control = ScriptedControl(RunLayout(tmp_path))
+    for wish in (
+        SetBlend(request=1, column="mix", blend=blends[0]),
+        SetBlend(request=2, column="mix", blend=blends[1]),
+        _ask(3).model_copy(update={"columns": ("mix",)}),
+        SetBlend(request=4, column="mix", blend=blends[2]),
+    ):
+        control.at(lambda events: bool(of_type(events, ChatReady)), wish)
+    control.at(lambda events: len(of_type(events, ColumnsChanged)) == 1, Stop())
+    events = list(_chat(tiny_base, {}, control))
+    assert {one.request: one.code for one in of_type(events, RequestFailed)} == {
+        2: "superseded",
+        3: "column_unknown",
+    }
+    (measured,) = of_type(events, BlendMeasured)
+    assert measured.request == 4
+    assert measured.rank == 1
+    assert 0 < measured.errors[1] < 1
+    assert all(lost < measured.errors[1] for rank, lost in measured.errors.items() if rank > 1)
 
 
 def test_adapters_come_while_answers_are_written_and_change_none_of_them(

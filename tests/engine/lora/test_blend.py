@@ -23,7 +23,13 @@ from studio.core.runs.layout import RunLayout
 from studio.core.runs.store import RunStore
 from studio.core.weights.gains import LayerGain
 from studio.engine.jobs import blend
-from studio.engine.lora.blend import Mix, drop_and_rescale, iter_blended, merge_ties
+from studio.engine.lora.blend import (
+    Mix,
+    drop_and_rescale,
+    iter_blended,
+    merge_ties,
+    truncate_matrix,
+)
 from studio.engine.lora.inject import inject
 from studio.engine.lora.state import load_adapter, save_adapter
 from studio.engine.lora.stored import StoredAdapter, read_adapter
@@ -168,6 +174,31 @@ def test_full_density_and_rank_hold_the_whole_mix(method: str, folders: list[Pat
         )
         torch.testing.assert_close(module.lora_b @ module.lora_a, expected, rtol=0, atol=1e-5)
         assert module.lost == pytest.approx(0, abs=1e-5)
+
+
+def test_large_updates_are_cut_nearly_as_well_as_possible_and_tell_the_real_loss() -> None:
+    generator = torch.Generator().manual_seed(0)
+    low = torch.randn(260, 6, generator=generator) @ torch.randn(6, 300, generator=generator)
+    delta = drop_and_rescale(low, 0.5, generator)  # strong directions over noise
+    cut = truncate_matrix(delta, 4)
+    values = torch.linalg.svdvals(delta.double())
+    best = float(values[4:].norm())
+    found = float((delta - cut.lora_b @ cut.lora_a).norm())
+    assert cut.lost == pytest.approx(found, rel=1e-5)
+    assert best <= cut.lost * (1 + 1e-6) <= 1.005 * best
+    assert cut.size == pytest.approx(float(values.norm()))
+    assert cut.values == pytest.approx(values[:4].tolist(), rel=0.01)
+
+
+def test_a_fader_at_zero_does_not_change_what_dare_drops_of_others(folders: list[Path]) -> None:
+    adapters = [read_adapter(folder) for folder in folders]
+
+    def mix(*weights: float) -> torch.Tensor:
+        found = dict(iter_blended(adapters, weights, Mix("dare", 40, 0.5)))
+        module = found["model.layers.0.self_attn.q_proj"]
+        return module.lora_b @ module.lora_a
+
+    torch.testing.assert_close(mix(1.0, 1.0), mix(1.0, 0.0) + mix(0.0, 1.0), rtol=0, atol=1e-5)
 
 
 def test_the_seed_decides_what_dare_drops(folders: list[Path]) -> None:

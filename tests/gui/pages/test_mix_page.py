@@ -73,6 +73,30 @@ def test_the_mix_answers_and_answers_again_when_a_fader_moves(
     wait(lambda: job.is_over)
 
 
+@pytest.mark.parametrize("method", ["svd", "ties", "dare"])
+def test_every_method_follows_the_faders_and_tells_what_is_lost(
+    method: str, page: MixPage, play: Play, wait: Wait
+) -> None:
+    play("chat")
+    page._listen._prompt.setText("Hello")
+    page._method.show_method(method)
+    assert page._settle.isActive()
+    page._listen._switches["pirate"].click()
+    wait(lambda: page._listen._texts.get("alone:pirate") == "alone:pirate says <b>Hello</b>")
+    assert page._live._blend is not None
+    assert page._live._blend.method == method
+    assert "Rank 4 cannot hold 12.5 % of the mix." in page._method._errors.text()
+    assert "2: 50 %" in page._method._errors.text()
+    page._listen._switches["pirate"].click()
+    assert "alone:pirate" not in page._listen._views
+    wait(lambda: not page._live._alone)
+    wait(lambda: page._listen._texts.get("mix") == "mix says <b>Hello</b>")
+    job = page._live._job
+    assert job is not None
+    page._live.close()
+    wait(lambda: job.is_over)
+
+
 def test_a_saved_mix_says_what_was_lost_and_leads_to_compare(
     page: MixPage, play: Play, wait: Wait, qtbot: QtBot
 ) -> None:

@@ -102,16 +102,12 @@ class FadersCard(Card):
             self.body.removeWidget(channel)
             channel.hide()
             channel.deleteLater()
-        is_first = not self._channels
         for name in folders:
             if name not in self._channels:
                 channel = Channel(name, divide_layers(layer_count))
                 channel.changed.connect(self.changed)
                 self._channels[name] = channel
                 self.body.addWidget(channel)
-        if is_first and len(folders) > 1:
-            for channel in self._channels.values():
-                channel.show_value(1.0 / len(folders))
         self._empty.setVisible(not folders)
 
     def build_parts(self, folders: Mapping[str, str]) -> tuple[BlendPart, ...]:

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 from PySide6.QtCore import Signal
 from PySide6.QtWidgets import QHBoxLayout, QSpinBox, QWidget
 
 from studio.core.jobs.orders import BlendPart, BlendSettings
+from studio.core.units import format_fraction
 from studio.gui.theme.tokens import SIZES
 from studio.gui.widgets.card import Card
 from studio.gui.widgets.labels import PlainLabel, plain_tooltip
@@ -19,20 +22,22 @@ _METHODS = {
     "svd": (
         "Smaller rank",
         "Adds the updates, then keeps the most important directions only (SVD). Makes a small "
-        "adapter; with one adapter alone it shrinks it. What was lost is shown after saving.",
+        "adapter; with one adapter alone it shrinks it. What is lost is shown as soon as the mix "
+        "has answered, and after saving.",
     ),
     "ties": (
         "TIES",
         "Keeps only the largest numbers of each adapter and lets them agree on a sign, so that "
-        "adapters for different tasks disturb each other less. Takes longer on large models.",
+        "adapters for different tasks disturb each other less.",
     ),
     "dare": (
         "DARE",
         "Drops numbers of each adapter by chance and makes the others larger, so that adapters "
-        "overlap less. Takes longer on large models.",
+        "overlap less.",
     ),
 }
 _SPARSE = ("ties", "dare")
+_NOTHING = 1e-6
 
 
 class MethodCard(Card):
@@ -69,13 +74,16 @@ class MethodCard(Card):
         numbers.addStretch(1)
         self.body.addWidget(self._choice)
         self.body.addWidget(self._words)
+        self._errors = PlainLabel("")
+        self._errors.hide()
         self.body.addLayout(numbers)
+        self.body.addWidget(self._errors)
         self.show_method("linear")
 
-    @property
-    def is_quick(self) -> bool:
-        """Whether a mix is made fast enough to follow a moving fader."""
-        return self.method not in _SPARSE
+    def show_errors(self, rank: int, errors: Mapping[int, float]) -> None:
+        """Shows what the mix that answers loses, and what other ranks would lose."""
+        self._errors.setText(_describe_errors(rank, errors) if self.method != "linear" else "")
+        self._errors.setVisible(bool(self._errors.text()))
 
     def show_method(self, method: str) -> None:
         """Chooses a method."""
@@ -84,6 +92,7 @@ class MethodCard(Card):
         self._words.setText(_METHODS[method][1])
         self._rank_row.setVisible(method != "linear")
         self._density_row.setVisible(method in _SPARSE)
+        self.show_errors(0, {})
         self.changed.emit()
 
     def build_settings(self, parts: tuple[BlendPart, ...]) -> BlendSettings:
@@ -96,6 +105,18 @@ class MethodCard(Card):
                 "density": self._density.value() / 100,
             }
         )
+
+
+def _describe_errors(rank: int, errors: Mapping[int, float]) -> str:
+    """Returns the loss of the rank that answers as a sentence, and those of others behind it."""
+    lost = errors.get(rank)
+    if lost is None:
+        return ""
+    words = f"Rank {rank} holds the whole mix."
+    if lost > _NOTHING:
+        words = f"Rank {rank} cannot hold {format_fraction(lost)} of the mix."
+    others = [f"{one}: {format_fraction(errors[one])}" for one in sorted(errors) if one != rank]
+    return f"{words} Lost at other ranks: {', '.join(others)}." if others else words
 
 
 def _build_number(name: str, low: int, high: int, value: int) -> QSpinBox:

@@ -84,6 +84,8 @@ class MixPage(Page):
         self._faders.changed.connect(self._on_mix_changed)
         self._method.changed.connect(self._on_mix_changed)
         listen.asked.connect(lambda _: self._ask_again())
+        listen.columns_changed.connect(self._on_mix_changed)
+        live.measured.connect(lambda found: self._method.show_errors(found.rank, found.errors))
         live.state_changed.connect(listen.show_state)
         live.answers_began.connect(listen.clear_answers)
         live.text_added.connect(listen.add_text)
@@ -107,6 +109,7 @@ class MixPage(Page):
     def _on_selection_changed(self) -> None:
         folders = self._selection.folders
         self._show_obstacle()
+        self._listen.show_adapters(tuple(folders))
         kit = self._context.starter
         is_starter = kit is not None and self._selection.base == str(kit.model_folder)
         self._listen.show_offers(kit.example_prompts if kit is not None and is_starter else ())
@@ -121,13 +124,15 @@ class MixPage(Page):
         )
 
     def _on_mix_changed(self) -> None:
-        if self._method.is_quick and self._listen.prompt and self._selection.adapters:
+        if self._listen.prompt and self._selection.adapters:
             self._settle.start()
 
     def _ask_again(self) -> None:
         if self._listen.prompt and self._selection.adapters:
             self._notice.clear()
-            self._live.ask(self._selection.base, self.build_blend(), self._listen.prompt)
+            folders = self._selection.folders
+            alone = {column: folders[name] for column, name in self._listen.alone.items()}
+            self._live.ask(self._selection.base, self.build_blend(), self._listen.prompt, alone)
 
     def _on_start_requested(self) -> None:
         self._notice.clear()
