@@ -50,6 +50,19 @@ METRICS: tuple[MetricWords, ...] = (
         is_share=True,
     ),
     MetricWords(
+        "rouge_1",
+        "Words in common (ROUGE-1)",
+        "How many words are shared, each as often as it stands in both texts. For summaries.",
+        is_share=True,
+    ),
+    MetricWords(
+        "rouge_2",
+        "Pairs of words in common (ROUGE-2)",
+        "How many pairs of neighbouring words are shared. For summaries, stricter than single "
+        "words.",
+        is_share=True,
+    ),
+    MetricWords(
         "rouge_l",
         "Common sequence (ROUGE-L)",
         "The longest common sequence of words. For summaries.",

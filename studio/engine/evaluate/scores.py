@@ -13,7 +13,7 @@ from studio.engine.evaluate.confidence import Bootstrap, Numbers
 from studio.engine.metrics import Metric, get_metric
 
 LOSS_METRICS = ("loss", "perplexity")
-ANSWER_METRICS = ("exact_match", "token_f1", "rouge_l", "chrf", "bleu")
+ANSWER_METRICS = ("exact_match", "token_f1", "rouge_1", "rouge_2", "rouge_l", "chrf", "bleu")
 
 
 @dataclass(frozen=True)

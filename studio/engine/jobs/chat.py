@@ -43,7 +43,7 @@ from studio.engine.jobs.requests import RequestFeed, StopWished
 from studio.engine.models.files import load_config, load_tokenizer
 from studio.engine.models.load import resolve_device, resolve_dtype
 from studio.engine.models.reference import find_model
-from studio.engine.train.manifest import check_trained_on
+from studio.engine.train.manifest import check_all_trained_on, check_trained_on
 
 Wish = Ask | AddColumn | RemoveColumn | SetBlend
 _POLL_SECONDS = 0.03
@@ -66,6 +66,7 @@ def run(order: ChatOrder, layout: RunLayout, control: RequestFeed) -> Iterator[E
     try:
         yield PhaseEntered(phase="loading_model")
         reference = find_model(order.base, Path.cwd())
+        check_all_trained_on(order.adapters.values(), reference.folder)
         device, _ = resolve_device(order.device)
         yield from wait_for_device(layout, device, control)
         dtype, _ = resolve_dtype(order.dtype, device)

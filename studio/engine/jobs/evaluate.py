@@ -32,6 +32,7 @@ from studio.engine.models.capabilities import read_stop_ids
 from studio.engine.models.files import load_config, load_tokenizer
 from studio.engine.models.load import resolve_device, resolve_dtype
 from studio.engine.models.reference import find_model
+from studio.engine.train.manifest import check_all_trained_on
 
 
 def run(order: EvaluateOrder, layout: RunLayout, control: RequestFeed) -> Iterator[Event]:
@@ -54,6 +55,7 @@ def _evaluate(order: EvaluateOrder, layout: RunLayout, control: RequestFeed) -> 
     wishes = read_wishes(order.metrics)
     yield PhaseEntered(phase="loading_data")
     folder = find_model(order.base, Path.cwd()).folder
+    check_all_trained_on(order.adapters.values(), folder)
     speech, rows = _read_rows(order, folder, wishes)
     if any(wish.metric.READS == "answer" for wish in wishes):
         yield from _tell_left_out(order, rows)

@@ -27,6 +27,7 @@ from studio.engine.models.body import CausalBody, split_model
 from studio.engine.models.files import load_config, load_tokenizer
 from studio.engine.models.load import resolve_device, resolve_dtype
 from studio.engine.models.reference import find_model
+from studio.engine.train.manifest import check_all_trained_on
 
 
 def run(order: ForgettingOrder, layout: RunLayout, control: RequestFeed) -> Iterator[Event]:
@@ -48,6 +49,7 @@ def run(order: ForgettingOrder, layout: RunLayout, control: RequestFeed) -> Iter
 def _check(order: ForgettingOrder, layout: RunLayout, control: RequestFeed) -> Iterator[Event]:
     yield PhaseEntered(phase="loading_model")
     folder = find_model(order.base, Path.cwd()).folder
+    check_all_trained_on(order.adapters.values(), folder)
     config, tokenizer = load_config(folder), load_tokenizer(folder)
     speech = build_speech(folder, tokenizer, config, base_folder=folder)
     questions, refused = _ask(order.probes, speech)

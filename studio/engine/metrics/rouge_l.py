@@ -20,7 +20,7 @@ def count(answer: str, expected: str, argument: str) -> tuple[float, ...]:
     Source: Lin 2004, "ROUGE: A Package for Automatic Evaluation of Summaries", section 3.1.
     """
     del argument
-    found, wanted = _split(answer), _split(expected)
+    found, wanted = split_words(answer), split_words(expected)
     if not found or not wanted:
         return 0.0, 1.0
     return 2.0 * count_common(found, wanted) / (len(found) + len(wanted)), 1.0
@@ -43,5 +43,6 @@ def count_common(one: Sequence[str], other: Sequence[str]) -> int:
     return best[-1]
 
 
-def _split(text: str) -> list[str]:
+def split_words(text: str) -> list[str]:
+    """Returns the runs of letters and digits of any script, in small letters."""
     return re.findall(r"[^\W_]+", text.lower())

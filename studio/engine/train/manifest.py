@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import platform
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -105,6 +106,17 @@ def check_trained_on(adapter: Path, model: Path) -> None:
                 "Choose the base model it was trained on.",
                 code="base_differs",
             )
+
+
+def check_all_trained_on(adapters: Iterable[str], model: Path) -> None:
+    """Returns quietly unless one of the ``adapters`` (folders) was trained on other weights.
+
+    Raises:
+        AdapterUnusable: A file of weights has another content than when it was trained.
+        FileUnusable: A manifest or a file of weights cannot be read.
+    """
+    for adapter in adapters:
+        check_trained_on(Path(adapter), model)
 
 
 def _made(place: Path, adapter: Path) -> bool:

@@ -36,7 +36,9 @@ from studio.core.jobs.orders import (
     BlendSettings,
     CancelAsk,
     ChatOrder,
+    EvaluateOrder,
     ExportOrder,
+    ForgettingOrder,
     PreviewOrder,
     RemoveColumn,
     SetBlend,
@@ -45,7 +47,7 @@ from studio.core.jobs.orders import (
 )
 from studio.core.runs.layout import RunLayout
 from studio.engine.export import answers
-from studio.engine.jobs import chat, export, presence, preview
+from studio.engine.jobs import chat, evaluate, export, forgetting, presence, preview
 from studio.engine.lora.state import load_adapter
 from studio.engine.models.files import load_tokenizer
 from studio.engine.models.load import load_model
@@ -234,9 +236,7 @@ def test_adapters_come_while_answers_are_written_and_change_none_of_them(
 def test_an_adapter_of_other_weights_in_the_same_shapes_is_refused(
     tmp_path: Path, tiny_base: Path, adapter: Path
 ) -> None:
-    other = shutil.copytree(tiny_base, tmp_path / "other")
-    weights = load_file(other / "model.safetensors")
-    save_file({name: value + 0.5 for name, value in weights.items()}, other / "model.safetensors")
+    other = _copy_with_other_weights(tiny_base, tmp_path / "other")
     control = ScriptedControl(RunLayout(tmp_path))
     control.at(
         lambda events: bool(of_type(events, ChatReady)),
@@ -246,6 +246,30 @@ def test_an_adapter_of_other_weights_in_the_same_shapes_is_refused(
     (refused,) = of_type(list(_chat(other, {}, control)), RequestFailed)
     assert refused.code == "base_differs"
     assert "model.safetensors" in refused.message
+
+
+def test_no_job_starts_with_an_adapter_of_other_weights(
+    tmp_path: Path, tiny_base: Path, adapter: Path
+) -> None:
+    other = _copy_with_other_weights(tiny_base, tmp_path / "other")
+    columns = {"base": str(other), "adapters": {"mine": str(adapter)}}
+    orders = [
+        (chat, ChatOrder.model_validate(columns)),
+        (evaluate, EvaluateOrder.model_validate(columns | {"data": "none.jsonl"})),
+        (forgetting, ForgettingOrder.model_validate(columns | {"probes": [{"prompt": "1+1?"}]})),
+    ]
+    layout = RunLayout(tmp_path)
+    for job, order in orders:
+        with pytest.raises(AdapterUnusable, match="trained on other weights") as refused:
+            list(job.run(order, layout, ScriptedControl(layout)))
+        assert refused.value.code == "base_differs"
+
+
+def _copy_with_other_weights(base: Path, folder: Path) -> Path:
+    shutil.copytree(base, folder)
+    weights = load_file(folder / "model.safetensors")
+    save_file({name: value + 0.5 for name, value in weights.items()}, folder / "model.safetensors")
+    return folder
 
 
 def test_a_chat_ends_by_itself_when_nobody_is_there_any_more(
