@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import argparse
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import get_args
+from typing import Any, get_args
 
 from studio.cli.console import Console
 from studio.cli.hand_over import add_place_options, hand_over
@@ -19,6 +20,7 @@ from studio.core.jobs.orders import (
     MergeBase,
     QuantKind,
 )
+from studio.core.jobs.remedies import REMEDIES, apply_remedy
 from studio.core.paths import Home, slug
 from studio.core.programs.ollama import check_name
 from studio.core.runs.exporting import find_base, read_export_details
@@ -79,6 +81,20 @@ def add_parser(
         choices=get_args(ExportTool),
         help="the tool that will load the files: says first what it would refuse",
     )
+    _add_tool_options(parser)
+    parser.set_defaults(run=run)
+
+
+def _add_tool_options(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--remedy",
+        action="append",
+        default=[],
+        choices=REMEDIES,
+        metavar="NAME",
+        help="what to do about what a tool would refuse (check-export lists it): "
+        f"{', '.join(REMEDIES)}; several",
+    )
     parser.add_argument(
         "--create", metavar="NAME", help="ollama: make a model of this name in Ollama right away"
     )
@@ -88,13 +104,14 @@ def add_parser(
         help="gguf: put the file into LM Studio's folder of models under this name",
     )
     add_place_options(parser)
-    parser.set_defaults(run=run)
 
 
 def run(arguments: argparse.Namespace, console: Console, home: Home) -> int:
     """Export in a child job and print the files; 1 if the check of the result failed."""
     adapter, base = find_adapter(arguments.what, home)
     target = TARGETS[arguments.target]
+    for remedy in arguments.remedy:
+        target = REMEDIES[remedy].target or target
     program, model = find_program(arguments, target)
     if arguments.base and Path(arguments.base).expanduser().is_dir():
         base = str(Path(arguments.base).expanduser().resolve())
@@ -107,6 +124,7 @@ def run(arguments: argparse.Namespace, console: Console, home: Home) -> int:
         arguments.out,
         console,
         home,
+        remedies=arguments.remedy,
         quant=arguments.quant,
         tool=arguments.tool,
         keeps_zeros=arguments.keep_zeros and target == "merged",
@@ -126,16 +144,7 @@ def run(arguments: argparse.Namespace, console: Console, home: Home) -> int:
         console.print(f"  {reason}")
     given = None
     if model and finished.is_verified:
-        order = HandOverOrder.model_validate(
-            {
-                "folder": finished.folder,
-                "program": program,
-                "name": model,
-                "place": arguments.place,
-                "replaces": arguments.replace,
-            }
-        )
-        given = hand_over(order, console, home)
+        given = _hand_over(finished.folder, program, model, arguments, console, home)
     console.finish(
         {
             "handed_over": given,
@@ -152,6 +161,26 @@ def run(arguments: argparse.Namespace, console: Console, home: Home) -> int:
         }
     )
     return 0 if finished.is_verified else 1
+
+
+def _hand_over(
+    folder: str,
+    program: str,
+    name: str,
+    arguments: argparse.Namespace,
+    console: Console,
+    home: Home,
+) -> Mapping[str, Any]:
+    order = HandOverOrder.model_validate(
+        {
+            "folder": folder,
+            "program": program,
+            "name": name,
+            "place": arguments.place,
+            "replaces": arguments.replace,
+        }
+    )
+    return hand_over(order, console, home)
 
 
 def find_program(arguments: argparse.Namespace, target: str) -> tuple[str, str | None]:
@@ -177,9 +206,12 @@ def export(
     out: Path,
     console: Console,
     home: Home,
+    remedies: Sequence[str] = (),
     **details: object,
 ) -> ExportFinished:
     """Run the export job; returns what it wrote. ``details`` are further fields of the order.
+
+    ``remedies`` are names of what changes it.
 
     Raises:
         StudioError: The export failed; nothing is left under ``out``.
@@ -202,6 +234,8 @@ def export(
             **details,
         }
     )
+    for remedy in remedies:
+        order = apply_remedy(order, remedy)
     with short_lived(home) as layout:
         run_job(layout, order, console, watch)
     if not found:

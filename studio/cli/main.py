@@ -11,6 +11,7 @@ from pathlib import Path
 from studio import __version__
 from studio.cli import (
     blend,
+    check_export,
     demo,
     doctor,
     download,
@@ -48,6 +49,7 @@ COMMANDS = (
     prune,
     grow,
     export,
+    check_export,
     forgetting,
     push,
     hand_over,

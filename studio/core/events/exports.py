@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Literal
 
+from pydantic import BaseModel, ConfigDict, Field
+
 from studio.core.events.base import Event
 
 
@@ -32,6 +34,35 @@ class ExportFinished(Event):
     engine: str = ""
     reasons: tuple[str, ...] = ()
     prompts: str = ""
+
+
+class ExportFinding(BaseModel):
+    """One thing that ``tool`` would not like about an adapter exported as ``target``.
+
+    ``is_fatal``: the tool does not load it at all. ``remedies`` are names of what a button can do
+    about it, the best one first; ``advice`` is the same in words.
+    """
+
+    model_config = ConfigDict(frozen=True)
+    tool: str
+    target: str
+    code: str
+    message: str
+    advice: str
+    remedies: tuple[str, ...] = ()
+    is_fatal: bool = True
+
+
+class ExportChecked(Event):
+    """It is known what each tool would refuse; ``rank`` is the highest one of the adapter.
+
+    ``losses`` maps smaller ranks to the share of the update that they could not hold; empty where
+    the adapter cannot be shrunk.
+    """
+
+    rank: int
+    findings: tuple[ExportFinding, ...] = ()
+    losses: dict[int, float] = Field(default_factory=dict)
 
 
 class RunImported(Event):

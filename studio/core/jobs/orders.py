@@ -79,6 +79,9 @@ MergeBase = Literal["original", "dequantised"]
 ExpertLayout = Literal["kept", "stacked", "single"]
 
 
+ExportDrop = Literal["whole_modules", "tokens", "head", "input_table"]
+
+
 class ExportOrder(Order):
     """Write an adapter or a model for other tools and verify it.
 
@@ -89,6 +92,8 @@ class ExportOrder(Order):
     ``keeps_zeros`` merges without touching the zeros of a pruned base. ``onto`` is what an adapter
     that was trained over a base in fewer bits is joined with: the original weights, or the values
     that they had in training. ``experts`` is how an adapter's file holds those of single experts.
+    ``rank`` is the highest rank that layers of the adapter keep, ``drops`` are parts of it that are
+    left out; ``origin`` is then the whole adapter.
     """
 
     kind: Literal["export"] = "export"
@@ -105,6 +110,18 @@ class ExportOrder(Order):
     keeps_zeros: bool = False
     onto: MergeBase = "original"
     experts: ExpertLayout = "kept"
+    rank: int | None = Field(None, ge=1)
+    drops: tuple[ExportDrop, ...] = ()
+    origin: str | None = None
+
+
+class CheckExportOrder(Order):
+    """Say what each tool would refuse of an adapter, in every kind of file."""
+
+    kind: Literal["check_export"] = "check_export"
+    adapter: str
+    base: str | None = None
+    base_folder: str | None = None
 
 
 class ImportOrder(Order):
@@ -188,6 +205,7 @@ AnyOrder = Annotated[
     | MeasureOrder
     | ChatOrder
     | ExportOrder
+    | CheckExportOrder
     | ImportOrder
     | PushOrder
     | HandOverOrder

@@ -34,6 +34,7 @@ from studio.engine.export.gguf.read import GgufContent, load_lora_into
 from studio.engine.export.ollama import MODELFILE_NAME, find_modelfile_faults
 from studio.engine.export.plan import make_plan
 from studio.engine.export.prompts import Prompt, choose_prompts
+from studio.engine.export.reduced import describe_cost
 from studio.engine.export.seen_base import describe_held_check
 from studio.engine.held.layer import find_quantisation
 from studio.engine.infer.speech import Speech, build_speech
@@ -103,6 +104,9 @@ def certify(exported: Exported, between: Callable[[], None]) -> Certificate:
         notes += compare_bases(
             exported.base, exported.adapter, exported.order.onto, answers, between
         )
+    if exported.order.origin is not None:
+        origin = Path(exported.order.origin)
+        notes += (describe_cost(exported.base, origin, answers, between),)
     if exported.order.target in ("gguf", "ollama"):
         certificate = _certify_gguf(exported, speech, trials, between)
     else:

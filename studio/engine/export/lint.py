@@ -2,167 +2,268 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 from studio.core.errors import StudioError
+from studio.core.events.types import ExportFinding
 from studio.core.jobs.orders import ExportTarget, ExportTool
 from studio.engine.export.gguf.families import get_family
 from studio.engine.export.gguf.lora import find_lora_obstacle
+from studio.engine.export.gguf.tensors import TensorNames
 from studio.engine.export.gguf.vocabulary import read_vocabulary
+from studio.engine.export.reduced import find_shrink_obstacle
 from studio.engine.lora.stored import StoredAdapter, read_adapter
 from studio.engine.models.files import load_config
 
-Remedy = Literal["merge", "export_merged_gguf", "shrink_rank", "none"]
-
 # vLLM serves adapters up to 16 unless told otherwise, and up to 512 at all.
 _VLLM_DEFAULT_RANK, _VLLM_RANKS = 16, (1, 8, 16, 32, 64, 128, 256, 320, 512)
+# Which files are worth checking for which tool: what a page may offer.
+PAIRS: Mapping[ExportTool, tuple[ExportTarget, ...]] = {
+    "vllm": ("adapter", "merged"),
+    "llama.cpp": ("gguf", "gguf_lora"),
+    "ollama": ("ollama",),
+    "lm_studio": ("gguf",),
+    "peft": ("adapter",),
+}
 
 
 @dataclass(frozen=True)
-class Finding:
-    """One thing that the tool would not like.
+class Case:
+    """An adapter and its base, read once; ``target`` is the kind of file, ``tool`` who loads it."""
 
-    ``is_fatal``: the tool does not load it at all. ``remedy`` is what a button can do about it,
-    ``advice`` the same in words.
-    """
-
-    tool: ExportTool
-    code: str
-    message: str
-    advice: str
-    remedy: Remedy
-    is_fatal: bool = True
-
-
-@dataclass(frozen=True)
-class _Case:
     stored: StoredAdapter
     base: Path
     config: Any
-    target: ExportTarget
+    target: ExportTarget = "adapter"
+    tool: ExportTool = "peft"
 
     @property
     def is_adapter(self) -> bool:
+        """Whether the base is not part of the files."""
         return self.target in ("adapter", "gguf_lora")
 
     @property
     def has_whole_modules(self) -> bool:
+        """Whether some modules were trained in full."""
         return any(self.stored.is_trained(name) for name in self.stored.weights)
 
     @property
     def has_magnitudes(self) -> bool:
+        """Whether it is a DoRA adapter."""
         return any(module.magnitude is not None for module in self.stored.modules.values())
+
+    def find(
+        self, code: str, message: str, advice: str, *remedies: str, is_fatal: bool = True
+    ) -> ExportFinding:
+        """Returns a finding about this case."""
+        return ExportFinding(
+            tool=self.tool,
+            target=self.target,
+            code=code,
+            message=message,
+            advice=advice,
+            remedies=remedies,
+            is_fatal=is_fatal,
+        )
+
+
+def load_case(base: Path, adapter: Path) -> Case:
+    """Returns what is needed to check the adapter in ``adapter``.
+
+    Raises:
+        StudioError: Base or adapter cannot be read.
+    """
+    return Case(read_adapter(adapter), base, load_config(base))
+
+
+def check_case(case: Case, target: ExportTarget, tool: ExportTool) -> list[ExportFinding]:
+    """Returns what ``tool`` would refuse or do differently with an export of this kind."""
+    return list(_CHECKS[tool](replace(case, target=target, tool=tool)))
 
 
 def check_export(
     base: Path, adapter: Path, target: ExportTarget, tool: ExportTool
-) -> list[Finding]:
+) -> list[ExportFinding]:
     """Returns what ``tool`` would refuse or do differently with an export of this kind.
 
     Raises:
         StudioError: Base or adapter cannot be read.
     """
-    case = _Case(read_adapter(adapter), base, load_config(base), target)
-    return _CHECKS[tool](case)
+    return check_case(load_case(base, adapter), target, tool)
 
 
-def _check_vllm(case: _Case) -> list[Finding]:
-    found = []
+def check_all(case: Case) -> list[ExportFinding]:
+    """Returns the findings of every tool in every kind of file that is meant for it."""
+    return [
+        finding
+        for tool, targets in PAIRS.items()
+        for target in targets
+        for finding in check_case(case, target, tool)
+    ]
+
+
+def _check_vllm(case: Case) -> Iterator[ExportFinding]:
     if case.target in ("gguf", "gguf_lora", "ollama"):
-        return [_wrong_format("vllm", "vLLM reads safetensors folders", "merge")]
+        yield _wrong_format(case, "vLLM reads safetensors folders", "merge", "export_adapter")
     if case.target != "adapter":
-        return []
-    rank = max((module.rank for module in case.stored.modules.values()), default=0)
+        return
+    modules = case.stored.modules.values()
+    rank = max((module.rank for module in modules), default=0)
+    shrinks = ("merge",) if find_shrink_obstacle(case.stored) else ("shrink_rank", "merge")
     if rank > _VLLM_RANKS[-1]:
         message = f"vLLM takes adapters up to rank {_VLLM_RANKS[-1]}; this one has {rank}."
         advice = "Shrink the rank, or export the merged model."
-        found.append(Finding("vllm", "rank_too_large", message, advice, "shrink_rank"))
+        yield case.find("rank_too_large", message, advice, *shrinks)
     elif rank > _VLLM_DEFAULT_RANK:
         needed = next(size for size in _VLLM_RANKS if size >= rank)
-        message = f"vLLM takes adapters up to rank {_VLLM_DEFAULT_RANK} unless told otherwise."
-        advice = f"Start it with --max-lora-rank {needed}."
-        found.append(Finding("vllm", "rank_above_default", message, advice, "none", is_fatal=False))
-    if case.has_whole_modules or case.stored.tokens:
-        message = "vLLM does not load adapters with modules or tokens that were trained in full."
-        found.append(_merge("vllm", "whole_modules", message))
+        message = (
+            f"vLLM takes adapters up to rank {_VLLM_DEFAULT_RANK} unless told otherwise; this one "
+            f"has {rank}."
+        )
+        advice = f"Start it with --max-lora-rank {needed}, or shrink the rank."
+        yield case.find("rank_above_default", message, advice, *shrinks, is_fatal=False)
+    config = case.stored.config
+    stated = config.alpha / (config.rank**0.5 if config.use_rslora else config.rank)
+    if any(abs(module.scaling - stated) > 1e-6 * stated for module in modules):
+        message = (
+            "The layers of this adapter have different strengths (alpha by rank), but vLLM uses "
+            "one for all of them: it would answer differently without saying so."
+        )
+        advice = "Let one scaling be written for all layers; nothing is lost."
+        folds = () if find_shrink_obstacle(case.stored) else ("fold_scaling",)
+        yield case.find("mixed_scaling", message, advice, *folds, "merge")
+    if case.has_whole_modules:
+        message = "vLLM does not load adapters with modules that were trained in full."
+        yield _merge(case, "whole_modules", message, "drop_whole_modules")
+    if case.stored.tokens:
+        message = "vLLM does not load adapters with single tokens that were trained."
+        yield _merge(case, "tokens", message, "drop_tokens")
     if case.has_magnitudes:
-        found.append(_merge("vllm", "dora", "vLLM does not apply DoRA adapters."))
-    return found
+        yield _merge(case, "dora", "vLLM does not apply DoRA adapters.")
 
 
-def _check_llama_cpp(case: _Case) -> list[Finding]:
+def _check_llama_cpp(case: Case) -> Iterator[ExportFinding]:
     if case.target in ("adapter", "merged"):
-        return [_wrong_format("llama.cpp", "llama.cpp reads GGUF files", "export_merged_gguf")]
-    found = _check_gguf(case, "llama.cpp")
-    if case.target == "gguf_lora":
-        is_tied = bool(case.config.tie_word_embeddings)
-        reason = find_lora_obstacle(case.stored, is_tied=is_tied)
-        if reason:
-            message = f"llama.cpp cannot apply this adapter beside a base: {reason}."
-            found.append(_whole_gguf("llama.cpp", "adapter_unsupported", message))
-    return found
+        yield _wrong_format(case, "llama.cpp reads GGUF files", "export_merged_gguf")
+        return
+    faults = _check_gguf(case)
+    yield from faults
+    if case.target != "gguf_lora" or faults:
+        return
+    drops = _find_drops(case)
+    reason = find_lora_obstacle(case.stored, is_tied=bool(case.config.tie_word_embeddings))
+    if reason:
+        message = f"llama.cpp cannot apply this adapter beside a base: {reason}."
+        yield _whole_gguf(case, "adapter_unsupported", message, *drops)
+        return
+    names = TensorNames(get_family(case.config), case.config)
+    for module in case.stored.modules:
+        name, _ = names.find(f"{module}.weight")
+        if name is None or name.endswith("_exps.weight"):
+            message = f"llama.cpp cannot change {module} while it runs."
+            yield _whole_gguf(case, "module_unsupported", message)
+            return
 
 
-def _check_ollama(case: _Case) -> list[Finding]:
+def _find_drops(case: Case) -> list[str]:
+    """Returns what to leave out so that llama.cpp takes the rest; empty where that is no way."""
+    if case.has_magnitudes:
+        return []
+    drops = ["drop_whole_modules"] if case.has_whole_modules else []
+    drops += ["drop_tokens"] if case.stored.tokens else []
+    modules = case.stored.modules
+    if any(module.is_lookup for module in modules.values()):
+        drops.append("drop_input_table")
+    if bool(case.config.tie_word_embeddings) and "lm_head" in modules:
+        drops.append("drop_head")
+    return drops
+
+
+def _check_ollama(case: Case) -> Iterator[ExportFinding]:
     if case.is_adapter:
-        message = "Ollama no longer imports adapters."
-        return [_whole_gguf("ollama", "adapter", message)]
-    if case.target == "merged":
-        return [_wrong_format("ollama", "Ollama no longer quantises", "export_merged_gguf")]
-    found = _check_gguf(case, "ollama")
+        advice = "Export for Ollama: base and adapter in one file."
+        yield case.find("adapter", "Ollama no longer imports adapters.", advice, "export_ollama")
+    elif case.target == "merged":
+        yield _wrong_format(case, "Ollama no longer quantises", "export_ollama")
+    else:
+        yield from _check_gguf(case)
     if case.target == "gguf":
         message = "Ollama guesses how to speak to a GGUF file that comes without a Modelfile."
         advice = "Export for Ollama: template and stops are written beside the file."
-        found.append(Finding("ollama", "no_modelfile", message, advice, "none", is_fatal=False))
-    return found
+        yield case.find("no_modelfile", message, advice, "export_ollama", is_fatal=False)
 
 
-def _check_lm_studio(case: _Case) -> list[Finding]:
+def _check_lm_studio(case: Case) -> Iterator[ExportFinding]:
     if case.is_adapter:
-        return [_whole_gguf("lm_studio", "adapter", "LM Studio does not load adapters.")]
-    if case.target == "merged":
+        yield _whole_gguf(case, "adapter", "LM Studio does not load adapters.")
+    elif case.target == "merged":
         reads = "LM Studio reads GGUF files on most machines"
-        return [_wrong_format("lm_studio", reads, "export_merged_gguf")]
-    return _check_gguf(case, "lm_studio")
+        yield _wrong_format(case, reads, "export_merged_gguf")
+    else:
+        yield from _check_gguf(case)
 
 
-def _check_peft(case: _Case) -> list[Finding]:
+def _check_peft(case: Case) -> Iterator[ExportFinding]:
     if case.target != "adapter":
-        return [_wrong_format("peft", "PEFT reads its own adapter folders", "none")]
-    return []
+        yield _wrong_format(case, "PEFT reads its own adapter folders", "export_adapter")
+        return
+    version, reason = _find_peft_version(case.stored)
+    if version:
+        message = f"PEFT before {version} does not know {reason}."
+        advice = f"Use PEFT {version} or newer (pip install -U peft), or merge."
+        yield case.find("peft_version", message, advice, "merge", is_fatal=False)
 
 
-def _check_gguf(case: _Case, tool: ExportTool) -> list[Finding]:
+def _find_peft_version(stored: StoredAdapter) -> tuple[str, str]:
+    """Returns the first version of PEFT that loads the adapter, and why; empty for old ones.
+
+    Source: release notes of PEFT 0.15.0 (trainable tokens), 0.17.0 (target_parameters) and
+    0.18.0 (ensure_weight_tying).
+    """
+    config = stored.config
+    if config.keeps_ties:
+        return "0.18", "tables that stay tied (ensure_weight_tying)"
+    if config.parameters:
+        return "0.17", "adapters of stacked experts (target_parameters)"
+    if config.token_indices:
+        return "0.15", "single trained tokens (trainable_token_indices)"
+    return "", ""
+
+
+def _check_gguf(case: Case) -> list[ExportFinding]:
     """Returns why the model cannot be a GGUF file, if so."""
     try:
         get_family(case.config)
         read_vocabulary(case.base, int(case.config.vocab_size), [])
     except StudioError as error:
-        return [Finding(tool, "model_unsupported", error.message, error.remedy, "merge")]
+        return [case.find("model_unsupported", error.message, error.remedy, "merge")]
     return []
 
 
-def _wrong_format(tool: ExportTool, reads: str, remedy: Remedy) -> Finding:
+def _wrong_format(case: Case, reads: str, *remedies: str) -> ExportFinding:
     advice = {
         "merge": "Export the merged model.",
         "export_merged_gguf": "Export the whole model as GGUF.",
-    }.get(remedy, "Export the adapter.")
-    return Finding(tool, "wrong_format", f"{reads}; this export is something else.", advice, remedy)
+        "export_ollama": "Export for Ollama.",
+    }.get(remedies[0], "Export the adapter.")
+    message = f"{reads}; this export is something else."
+    return case.find("wrong_format", message, advice, *remedies)
 
 
-def _merge(tool: ExportTool, code: str, message: str) -> Finding:
-    return Finding(tool, code, message, "Export the merged model.", "merge")
+def _merge(case: Case, code: str, message: str, *others: str) -> ExportFinding:
+    advice = "Export the merged model" + (", or leave that part out." if others else ".")
+    return case.find(code, message, advice, "merge", *others)
 
 
-def _whole_gguf(tool: ExportTool, code: str, message: str) -> Finding:
+def _whole_gguf(case: Case, code: str, message: str, *others: str) -> ExportFinding:
     advice = "Export the whole model as GGUF: base and adapter in one file."
-    return Finding(tool, code, message, advice, "export_merged_gguf")
+    return case.find(code, message, advice, "export_merged_gguf", *others)
 
 
-_CHECKS: Mapping[ExportTool, Callable[[_Case], list[Finding]]] = {
+_CHECKS: Mapping[ExportTool, Callable[[Case], Iterator[ExportFinding]]] = {
     "vllm": _check_vllm,
     "llama.cpp": _check_llama_cpp,
     "ollama": _check_ollama,

@@ -81,7 +81,7 @@ def _build(texts: Sequence[str] | dict[str, None], speech: Speech) -> list[Promp
 def _read_held_out(
     order: ExportOrder, speech: Speech
 ) -> tuple[tuple[Prompt, ...], tuple[str, ...]]:
-    layout = find_run(Path(order.adapter))
+    layout = find_run(Path(order.origin or order.adapter))
     if layout is None or not layout.recipe.is_file():
         return (), ()
     try:

@@ -9,6 +9,7 @@ from pathlib import Path
 from studio.core.errors import AdapterUnusable
 from studio.core.events.types import (
     Event,
+    ExportFinding,
     ExportFinished,
     ExportProgressed,
     NoticeRaised,
@@ -33,10 +34,11 @@ from studio.engine.export.certify import (
 from studio.engine.export.experts import LAYOUT_WORDS, ConvertedAdapter
 from studio.engine.export.gguf.lora import export_lora_gguf
 from studio.engine.export.gguf.model import export_gguf
-from studio.engine.export.lint import Finding, check_export
+from studio.engine.export.lint import check_export
 from studio.engine.export.manner import find_manner
 from studio.engine.export.merged import export_merged
 from studio.engine.export.ollama import build_modelfile, export_ollama
+from studio.engine.export.reduced import write_reduced
 from studio.engine.export.seen_base import find_needed_base
 from studio.engine.jobs.requests import RequestFeed, StopWished
 from studio.engine.lora.stored import read_adapter
@@ -56,21 +58,21 @@ def run(order: ExportOrder, layout: RunLayout, control: RequestFeed) -> Iterator
     Raises:
         StudioError: Adapter or base cannot be used, or the target cannot be written.
     """
-    del layout  # the order says everything
     try:
-        yield from _export(order, control)
+        yield from _export(order, layout, control)
     except StopWished:
         yield RunStopped(step=0)
 
 
-def _export(order: ExportOrder, control: RequestFeed) -> Iterator[Event]:
-    out = Path(order.out)
+def _export(asked: ExportOrder, layout: RunLayout, control: RequestFeed) -> Iterator[Event]:
+    order, out = asked, Path(asked.out)
     if order.target == "capsule":
         yield from _pack(order, out, control)
         return
     yield PhaseEntered(phase="loading_model")
     reference = find_model(_name_base(order), get_base_folder(order), _find_revision(order))
     base = reference.folder
+    order = yield from _reduce(asked, layout, control)
     if order.tool is not None:
         for finding in check_export(base, Path(order.adapter), order.target, order.tool):
             yield _tell(finding)
@@ -85,7 +87,7 @@ def _export(order: ExportOrder, control: RequestFeed) -> Iterator[Event]:
         shutil.rmtree(out)
         raise
     path = write_certificate(certificate, out)
-    write_card(collect_facts(order, reference.name, base, certificate, files), out)
+    write_card(collect_facts(asked, reference.name, base, certificate, files), out)
     for note in certificate.notes:
         yield NoticeRaised(code="export_changed", message=f"About the check: {note}.")
     if not certificate.is_verified:
@@ -103,6 +105,25 @@ def _export(order: ExportOrder, control: RequestFeed) -> Iterator[Event]:
         prompts=certificate.prompts,
     )
     yield RunFinished(step=0)
+
+
+def _reduce(
+    order: ExportOrder, layout: RunLayout, control: RequestFeed
+) -> Generator[Event, None, ExportOrder]:
+    """Returns the order for the smaller adapter that was wished, or as it was."""
+    if order.rank is None and not order.drops:
+        return order
+    yield PhaseEntered(phase="saving", detail="Making the adapter smaller")
+    origin = Path(order.adapter)
+    reduced = write_reduced(
+        origin,
+        layout.folder / "reduced",
+        rank=order.rank,
+        drops=order.drops,
+        between=control.check_stop,
+    )
+    yield NoticeRaised(code="export_reduced", message=f"The adapter is {reduced.words}.")
+    return order.model_copy(update={"adapter": str(reduced.folder), "origin": order.adapter})
 
 
 def _write(
@@ -178,7 +199,7 @@ def _start_adapter(order: ExportOrder, base: Path, out: Path) -> tuple[Steps, li
     return export_adapter(stored.folder, out, converted), notices
 
 
-def _tell(finding: Finding) -> NoticeRaised:
+def _tell(finding: ExportFinding) -> NoticeRaised:
     """Returns what the tool will not like, as a warning; the user may have reasons of their own."""
     return NoticeRaised(
         severity="warning" if finding.is_fatal else "note",

@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from studio.core.jobs.remedies import REMEDIES
 from studio.engine.export.lint import check_export
 from tests.engine.export.test_gguf_lora import train_adapter
 from tests.engine.export.tiny_families import build_family
@@ -15,7 +16,7 @@ from tests.engine.export.tiny_families import build_family
 @pytest.mark.parametrize(
     ("settings", "target", "tool", "code", "remedy"),
     [
-        ({"rank": 32}, "adapter", "vllm", "rank_above_default", "none"),
+        ({"rank": 32}, "adapter", "vllm", "rank_above_default", "shrink_rank"),
         ({"rank": 600}, "adapter", "vllm", "rank_too_large", "shrink_rank"),
         ({"variant": "dora"}, "adapter", "vllm", "dora", "merge"),
         ({}, "gguf", "vllm", "wrong_format", "merge"),
@@ -24,11 +25,11 @@ from tests.engine.export.tiny_families import build_family
         ({"variant": "dora"}, "gguf_lora", "llama.cpp", "adapter_unsupported",
          "export_merged_gguf"),
         ({}, "merged", "llama.cpp", "wrong_format", "export_merged_gguf"),
-        ({}, "adapter", "ollama", "adapter", "export_merged_gguf"),
-        ({}, "merged", "ollama", "wrong_format", "export_merged_gguf"),
-        ({}, "gguf", "ollama", "no_modelfile", "none"),
+        ({}, "adapter", "ollama", "adapter", "export_ollama"),
+        ({}, "merged", "ollama", "wrong_format", "export_ollama"),
+        ({}, "gguf", "ollama", "no_modelfile", "export_ollama"),
         ({}, "gguf_lora", "lm_studio", "adapter", "export_merged_gguf"),
-        ({}, "merged", "peft", "wrong_format", "none"),
+        ({}, "merged", "peft", "wrong_format", "export_adapter"),
     ],
 )  # fmt: skip
 def test_each_planted_case_is_found(
@@ -38,9 +39,10 @@ def test_each_planted_case_is_found(
     settings = {"targets": ("q_proj", "v_proj")} | settings
     train_adapter(build_family(base, "llama"), base, adapter, **settings)
     (finding,) = check_export(base, adapter, target, tool)
-    assert (finding.code, finding.remedy) == (code, remedy)
+    assert (finding.code, finding.remedies[0]) == (code, remedy)
     assert finding.message.endswith(".")
     assert finding.advice
+    assert all(name in REMEDIES for name in finding.remedies)
 
 
 @pytest.mark.parametrize(
