@@ -27,6 +27,7 @@ from studio.cli import (
     preview,
     prune,
     push,
+    rows,
     runs,
     train,
 )
@@ -39,6 +40,7 @@ COMMANDS = (
     demo,
     train,
     runs,
+    rows,
     layers,
     plan,
     preview,

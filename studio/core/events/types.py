@@ -47,6 +47,7 @@ from studio.core.events.measures import ModuleLook as ModuleLook
 from studio.core.events.measures import ProbeAnswered as ProbeAnswered
 from studio.core.events.measures import RowEvaluated as RowEvaluated
 from studio.core.events.measures import SimilarityMeasured as SimilarityMeasured
+from studio.core.events.row_texts import RowRead as RowRead
 from studio.core.events.survey import DataSurveyed as DataSurveyed
 from studio.core.events.survey import LimitsMeasured as LimitsMeasured
 from studio.core.events.survey import RowShown as RowShown

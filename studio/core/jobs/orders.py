@@ -13,6 +13,8 @@ from studio.core.jobs.measure_orders import EvaluateOrder as EvaluateOrder
 from studio.core.jobs.measure_orders import ForgettingOrder as ForgettingOrder
 from studio.core.jobs.measure_orders import InsideOrder as InsideOrder
 from studio.core.jobs.order import Order as Order
+from studio.core.jobs.row_orders import ReadRowsOrder as ReadRowsOrder
+from studio.core.jobs.row_orders import RowPlace as RowPlace
 from studio.core.weights.quantisable import BaseForm
 
 
@@ -202,6 +204,7 @@ AnyOrder = Annotated[
     TrainOrder
     | PreviewOrder
     | SurveyOrder
+    | ReadRowsOrder
     | MeasureOrder
     | ChatOrder
     | ExportOrder
@@ -367,6 +370,13 @@ class ShowRow(Request):
     by: RowList = "file"
 
 
+class ReadRows(Request):
+    """Read rows of the run's data; rows asked for before and not read yet are given up."""
+
+    kind: Literal["read_rows"] = "read_rows"
+    rows: tuple[RowPlace, ...]
+
+
 class TryTemplate(Request):
     """Show what the text of a template would make of one row; nothing else changes."""
 
@@ -390,6 +400,7 @@ AnyRequest = Annotated[
     | CancelAsk
     | LookAt
     | ShowRow
+    | ReadRows
     | TryTemplate,
     Field(discriminator="kind"),
 ]

@@ -153,6 +153,12 @@ class TrainSettings(Section):
     sample_every_steps: AutoCount = knob(
         "auto", "Answer samples every", "How often the sample prompts are answered.", unit="steps"
     )
+    keep_row_losses: bool = knob(
+        True,
+        "Watch every row",
+        "Keep what each row cost each time it was learnt from: a few bytes per row, hardly any "
+        "time. Afterwards you see rows that were never learnt, forgotten, or look mislabelled.",
+    )
     seed: int = knob(
         42,
         "Seed",

@@ -75,3 +75,20 @@ class RunLayout:
     def samples(self) -> Path:
         """The folder of sample answers."""
         return self.folder / "samples"
+
+
+@dataclass(frozen=True)
+class RowFiles:
+    """Paths of what a run keeps about its single rows; see ``studio.core.microscope.files``."""
+
+    folder: Path
+
+    @property
+    def origins(self) -> Path:
+        """Which row of which file each document of the run is."""
+        return self.folder / "row_origins.bin"
+
+    @property
+    def losses(self) -> Path:
+        """What each document cost each time it was trained on."""
+        return self.folder / "row_losses.bin"

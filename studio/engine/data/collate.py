@@ -26,7 +26,8 @@ class MicroBatch:
 
     ``targets[…, i]`` is the token to predict from position i: the next token of the same document
     if it is supervised, else ``IGNORED``. All tensors are int64. ``tokens`` counts real tokens,
-    ``supervised_tokens`` targets that are trained, ``rows`` documents.
+    ``supervised_tokens`` targets that are trained, ``rows`` documents. ``learnt_tokens`` has the
+    targets of each document, in their order; ``documents`` are their positions in the store.
     """
 
     ids: torch.Tensor
@@ -37,13 +38,16 @@ class MicroBatch:
     supervised_tokens: int
     rows: int
     tokens: int
+    learnt_tokens: tuple[int, ...] = ()
+    documents: tuple[int, ...] = ()
 
 
 def collate_packed(examples: Sequence[Example]) -> MicroBatch:
     """Return the documents in one row without any filler; shape ``(1, tokens)``."""
     lengths = [len(one) for one in examples]
     ends = np.cumsum(lengths)
-    targets = np.concatenate([next_tokens(one) for one in examples])
+    wanted = [next_tokens(one) for one in examples]
+    targets = np.concatenate(wanted)
     return MicroBatch(
         ids=_row(np.concatenate([one.ids for one in examples])),
         position_ids=_row(np.concatenate([np.arange(length) for length in lengths])),
@@ -55,6 +59,7 @@ def collate_packed(examples: Sequence[Example]) -> MicroBatch:
         supervised_tokens=int((targets != IGNORED).sum()),
         rows=len(examples),
         tokens=sum(lengths),
+        learnt_tokens=tuple(int(np.count_nonzero(one != IGNORED)) for one in wanted),
     )
 
 
@@ -81,6 +86,7 @@ def collate_padded(examples: Sequence[Example], pad_id: int = 0) -> MicroBatch:
         supervised_tokens=int((targets != IGNORED).sum()),
         rows=len(examples),
         tokens=int(mask.sum()),
+        learnt_tokens=tuple(np.count_nonzero(targets != IGNORED, axis=1).tolist()),
     )
 
 

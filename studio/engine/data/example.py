@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import overload
+from typing import Any, overload
 
 import numpy as np
 from numpy.typing import NDArray
@@ -31,6 +31,19 @@ class Example:
 
     def __len__(self) -> int:
         return len(self.ids)
+
+
+ORIGIN = np.dtype(
+    [
+        ("source", "<u2"),
+        ("piece", "<u2"),
+        ("index", "<u4"),
+        ("number", "<u4"),
+        ("line", "<u4"),
+        ("mark", "S16"),
+    ]
+)
+"""Where an example comes from, as ``studio.core.microscope.files`` reads it."""
 
 
 class ExampleStore(Sequence[Example]):
@@ -90,6 +103,13 @@ class ExampleStore(Sequence[Example]):
 
     def __iter__(self) -> Iterator[Example]:
         return (self[index] for index in range(len(self)))
+
+    def list_origins(self) -> NDArray[Any]:
+        """Return where each example comes from; shape ``(examples,)`` of ``ORIGIN``."""
+        origins = np.zeros(len(self), dtype=ORIGIN)
+        origins["source"], origins["number"] = self.source_positions, self._rows
+        origins["index"] = np.maximum(self._rows, 1) - 1
+        return origins
 
     @property
     def token_count(self) -> int:

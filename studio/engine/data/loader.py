@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -127,10 +127,13 @@ def iter_micro_batches(
     lengths = [int(examples.lengths[document]) for document in documents]
     if packs:
         for group in pack(lengths, micro_batch_tokens):
-            yield collate_packed([examples[documents[position]] for position in group])
+            chosen = tuple(documents[position] for position in group)
+            batch = collate_packed([examples[one] for one in chosen])
+            yield replace(batch, documents=chosen)
         return
     for group in group_padded(lengths, micro_batch_tokens):
-        yield collate_padded([examples[documents[position]] for position in group], pad_id)
+        chosen = tuple(documents[position] for position in group)
+        yield replace(collate_padded([examples[one] for one in chosen], pad_id), documents=chosen)
 
 
 def longest_documents(examples: ExampleStore, batch_sequences: int) -> list[int]:

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from studio.engine.data.example import Example, ExampleStore, Flags
+from studio.engine.data.example import ORIGIN, Example, ExampleStore, Flags
 from studio.engine.data.problems import ProblemLog
 from studio.engine.data.table import RowTable, problem_places
 from studio.engine.data.truncate import Piece, divide_text, fit_conversation
@@ -26,6 +26,9 @@ _PIECE = np.dtype(
         ("learnt", "<i8"),
     ]
 )
+
+
+_MOST_PIECES = 65_535
 
 
 @dataclass(frozen=True)
@@ -66,6 +69,23 @@ class TableExamples(ExampleStore):
         """Number of the table and row in it of each example; shape ``(examples, 2)``."""
         pairs = [self._pieces["source"].astype(np.int64), self._pieces["row"]]
         return np.stack(pairs, axis=1)
+
+    def list_origins(self) -> NDArray[Any]:
+        """Return where each example comes from; shape ``(examples,)`` of ``ORIGIN``."""
+        origins = np.zeros(len(self._pieces), dtype=ORIGIN)
+        origins["source"], origins["index"] = self._pieces["source"], self._pieces["row"]
+        for source, table in self._tables.items():
+            mine = self._pieces["source"] == source
+            rows = table.rows[self._pieces["row"][mine]]
+            origins["number"][mine], origins["line"][mine] = rows["number"], rows["line"]
+            origins["mark"][mine] = rows["key"]
+        # The pieces of a row stand one after the other.
+        places = np.arange(len(origins))
+        is_first = np.ones(len(origins), dtype=np.bool_)
+        is_first[1:] = np.diff(self.row_places, axis=0).any(axis=1)
+        first = np.maximum.accumulate(np.where(is_first, places, 0))
+        origins["piece"] = np.minimum(places - first, _MOST_PIECES)
+        return origins
 
     @property
     def cut_tokens(self) -> NDArray[np.int64]:

@@ -33,6 +33,7 @@ from studio.engine.train.checkpoint import (
     sweep_checkpoints,
 )
 from studio.engine.train.collaborators import LoopSettings
+from studio.engine.train.document_losses import DocumentLosses
 from studio.engine.train.keeper import Keeper
 from studio.engine.train.loop import TrainingLoop
 from studio.engine.train.manifest import build_manifest, save_or_check_manifest
@@ -45,6 +46,7 @@ from studio.engine.train.resolve import (
     resolve_sample_every,
     resolve_total_steps,
 )
+from studio.engine.train.row_losses import RowLossLog
 from studio.engine.train.search import TokenSearch, can_search
 from studio.engine.train.source import PreparedSource
 from studio.engine.train.tile import tune_tile_rows
@@ -119,7 +121,9 @@ def _train(
     sampler: SamplePrompts,
 ) -> Iterator[Event]:
     cache = find_home(layout).cache
-    task = CausalTask(base.parts, _find_tile_rows(base, cache))
+    keeps_rows = settled.recipe.train.keep_row_losses
+    documents = DocumentLosses() if keeps_rows else None
+    task = CausalTask(base.parts, _find_tile_rows(base, cache), documents)
     source = yield from _plan_batches(settled, data, base, task, cache)
     settings = yield from _plan_steps(settled, source, has_validation=bool(len(data.validation)))
     save_recipe(settled.recipe, layout.recipe)
@@ -134,6 +138,9 @@ def _train(
         steps_per_epoch=source.steps_per_epoch,
         first_step=progress.step,
     )
+    row_losses = RowLossLog(layout.folder) if keeps_rows else None
+    if row_losses is not None:
+        yield from row_losses.start(data.train, progress.data_step)
     keeper = Keeper(
         layout,
         base.adapter,
@@ -141,6 +148,7 @@ def _train(
         AdapterOrigin(_name_base(reference), reference.revision),
         every_seconds=60 * train.checkpoint_every_minutes,
         keep=train.keep_checkpoints,
+        row_losses=row_losses,
     )
     loop = TrainingLoop(
         task,
@@ -153,8 +161,13 @@ def _train(
         progress,
         sampler if train.sample_prompts else None,
         recomputing=base.recomputing,
+        row_losses=row_losses,
     )
-    yield from loop.run()
+    try:
+        yield from loop.run()
+    finally:
+        if row_losses is not None:
+            row_losses.close()
 
 
 def _plan_batches(

@@ -6,7 +6,6 @@ from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
 import torch
-import torch.nn.functional as F  # noqa: N812 - the name torch's own documentation uses
 from torch import Tensor
 from transformers import PreTrainedModel
 
@@ -15,7 +14,8 @@ from studio.engine.data.collate import IGNORED, MicroBatch
 from studio.engine.models.attention import packed_documents
 from studio.engine.models.body import CausalBody
 from studio.engine.models.last_layer import find_last_layer
-from studio.engine.train.loss import sum_cross_entropy
+from studio.engine.train.document_losses import DocumentLosses
+from studio.engine.train.loss import sum_cross_entropy, sum_logits
 
 
 class CausalTask:
@@ -23,9 +23,16 @@ class CausalTask:
 
     For packed ones the model must use the attention function ``studio_packed``. The adapter must
     be in place. ``tile_rows`` is how many rows of logits exist at once; None takes the usual size.
+    ``documents`` learns what each document that is trained on costs; None spares that.
     """
 
-    def __init__(self, parts: CausalBody, tile_rows: int | None = None) -> None:
+    def __init__(
+        self,
+        parts: CausalBody,
+        tile_rows: int | None = None,
+        documents: DocumentLosses | None = None,
+    ) -> None:
+        self.documents = documents
         self._parts = parts
         self._tile_rows = tile_rows
         self._last_layer = find_last_layer(parts)
@@ -45,23 +52,23 @@ class CausalTask:
 
         ``divisor`` is the number of supervised tokens of the whole optimizer step.
         """
-        with self._documents(batch):  # recomputation needs them in the backward pass too
-            loss = self._sum_loss(batch)
+        with self._packed(batch):  # recomputation needs the documents in the backward pass too
+            loss = self._sum_loss(batch, self.documents)
             (loss / divisor).backward()  # type: ignore[no-untyped-call]  # torch's own method
         return loss.detach()
 
     @torch.no_grad()
     def measure(self, batch: MicroBatch) -> Tensor:
         """Returns the sum of the loss over the supervised tokens, in nats, ``()``."""
-        with self._documents(batch):
+        with self._packed(batch):
             return self._sum_loss(batch)
 
-    def _documents(self, batch: MicroBatch) -> AbstractContextManager[None]:
+    def _packed(self, batch: MicroBatch) -> AbstractContextManager[None]:
         if batch.bounds is None:
             return nullcontext()
         return packed_documents(self.model, [end - start for start, end in batch.bounds])
 
-    def _sum_loss(self, batch: MicroBatch) -> Tensor:
+    def _sum_loss(self, batch: MicroBatch, documents: DocumentLosses | None = None) -> Tensor:
         device = self.model.device
         inputs = {"input_ids": batch.ids.to(device, non_blocking=True)}
         if batch.attention_mask is None:
@@ -75,12 +82,19 @@ class CausalTask:
         rows = (flat_targets != IGNORED).nonzero().squeeze(1)
         targets = flat_targets[rows].to(device, non_blocking=True)
         rows = rows.to(device, non_blocking=True)
+        notes = None if documents is None else documents.open(batch, device)
         if self._parts.is_split:
             hidden = self._compute_rows(inputs, rows)
             parts = self._parts
-            return sum_cross_entropy(hidden, targets, parts.head, parts.rule, self._tile_rows)
-        logits = self.model(**inputs, use_cache=False).logits.flatten(0, 1)[rows]
-        return F.cross_entropy(logits.float(), targets, reduction="sum")
+            loss = sum_cross_entropy(
+                hidden, targets, parts.head, parts.rule, self._tile_rows, notes
+            )
+        else:
+            logits = self.model(**inputs, use_cache=False).logits.flatten(0, 1)[rows]
+            loss = sum_logits(logits.float(), targets, notes, slice(None))
+        if documents is not None and notes is not None:
+            documents.add(batch, notes)
+        return loss
 
     def _compute_rows(self, inputs: dict[str, Any], rows: Tensor) -> Tensor:
         """Returns the hidden states that have a target, ``(rows, width)``."""

@@ -33,6 +33,7 @@ from studio.engine.train.checkpoint import (
 )
 from studio.engine.train.progress import Progress
 from studio.engine.train.random_state import RandomState
+from studio.engine.train.row_losses import RowLossLog
 
 _LEAST_FREE_BYTES = 256 << 20
 
@@ -49,7 +50,9 @@ class Keeper:
         *,
         every_seconds: float,
         keep: int,
+        row_losses: RowLossLog | None = None,
     ) -> None:
+        self._row_losses = row_losses
         self._layout = layout
         self._adapter = adapter
         self._optimizer = optimizer
@@ -147,6 +150,8 @@ class Keeper:
 
     def _write(self, progress: Progress, random_state: RandomState) -> Iterator[Event]:
         folder = self._layout.checkpoint(progress.step)
+        if self._row_losses is not None:
+            yield from self._row_losses.sync()
         try:
             size_bytes = save_checkpoint(
                 folder, self._adapter, self._origin, self._optimizer, progress, random_state

@@ -29,6 +29,7 @@ from studio.engine.train.keeper import Keeper
 from studio.engine.train.meter import MemoryMeter
 from studio.engine.train.optimizers import show_result
 from studio.engine.train.progress import Progress
+from studio.engine.train.row_losses import RowLossLog
 from studio.engine.train.stepper import Stepper
 from studio.engine.train.wishes import Stopped, Wishes
 
@@ -49,6 +50,7 @@ class TrainingLoop:
         sampler: Sampler | None = None,
         watch: CardWatch | None = None,
         recomputing: LayerRecomputing | None = None,
+        row_losses: RowLossLog | None = None,
     ) -> None:
         self._task = task
         self._optimizer = optimizer
@@ -59,7 +61,7 @@ class TrainingLoop:
         self._wishes = Wishes(control)
         self._meter = MemoryMeter(task.model.device)
         self._steps = Stepper(
-            task, adapter, optimizer, source, settings, progress, keeper, recomputing
+            task, adapter, optimizer, source, settings, progress, keeper, recomputing, row_losses
         )
 
     @property

@@ -31,25 +31,53 @@ class LogitRule:
         return logits
 
 
+@dataclass(frozen=True)
+class TokenNotes:
+    """Two numbers of each row with a target, noted beside the sum; ``values`` is ``(rows, 2)``.
+
+    The cross-entropy, and the shortfall: by how much the logit of the target lies below the
+    largest one, 0 where the target itself is the model's choice. Both in nats, float32.
+    """
+
+    values: Tensor
+
+    @classmethod
+    def build(cls, rows: int, device: torch.device) -> TokenNotes:
+        """Returns empty notes for ``rows`` rows."""
+        return cls(torch.zeros(rows, 2, device=device))
+
+    def note(self, at: slice, losses: Tensor, shortfalls: Tensor) -> None:
+        """Writes the numbers of some rows down, both ``(rows,)``; a second time changes nothing."""
+        self.values[at, 0] = losses.to(self.values.dtype)
+        self.values[at, 1] = shortfalls.to(self.values.dtype)
+
+
 def sum_cross_entropy(
-    hidden: Tensor, targets: Tensor, head: nn.Module, rule: LogitRule, tile_rows: int | None = None
+    hidden: Tensor,
+    targets: Tensor,
+    head: nn.Module,
+    rule: LogitRule,
+    tile_rows: int | None = None,
+    notes: TokenNotes | None = None,
 ) -> Tensor:
     """Returns the sum of the cross-entropy over all rows, in nats, float32, differentiable.
 
     ``hidden`` is ``(rows, width)``, only rows with a target; ``targets`` is ``(rows,)``. A plain
     frozen head costs no gradient of its weight and no second pass; any other head (trained,
-    adapted) is applied tile by tile and recomputed in the backward pass.
+    adapted) is applied tile by tile and recomputed in the backward pass. ``notes`` are filled.
     """
     if targets.numel() == 0:
         return hidden.sum() * 0.0
     if is_plain_frozen(head):
         rows = tile_rows or get_tile_rows(head.weight.shape[0], hidden.device)
         result: Tensor = _FrozenHeadLoss.apply(  # type: ignore[no-untyped-call]  # torch's own
-            hidden, targets, head.weight, head.bias, rule, rows
+            hidden, targets, head.weight, head.bias, rule, rows, notes
         )
         return result
     rows = tile_rows or get_tile_rows(_get_vocabulary(head), hidden.device)
-    return _sum_over_tiles(hidden, targets, lambda tile: rule.apply(head(tile).float()), rows)
+    return _sum_over_tiles(
+        hidden, targets, lambda tile: rule.apply(head(tile).float()), rows, notes
+    )
 
 
 def is_plain_frozen(head: nn.Module) -> TypeGuard[nn.Linear]:
@@ -73,14 +101,32 @@ def _iter_tiles(rows: int, tile_rows: int) -> Iterator[slice]:
         yield slice(start, min(start + tile_rows, rows))
 
 
+def sum_logits(logits: Tensor, targets: Tensor, notes: TokenNotes | None, at: slice) -> Tensor:
+    """Returns the sum of the cross-entropy of finished logits ``(rows, vocabulary)``.
+
+    ``at`` says which rows of the notes they are.
+    """
+    if notes is None:
+        return F.cross_entropy(logits, targets, reduction="sum")
+    losses = F.cross_entropy(logits, targets, reduction="none")
+    with torch.no_grad():
+        wanted = logits.gather(1, targets.unsqueeze(1)).squeeze(1)
+        notes.note(at, losses, logits.amax(dim=1) - wanted)
+    return losses.sum()
+
+
 def _sum_over_tiles(
-    hidden: Tensor, targets: Tensor, to_logits: Callable[[Tensor], Tensor], tile_rows: int
+    hidden: Tensor,
+    targets: Tensor,
+    to_logits: Callable[[Tensor], Tensor],
+    tile_rows: int,
+    notes: TokenNotes | None,
 ) -> Tensor:
-    def sum_tile(tile: Tensor, wanted: Tensor) -> Tensor:
-        return F.cross_entropy(to_logits(tile), wanted, reduction="sum")
+    def sum_tile(tile: Tensor, wanted: Tensor, at: slice) -> Tensor:
+        return sum_logits(to_logits(tile), wanted, notes, at)
 
     parts = [
-        checkpoint(sum_tile, hidden[at], targets[at], use_reentrant=False)
+        checkpoint(sum_tile, hidden[at], targets[at], at, use_reentrant=False)
         for at in _iter_tiles(len(targets), tile_rows)
     ]
     return torch.stack(parts).sum()
@@ -103,6 +149,7 @@ class _FrozenHeadLoss(torch.autograd.Function):
         bias: Tensor | None,
         rule: LogitRule,
         tile_rows: int,
+        notes: TokenNotes | None,
     ) -> Tensor:
         """Returns the sum; keeps one gradient of the size of ``hidden``."""
         needs_gradient = ctx.needs_input_grad[0]
@@ -111,10 +158,12 @@ class _FrozenHeadLoss(torch.autograd.Function):
         total = total.to(hidden.device)
         with _without_autocast(hidden.device.type):
             for at in _iter_tiles(len(targets), tile_rows):
-                part, slope = _compute_tile(
+                losses, shortfalls, slope = _compute_tile(
                     hidden[at].to(weight.dtype), targets[at], weight, bias, rule, needs_gradient
                 )
-                total += part
+                total += losses.sum()
+                if notes is not None:
+                    notes.note(at, losses, shortfalls)
                 if gradient is not None and slope is not None:
                     gradient[at] = (slope.to(weight.dtype) @ weight).to(hidden.dtype)
         if gradient is not None:
@@ -125,7 +174,7 @@ class _FrozenHeadLoss(torch.autograd.Function):
     def backward(ctx: Any, *outputs: Tensor) -> tuple[Tensor | None, ...]:
         """Returns the kept gradient times the gradient of the sum."""
         (gradient,) = ctx.saved_tensors
-        return gradient * outputs[0].to(gradient.dtype), None, None, None, None, None
+        return gradient * outputs[0].to(gradient.dtype), None, None, None, None, None, None
 
 
 def _compute_tile(
@@ -135,8 +184,8 @@ def _compute_tile(
     bias: Tensor | None,
     rule: LogitRule,
     needs_gradient: bool,
-) -> tuple[Tensor, Tensor | None]:
-    """Returns the sum over one tile and its slope with respect to the head's raw output.
+) -> tuple[Tensor, Tensor, Tensor | None]:
+    """Returns the losses of one tile, its shortfalls and the slope for the head's raw output.
 
     Works in place: of the float32 logits only one tile ever exists, with a soft cap two.
     """
@@ -152,13 +201,13 @@ def _compute_tile(
     wanted = logits.gather(1, index)
     slope = logits.exp_()
     normaliser = slope.sum(dim=1, keepdim=True)
-    part = (normaliser.log() - wanted).sum()
+    losses, shortfalls = (normaliser.log() - wanted).squeeze(1), -wanted.squeeze(1)
     if not needs_gradient:
-        return part, None
+        return losses, shortfalls, None
     slope /= normaliser
     slope.scatter_add_(1, index, slope.new_full(index.shape, -1.0))
     if bend is not None:
         slope *= bend
     if rule.scale != 1.0:
         slope *= rule.scale
-    return part, slope
+    return losses, shortfalls, slope

@@ -15,23 +15,34 @@ from studio.engine.train.optimizers import set_learning_rate
 
 @dataclass(frozen=True)
 class StepResult:
-    """``loss`` is the mean over the step's supervised tokens; the norm is before clipping."""
+    """``loss`` is the mean over the step's supervised tokens; the norm is before clipping.
+
+    ``others`` are numbers that were read along with them.
+    """
 
     loss: float
     gradient_norm: float
+    others: tuple[float, ...] = ()
 
 
 def measure_step(
-    parameters: list[nn.Parameter], loss_sum: Tensor, supervised_tokens: int
+    parameters: list[nn.Parameter],
+    loss_sum: Tensor,
+    supervised_tokens: int,
+    others: Tensor | None = None,
 ) -> tuple[StepResult, Tensor]:
     """Returns the numbers of a step whose gradients are there, and the norm as a tensor ``()``.
 
-    The one point of a step where the processor waits for the device.
+    The one point of a step where the processor waits for the device; ``others`` ``(numbers,)``
+    come with the same look.
     """
     gradients = [parameter.grad for parameter in parameters if parameter.grad is not None]
     norm = nn.utils.get_total_norm(gradients)
-    loss, norm_value = torch.stack([loss_sum.double() / supervised_tokens, norm.double()]).tolist()
-    return StepResult(loss, norm_value), norm
+    numbers = torch.stack([loss_sum.double() / supervised_tokens, norm.double()])
+    if others is not None:
+        numbers = torch.cat([numbers, others.double()])
+    loss, norm_value, *rest = numbers.tolist()
+    return StepResult(loss, norm_value, tuple(rest)), norm
 
 
 def update_parameters(

@@ -34,6 +34,7 @@ from studio.engine.train.guard.numbers import LAST_ATTEMPT, LossWatch, Troubles,
 from studio.engine.train.keeper import Keeper
 from studio.engine.train.progress import Progress
 from studio.engine.train.random_state import capture_random_state, restore_random_state
+from studio.engine.train.row_losses import RowLossLog
 from studio.engine.train.schedules import get_factor
 from studio.engine.train.step import StepResult, explain_refusal, measure_step, update_parameters
 from studio.engine.train.wishes import Wishes
@@ -62,8 +63,10 @@ class Stepper:
         progress: Progress,
         keeper: Keeper,
         recomputing: LayerRecomputing | None = None,
+        row_losses: RowLossLog | None = None,
     ) -> None:
         self._task = task
+        self._row_losses = row_losses
         self._adapter = adapter
         self._parameters = adapter.parameters()
         self._optimizer = optimizer
@@ -89,7 +92,8 @@ class Stepper:
 
         Yields:
             StepFinished; else MicroBatchShrunk, MemoryCleared, StepRefused, StateRestored,
-            LearningRateLowered, CheckpointSaved, CheckpointRemoved; RunPaused, RunResumed.
+            LearningRateLowered, CheckpointSaved, CheckpointRemoved; RunPaused, RunResumed;
+            NoticeRaised where the disk refuses to keep what rows cost.
 
         Raises:
             StudioError: Even a single example does not fit, or steps break again and again.
@@ -197,13 +201,17 @@ class Stepper:
         start, wishes.paused_seconds = time.monotonic(), 0.0
         self.random_state = capture_random_state()
         total = torch.zeros((), device=self._task.model.device)
+        documents = self._task.documents
+        if documents is not None:
+            documents.start_step()
         for batch in plan.micro_batches:
             yield from wishes.obey(self.progress.step)
             self._batch = batch
             total += self._task.add_gradients(batch, plan.supervised_tokens)
         self._batch = None
         self._divisible_tokens = _get_divisible(plan.micro_batches)
-        result, norm = measure_step(self._parameters, total, plan.supervised_tokens)
+        sums = None if documents is None else documents.stack()
+        result, norm = measure_step(self._parameters, total, plan.supervised_tokens, sums)
         verdict = self._watch.judge(result.loss, result.gradient_norm)
         if verdict in ("not_finite", "exploded"):
             yield from self._refuse(plan, result, verdict)
@@ -213,6 +221,7 @@ class Stepper:
         limit = self._settings.max_gradient_norm
         update_parameters(self._parameters, self._optimizer, norm, rate, limit)
         self._is_updating = False
+        data_step = self.progress.data_step
         self.progress = self.progress.after_step()
         self.random_state = capture_random_state()
         if verdict == "fine":
@@ -227,6 +236,8 @@ class Stepper:
             tokens=sum(batch.tokens for batch in plan.micro_batches),
             seconds=time.monotonic() - start - wishes.paused_seconds,
         )
+        if documents is not None and self._row_losses is not None:
+            yield from self._row_losses.add(data_step, documents.read(result.others))
 
     def _get_rate(self) -> float:
         settings, progress = self._settings, self.progress

@@ -1,0 +1,1 @@
+"""What single rows cost while a run learns from them: kept, read, judged and acted upon."""
