@@ -12,13 +12,14 @@ from studio.cli.generate import name_columns
 from studio.cli.jobs import FORM_HELP, run_job, short_lived
 from studio.core.events.measures import ProbeAnswered
 from studio.core.events.types import Event
+from studio.core.files import write_atomically
 from studio.core.forgetting.probes import AREAS, Probe, load_own_probes, load_probes
+from studio.core.forgetting.report import ReportStore, build_report, write_report
 from studio.core.forgetting.verdict import (
     REMEDY,
     AreaVerdict,
     describe_outcome,
     describe_verdict,
-    judge,
 )
 from studio.core.jobs.orders import ForgettingOrder
 from studio.core.paths import Home
@@ -49,6 +50,9 @@ def add_parser(
     )
     parser.add_argument("--quantisation", choices=tuple(BASE_FORMS), default="auto", help=FORM_HELP)
     parser.add_argument("--max-tokens", type=int, default=64, metavar="N", help="answer length")
+    parser.add_argument(
+        "--out", type=Path, metavar="FILE", help="write the result there (.md or .csv)"
+    )
     parser.set_defaults(run=run)
 
 
@@ -71,7 +75,12 @@ def run(arguments: argparse.Namespace, console: Console, home: Home) -> int:
         }
     )
     answered = check(order, console, home)
-    verdicts = judge(answered, ("base", *order.adapters))
+    report = build_report(order, answered)
+    kept = ReportStore(home).save(report)
+    if arguments.out is not None:
+        kind = "csv" if arguments.out.suffix.lower() == ".csv" else "md"
+        write_atomically(arguments.out.expanduser(), write_report(report, kind))
+    verdicts = report.verdicts
     _print(verdicts, console)
     severity, words = describe_outcome(verdicts)
     console.print(words)
@@ -80,6 +89,7 @@ def run(arguments: argparse.Namespace, console: Console, home: Home) -> int:
     console.finish(
         {
             "is_broken": severity == "error",
+            "file": str(kept),
             "verdicts": [vars(one) | {"lost": one.lost} for one in verdicts],
             "probes": [one.model_dump(exclude={"time_seconds"}) for one in answered],
         }

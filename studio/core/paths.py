@@ -39,6 +39,11 @@ class Home:
         return self.folder / "results"
 
     @property
+    def forgetting(self) -> Path:
+        """One file per forgetting check that was kept."""
+        return self.folder / "forgetting"
+
+    @property
     def settings(self) -> Path:
         """Preferences of the window."""
         return self.folder / "settings"

@@ -137,17 +137,20 @@ def test_blend_writes_an_adapter_that_answers(trained: Trained, tmp_path: Path) 
     assert wrong.code == 2
 
 
-def test_the_forgetting_check_says_what_still_works(trained: Trained) -> None:
+def test_the_forgetting_check_says_what_still_works(trained: Trained, tmp_path: Path) -> None:
     command_line, _, result = trained
     outcome = command_line(
         *("forgetting", "--base", load_starter().model_folder, "--adapter", result["id"]),
         *("--area", "tidewick", "--area", "own", "--prompt", "Who is Mira?", "--json"),
+        *("--out", tmp_path / "check.md"),
     )
     assert outcome.code == 0, outcome.err
     verdicts = {one["area"]: one for one in outcome.result["verdicts"]}
     assert set(verdicts) == {"own", "tidewick"}
     assert verdicts["tidewick"]["known"] >= 10
     assert verdicts["own"]["divergence"] > 0
+    assert Path(outcome.result["file"]).is_file()
+    assert "made the base forget" in (tmp_path / "check.md").read_text(encoding="utf-8")
     assert outcome.result["is_broken"] == any(one["state"] == "broken" for one in verdicts.values())
 
 

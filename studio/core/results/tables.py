@@ -64,18 +64,18 @@ def build_markdown(summary: ResultSummary) -> str:
     """Returns the table of values as Markdown, with what was measured above it."""
     moment = time.strftime("%Y-%m-%d %H:%M", time.localtime(summary.time_seconds))
     lines = [
-        f"# {_escape(summary.name)}",
+        f"# {escape_markdown(summary.name)}",
         "",
-        f"{summary.rows:,} rows of {_escape(name_source(summary.data))}, base "
-        f"{_escape(Path(summary.base).name)}, {moment}.",
+        f"{summary.rows:,} rows of {escape_markdown(name_source(summary.data))}, base "
+        f"{escape_markdown(Path(summary.base).name)}, {moment}.",
         "",
-        "| | " + " | ".join(map(_escape, summary.columns)) + " |",
+        "| | " + " | ".join(map(escape_markdown, summary.columns)) + " |",
         "|---|" + "---|" * len(summary.columns),
     ]
     for metric in summary.metrics:
         scores = [summary.find_score(metric, column) for column in summary.columns]
         label = next((score.label for score in scores if score is not None), metric)
-        lines.append(f"| {_escape(label)} | " + " | ".join(map(_describe, scores)) + " |")
+        lines.append(f"| {escape_markdown(label)} | " + " | ".join(map(_describe, scores)) + " |")
     lines += [
         "",
         "In brackets: the interval that holds the true value with 95 % confidence (bootstrap). "
@@ -93,7 +93,8 @@ def _describe(score: ColumnScore | None) -> str:
     return f"{value}{' *' if score.is_significant else ''} [{low}, {high}]"
 
 
-def _escape(text: str) -> str:
+def escape_markdown(text: str) -> str:
+    """Returns text on one line in which no sign means anything to Markdown."""
     plain = " ".join(text.split())
     return "".join(f"\\{sign}" if sign in "\\`*_[]<>|#" else sign for sign in plain)
 

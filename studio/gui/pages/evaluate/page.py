@@ -4,22 +4,22 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from PySide6.QtWidgets import QFileDialog, QStackedWidget, QWidget
+from PySide6.QtWidgets import QStackedWidget, QWidget
 
 from studio.core.errors import StudioError
-from studio.core.files import write_atomically
 from studio.core.paths import slug
 from studio.core.results.result import EvaluationResult
 from studio.core.results.store import ResultStore
 from studio.core.results.tables import build_file
 from studio.gui.bridge.adapter_selection import AdapterSelection
 from studio.gui.context import Context
-from studio.gui.pages.evaluate.history_card import HistoryCard
 from studio.gui.pages.evaluate.metrics_card import MetricsCard
 from studio.gui.pages.evaluate.presenter import EvaluatePresenter
 from studio.gui.pages.evaluate.result_view import ResultView
 from studio.gui.pages.evaluate.rows_card import RowsCard
 from studio.gui.parts.base_form import ModelsCard
+from studio.gui.parts.file_saver import FileSaver
+from studio.gui.parts.kept_card import KeptCard
 from studio.gui.theme.tokens import SIZES
 from studio.gui.widgets.buttons import Button
 from studio.gui.widgets.notice import Notice
@@ -41,11 +41,12 @@ class EvaluatePage(Page):
             context.feed, context.background, ResultStore(context.home), self._selection, self
         )
         self._notice = Notice()
+        self._saver = FileSaver(context.background, self._notice)
         words = "The base is always measured beside the adapters."
         self._models = ModelsCard("1. Models", words, self._selection)
         self._rows, self._metrics = RowsCard(), MetricsCard()
         self._start = StartCard("Measure")
-        self._history = HistoryCard()
+        self._history = KeptCard("Earlier evaluations")
         self._view = ResultView()
         self._new = Button("New evaluation", "plus")
         self._new.hide()
@@ -81,13 +82,13 @@ class EvaluatePage(Page):
         presenter.finished.connect(self._on_presenter_finished)
         presenter.stopped.connect(self._on_presenter_stopped)
         presenter.failed.connect(self._on_presenter_failed)
-        presenter.listed.connect(self._history.show_results)
+        presenter.listed.connect(self._history.show_entries)
         self._selection.refused.connect(self._notice.show_error)
         self._selection.offered.connect(self._on_selection_offered)
         for signal in (self._selection.changed, self._rows.changed, self._metrics.changed):
             signal.connect(self._show_obstacle)
         start.start_requested.connect(self._on_start_requested)
-        start.stop_requested.connect(presenter.stop)
+        start.stop_requested.connect(presenter.job.stop)
         self._history.chosen.connect(presenter.open)
         self._history.delete_requested.connect(presenter.delete)
         self._view.save_requested.connect(self._on_view_save_requested)
@@ -95,7 +96,7 @@ class EvaluatePage(Page):
         self._show_obstacle()
 
     def _show_obstacle(self) -> None:
-        if not self._presenter.is_busy:
+        if not self._presenter.job.is_busy:
             obstacle = self._presenter.find_obstacle(self._rows.wish) or self._metrics.obstacle
             self._start.show_idle(obstacle)
 
@@ -129,20 +130,13 @@ class EvaluatePage(Page):
         self._show_obstacle()
 
     def _on_view_save_requested(self, kind: str) -> None:
-        if self._view.result is None:
-            return
-        start = f"{slug(self._view.result.summary.name)}-{kind}"
-        path, _ = QFileDialog.getSaveFileName(self, "Save the evaluation", start)
-        if path:
-            self.save_file(Path(path), kind)
+        result = self._view.result
+        if result is not None:
+            name = f"{slug(result.summary.name)}-{kind}"
+            self._saver.ask(self, name, lambda: build_file(result, kind))
 
     def save_file(self, path: Path, kind: str) -> None:
         """Writes the shown result: ``table.md``, ``table.csv`` or ``rows.csv``."""
         result = self._view.result
-        if result is None:
-            return
-        self._context.background.start(
-            lambda _: write_atomically(path, build_file(result, kind)),
-            lambda _: self._notice.show_message("success", f"Saved as {path}."),
-            self._notice.show_error,
-        )
+        if result is not None:
+            self._saver.save(path, lambda: build_file(result, kind))

@@ -7,19 +7,17 @@ from pathlib import Path
 
 from PySide6.QtCore import QObject, Signal
 
-from studio.core.errors import StudioError
 from studio.core.events.measures import EvaluationFinished, EvaluationProgressed, RowEvaluated
 from studio.core.events.types import Event, NoticeRaised
 from studio.core.jobs.orders import EvaluateOrder
 from studio.core.results.result import EvaluationResult, build_result
 from studio.core.results.store import ResultStore
-from studio.core.runs.record import RunRecord
-from studio.core.runs.words import describe_phase
 from studio.gui.bridge.adapter_selection import AdapterSelection
 from studio.gui.bridge.background import Background
-from studio.gui.bridge.live_job import LiveJob
+from studio.gui.bridge.one_job import OneJob
 from studio.gui.bridge.run_feed import RunFeed
 from studio.gui.pages.evaluate.rows_card import RowsWish
+from studio.gui.parts.kept_card import KeptEntry
 
 _PARTS = {"loss": "Measuring the losses", "answers": "Writing answers"}
 
@@ -32,7 +30,7 @@ class EvaluatePresenter(QObject):
         finished: The ``EvaluationResult`` that was just measured or opened again.
         stopped: The evaluation ended because the user wished it.
         failed: A ``StudioError``.
-        listed: Folder and summary of every kept evaluation, newest first.
+        listed: A ``KeptEntry`` of every kept evaluation, newest first.
     """
 
     progressed = Signal(str, int, int)
@@ -50,21 +48,20 @@ class EvaluatePresenter(QObject):
         parent: QObject | None = None,
     ) -> None:
         super().__init__(parent)
-        self._feed = feed
         self._background = background
         self._store = store
         self._selection = selection
-        self._job: LiveJob | None = None
+        self.job = OneJob(feed, "The evaluation", self)
         self._order: EvaluateOrder | None = None
         self._rows: list[RowEvaluated] = []
         self._notices: list[str] = []
         self._done: EvaluationFinished | None = None
         self._progress: EvaluationProgressed | None = None
-
-    @property
-    def is_busy(self) -> bool:
-        """True while an evaluation runs."""
-        return self._job is not None
+        self.job.phase_changed.connect(self._on_job_phase_changed)
+        self.job.events_arrived.connect(self._on_job_events_arrived)
+        self.job.finished.connect(self._on_job_finished)
+        self.job.stopped.connect(self.stopped)
+        self.job.failed.connect(self.failed)
 
     def find_obstacle(self, rows: RowsWish) -> str:
         """Returns why nothing can be measured yet, empty when it can."""
@@ -76,7 +73,7 @@ class EvaluatePresenter(QObject):
 
     def start(self, rows: RowsWish, metrics: tuple[str, ...], max_new_tokens: int) -> None:
         """Starts to measure."""
-        if self.is_busy or self.find_obstacle(rows):
+        if self.job.is_busy or self.find_obstacle(rows):
             return
         self._order = EvaluateOrder(
             base=self._selection.base,
@@ -89,22 +86,11 @@ class EvaluatePresenter(QObject):
             quantisation=self._selection.form,
         )
         self._rows, self._notices, self._done, self._progress = [], [], None, None
-        job = self._feed.start_job(self._order)
-        self._job = job
-        job.changed.connect(self._on_job_changed)
-        job.events_arrived.connect(self._on_job_events_arrived)
-        job.ended.connect(self._on_job_ended)
-        job.launch_failed.connect(self._on_job_launch_failed)
-        self.progressed.emit("Starting", 0, 0)
-
-    def stop(self) -> None:
-        """Asks the evaluation to end."""
-        if self._job is not None:
-            self._job.stop()
+        self.job.start(self._order)
 
     def load_list(self) -> None:
         """Reads which evaluations are kept."""
-        self._background.start(lambda _: self._store.list(), self.listed.emit, self.failed.emit)
+        self._start(self._list, self.listed.emit)
 
     def open(self, folder: Path) -> None:
         """Opens a kept evaluation."""
@@ -115,19 +101,23 @@ class EvaluatePresenter(QObject):
 
         def work() -> object:
             self._store.delete(folder)
-            return self._store.list()
+            return self._list()
 
         self._start(work, self.listed.emit)
+
+    def _list(self) -> list[KeptEntry]:
+        return [
+            KeptEntry(folder, one.name, f"{one.rows:,} rows", one.time_seconds)
+            for folder, one in self._store.list()
+        ]
 
     def _start(self, work: Callable[[], object], on_result: Callable[[object], object]) -> None:
         self._background.start(lambda _: work(), on_result, self.failed.emit)
 
-    def _on_job_changed(self) -> None:
-        if self._job is None or self._job.record.is_over:
-            return
+    def _on_job_phase_changed(self, words: str) -> None:
         progress = self._progress
         if progress is None:
-            self.progressed.emit(describe_phase(self._job.record), 0, 0)
+            self.progressed.emit(words, 0, 0)
         else:
             self.progressed.emit(_PARTS[progress.part], progress.done_rows, progress.total_rows)
 
@@ -141,25 +131,15 @@ class EvaluatePresenter(QObject):
                 self._done = event
             elif isinstance(event, NoticeRaised):
                 self._notices.append(f"{event.message} {event.remedy}".strip())
-        self._on_job_changed()
+        if self._progress is not None:
+            self._on_job_phase_changed("")
 
-    def _on_job_ended(self, record: RunRecord) -> None:
-        self._job = None
-        if record.status == "stopped":
-            self.stopped.emit()
-        elif record.status == "finished" and self._done is not None and self._order is not None:
-            result = build_result(self._order, self._done, self._rows, notices=self._notices)
-            self._start(lambda: self._store.save(result), self._on_result_saved)
-        else:
-            failure = record.failure
-            error = StudioError("The evaluation ended without a result.", "Try again.")
-            if failure is not None:
-                error = StudioError(failure.message, failure.remedy, code=failure.code)
-            self.failed.emit(error)
-
-    def _on_job_launch_failed(self, error: StudioError) -> None:
-        self._job = None
-        self.failed.emit(error)
+    def _on_job_finished(self) -> None:
+        if self._done is None or self._order is None:
+            self.job.fail()
+            return
+        result = build_result(self._order, self._done, self._rows, notices=self._notices)
+        self._start(lambda: self._store.save(result), self._on_result_saved)
 
     def _on_result_saved(self, result: object) -> None:
         if isinstance(result, EvaluationResult):

@@ -1,6 +1,9 @@
-"""Which prompts must still work, and the job that asks them."""
+"""Which prompts must still work, the job that asks them, and the checks that are kept."""
 
 from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
 
 from PySide6.QtCore import QObject, Signal
 
@@ -14,23 +17,24 @@ from studio.core.forgetting.probes import (
     parse_lines,
     save_own_probes,
 )
+from studio.core.forgetting.report import ReportStore, build_report
 from studio.core.jobs.orders import ForgettingOrder
 from studio.core.paths import Home
-from studio.core.runs.record import RunRecord
-from studio.core.runs.words import describe_phase
-from studio.gui.bridge.adapter_selection import BASE, AdapterSelection
+from studio.gui.bridge.adapter_selection import AdapterSelection
 from studio.gui.bridge.background import Background
-from studio.gui.bridge.live_job import LiveJob
+from studio.gui.bridge.one_job import OneJob
 from studio.gui.bridge.run_feed import RunFeed
+from studio.gui.parts.kept_card import KeptEntry
 
 
 class ForgettingPresenter(QObject):
-    """Runs one check at a time; the user's own prompts are kept in the home.
+    """Runs one check at a time; results and the user's own prompts are kept in the home.
 
     Signals:
         own_loaded: The user's own prompts, as a tuple of ``Probe``.
         progressed: Words, prompts done, prompts in total (0: nobody knows).
-        finished: All ``ProbeAnswered`` (list) and the columns (tuple), the base first.
+        finished: The ``ForgettingReport`` that was just made or opened again.
+        listed: A ``KeptEntry`` of every kept check, newest first.
         noticed: A ``StudioError`` in words although the check goes on.
         stopped: The check ended because the user wished it.
         failed: A ``StudioError``.
@@ -38,7 +42,8 @@ class ForgettingPresenter(QObject):
 
     own_loaded = Signal(object)
     progressed = Signal(str, int, int)
-    finished = Signal(list, object)
+    finished = Signal(object)
+    listed = Signal(list)
     noticed = Signal(object)
     stopped = Signal()
     failed = Signal(object)
@@ -52,18 +57,18 @@ class ForgettingPresenter(QObject):
         parent: QObject | None = None,
     ) -> None:
         super().__init__(parent)
-        self._feed = feed
         self._background = background
         self._home = home
         self._selection = selection
-        self._job: LiveJob | None = None
-        self._columns: tuple[str, ...] = ()
+        self._store = ReportStore(home)
+        self._order: ForgettingOrder | None = None
         self._answered: list[ProbeAnswered] = []
-
-    @property
-    def is_busy(self) -> bool:
-        """True while a check runs."""
-        return self._job is not None
+        self.job = OneJob(feed, "The check", self)
+        self.job.phase_changed.connect(self._on_job_phase_changed)
+        self.job.events_arrived.connect(self._on_job_events_arrived)
+        self.job.finished.connect(self._on_job_finished)
+        self.job.stopped.connect(self.stopped)
+        self.job.failed.connect(self.failed)
 
     @property
     def obstacle(self) -> str:
@@ -76,9 +81,26 @@ class ForgettingPresenter(QObject):
             lambda _: load_own_probes(self._home), self.own_loaded.emit, self.failed.emit
         )
 
+    def load_list(self) -> None:
+        """Reads which checks are kept."""
+        self._start(self._list, self.listed.emit)
+
+    def open(self, path: Path) -> None:
+        """Opens a kept check."""
+        self._start(lambda: self._store.load(path), self.finished.emit)
+
+    def delete(self, path: Path) -> None:
+        """Deletes a kept check."""
+
+        def work() -> object:
+            self._store.delete(path)
+            return self._list()
+
+        self._start(work, self.listed.emit)
+
     def start(self, own_text: str) -> None:
         """Keeps the user's own prompts and asks them and the built-in ones."""
-        if self.is_busy or self.obstacle:
+        if self.job.is_busy or self.obstacle:
             return
 
         def prepare() -> tuple[Probe, ...]:
@@ -89,37 +111,35 @@ class ForgettingPresenter(QObject):
         self.progressed.emit("Starting", 0, 0)
         self._background.start(lambda _: prepare(), self._on_prepared, self.failed.emit)
 
-    def stop(self) -> None:
-        """Asks the check to end."""
-        if self._job is not None:
-            self._job.stop()
+    def _list(self) -> list[KeptEntry]:
+        return [
+            KeptEntry(path, one.name, "something broke", one.time_seconds, "error")
+            if one.is_broken
+            else KeptEntry(path, one.name, "nothing broke", one.time_seconds, "success")
+            for path, one in self._store.list()
+        ]
+
+    def _start(self, work: Callable[[], object], on_result: Callable[[object], object]) -> None:
+        self._background.start(lambda _: work(), on_result, self.failed.emit)
 
     def _on_prepared(self, probes: tuple[Probe, ...]) -> None:
-        if self.is_busy or self.obstacle:
+        if self.job.is_busy or self.obstacle:
             return
-        order = ForgettingOrder(
+        self._order = ForgettingOrder(
             base=self._selection.base,
             adapters=self._selection.folders,
             probes=probes,
             quantisation=self._selection.form,
         )
-        self._columns = (BASE, *order.adapters)
         self._answered = []
-        job = self._feed.start_job(order)
-        self._job = job
-        job.changed.connect(self._on_job_changed)
-        job.events_arrived.connect(self._on_job_events_arrived)
-        job.ended.connect(self._on_job_ended)
-        job.launch_failed.connect(self._on_job_launch_failed)
+        self.job.start(self._order)
 
-    def _on_job_changed(self) -> None:
-        if self._job is None or self._job.record.is_over:
-            return
+    def _on_job_phase_changed(self, words: str) -> None:
         if self._answered:
             last = self._answered[-1]
             self.progressed.emit("Asking", last.done_probes, last.total_probes)
         else:
-            self.progressed.emit(describe_phase(self._job.record), 0, 0)
+            self.progressed.emit(words, 0, 0)
 
     def _on_job_events_arrived(self, events: list[Event]) -> None:
         for event in events:
@@ -127,21 +147,16 @@ class ForgettingPresenter(QObject):
                 self._answered.append(event)
             elif isinstance(event, NoticeRaised) and event.severity == "warning":
                 self.noticed.emit(StudioError(event.message, event.remedy, code=event.code))
-        self._on_job_changed()
 
-    def _on_job_ended(self, record: RunRecord) -> None:
-        self._job = None
-        if record.status == "finished" and self._answered:
-            self.finished.emit(self._answered, self._columns)
-        elif record.status == "stopped":
-            self.stopped.emit()
-        else:
-            failure = record.failure
-            error = StudioError("The check ended without a result.", "Try again.")
-            if failure is not None:
-                error = StudioError(failure.message, failure.remedy, code=failure.code)
-            self.failed.emit(error)
+    def _on_job_finished(self) -> None:
+        if not self._answered or self._order is None:
+            self.job.fail()
+            return
+        report = build_report(self._order, self._answered)
+        self.finished.emit(report)
 
-    def _on_job_launch_failed(self, error: StudioError) -> None:
-        self._job = None
-        self.failed.emit(error)
+        def work() -> object:
+            self._store.save(report)
+            return self._list()
+
+        self._start(work, self.listed.emit)

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from functools import partial
+from collections.abc import Callable
 from pathlib import Path
 
 from PySide6.QtCore import QTimer
-from PySide6.QtWidgets import QFileDialog, QMenu, QVBoxLayout, QWidget
+from PySide6.QtWidgets import QVBoxLayout, QWidget
 
 from studio.core.errors import StudioError
-from studio.core.files import write_atomically
 from studio.core.inside.tables import build_modules_csv, build_similarities_csv
 from studio.gui.bridge.adapter_selection import AdapterSelection
 from studio.gui.context import Context
@@ -17,6 +16,7 @@ from studio.gui.pages.inside.likeness_card import LikenessCard
 from studio.gui.pages.inside.maps_card import MapsCard
 from studio.gui.pages.inside.presenter import InsideLook, InsidePresenter
 from studio.gui.parts.adapter_picker import AdapterPicker
+from studio.gui.parts.file_saver import FileSaver
 from studio.gui.theme.picture import take_picture
 from studio.gui.theme.tokens import SIZES
 from studio.gui.widgets.buttons import Button
@@ -27,6 +27,11 @@ from studio.gui.widgets.page import Page
 from studio.gui.widgets.start_card import StartCard, build_setup
 
 _WORDS = "Where an adapter changes the base, how strongly, and in how many directions."
+_FILES = (
+    ("inside.png", "Picture (PNG)"),
+    ("inside.csv", "All numbers (CSV)"),
+    ("likeness.csv", "Likeness (CSV)"),
+)
 _EMPTY = (
     "Add one adapter to see which layers it changes most and whether its rank is used. Add "
     "several to see how alike they are: adapters that pull the same way, or against each other."
@@ -43,6 +48,7 @@ class InsidePage(Page):
         self._selection = AdapterSelection(context.feed.store, context.background, self)
         self._presenter = InsidePresenter(context.feed, self._selection, self)
         self._notice = Notice()
+        self._saver = FileSaver(context.background, self._notice)
         self._models = Card("Adapters", "All of the same base.")
         self._models.body.addWidget(AdapterPicker(self._selection))
         self._empty = EmptyState("eye", "Nothing measured yet", _EMPTY)
@@ -114,30 +120,22 @@ class InsidePage(Page):
         self._show_obstacle()
 
     def _show_menu(self) -> None:
-        menu = QMenu(self)
-        menu.addAction("Picture (PNG)", partial(self._ask_and_save, "inside.png"))
-        menu.addAction("All numbers (CSV)", partial(self._ask_and_save, "inside.csv"))
-        if self._look is not None and self._look.similar:
-            menu.addAction("Likeness (CSV)", partial(self._ask_and_save, "likeness.csv"))
-        menu.popup(self._save.mapToGlobal(self._save.rect().bottomLeft()))
+        has_pairs = self._look is not None and bool(self._look.similar)
+        self._saver.show_menu(self._save, _FILES if has_pairs else _FILES[:2], self._ask_and_save)
 
-    def _ask_and_save(self, name: str) -> None:
-        path, _ = QFileDialog.getSaveFileName(self, "Save what was measured", name)
-        if path:
-            self.save_file(Path(path), name)
+    def _ask_and_save(self, kind: str) -> None:
+        self._saver.ask(self, kind, self._prepare(kind))
 
     def save_file(self, path: Path, kind: str) -> None:
         """Writes what is shown: ``inside.png``, ``inside.csv`` or ``likeness.csv``."""
-        look = self._look
-        if look is None:
-            return
-        content: bytes | str = build_modules_csv(look.adapters)
+        self._saver.save(path, self._prepare(kind))
+
+    def _prepare(self, kind: str) -> Callable[[], bytes | str]:
+        """Returns what makes the content of a file; pictures are taken at once."""
+        look = self._look or InsideLook((), ())
         if kind == "inside.png":
-            content = take_picture(self._result)
-        elif kind == "likeness.csv":
-            content = build_similarities_csv(look.similar)
-        self._context.background.start(
-            lambda _: write_atomically(path, content),
-            lambda _: self._notice.show_message("success", f"Saved as {path}."),
-            self._notice.show_error,
-        )
+            picture = take_picture(self._result)
+            return lambda: picture
+        if kind == "likeness.csv":
+            return lambda: build_similarities_csv(look.similar)
+        return lambda: build_modules_csv(look.adapters)

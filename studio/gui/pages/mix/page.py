@@ -92,7 +92,7 @@ class MixPage(Page):
         live.answer_finished.connect(listen.show_answer)
         live.failed.connect(self._notice.show_error)
         self._start.start_requested.connect(self._on_start_requested)
-        self._start.stop_requested.connect(saver.stop)
+        self._start.stop_requested.connect(saver.job.stop)
         saver.progressed.connect(self._start.show_progress)
         saver.saved.connect(self._on_saver_saved)
         saver.stopped.connect(self._show_obstacle)
@@ -103,7 +103,7 @@ class MixPage(Page):
     def _show_obstacle(self) -> None:
         has_adapters = bool(self._selection.adapters)
         self._listen.show_enabled(has_adapters)
-        if not self._saver.is_busy:
+        if not self._saver.job.is_busy:
             self._start.show_idle("" if has_adapters else "Add an adapter first.")
 
     def _on_selection_changed(self) -> None:

@@ -6,15 +6,13 @@ from pathlib import Path
 
 from PySide6.QtCore import QObject, Signal
 
-from studio.core.errors import StudioError
 from studio.core.events.measures import BlendFinished, BlendProgressed
 from studio.core.events.types import Event
 from studio.core.jobs.orders import BlendOrder, BlendSettings
-from studio.core.runs.record import RunRecord
 from studio.core.units import format_fraction
 from studio.core.weights.header import read_header
 from studio.core.weights.matching import count_layers
-from studio.gui.bridge.live_job import LiveJob
+from studio.gui.bridge.one_job import OneJob
 from studio.gui.bridge.run_feed import RunFeed
 
 
@@ -35,33 +33,20 @@ class MixSaver(QObject):
 
     def __init__(self, feed: RunFeed, home: Path, parent: QObject | None = None) -> None:
         super().__init__(parent)
-        self._feed = feed
         self._home = home
-        self._job: LiveJob | None = None
         self._done: BlendFinished | None = None
-
-    @property
-    def is_busy(self) -> bool:
-        """True while a mix is saved."""
-        return self._job is not None
+        self.job = OneJob(feed, "The mix", self)
+        self.job.phase_changed.connect(lambda words: self.progressed.emit(words, 0, 0))
+        self.job.events_arrived.connect(self._on_job_events_arrived)
+        self.job.finished.connect(self._on_job_finished)
+        self.job.stopped.connect(self.stopped)
+        self.job.failed.connect(self.failed)
 
     def save(self, blend: BlendSettings, name: str) -> None:
         """Writes the mix as a new adapter that is called ``name``."""
-        if self.is_busy:
-            return
-        self._done = None
-        order = BlendOrder(**blend.model_dump(), home=str(self._home), name=name)
-        job = self._feed.start_job(order)
-        self._job = job
-        job.events_arrived.connect(self._on_job_events_arrived)
-        job.ended.connect(self._on_job_ended)
-        job.launch_failed.connect(self._on_job_launch_failed)
-        self.progressed.emit("Starting", 0, 0)
-
-    def stop(self) -> None:
-        """Asks the job to end."""
-        if self._job is not None:
-            self._job.stop()
+        if not self.job.is_busy:
+            self._done = None
+            self.job.start(BlendOrder(**blend.model_dump(), home=str(self._home), name=name))
 
     def _on_job_events_arrived(self, events: list[Event]) -> None:
         for event in events:
@@ -70,22 +55,11 @@ class MixSaver(QObject):
             elif isinstance(event, BlendFinished):
                 self._done = event
 
-    def _on_job_ended(self, record: RunRecord) -> None:
-        self._job = None
-        if record.status == "finished" and self._done is not None:
-            self.saved.emit(self._done)
-        elif record.status == "stopped":
-            self.stopped.emit()
+    def _on_job_finished(self) -> None:
+        if self._done is None:
+            self.job.fail()
         else:
-            failure = record.failure
-            error = StudioError("The mix was not saved.", "Try again.")
-            if failure is not None:
-                error = StudioError(failure.message, failure.remedy, code=failure.code)
-            self.failed.emit(error)
-
-    def _on_job_launch_failed(self, error: StudioError) -> None:
-        self._job = None
-        self.failed.emit(error)
+            self.saved.emit(self._done)
 
 
 def count_adapter_layers(folder: Path) -> int:
