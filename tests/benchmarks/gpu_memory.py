@@ -51,6 +51,7 @@ TINY: dict[str, dict[str, Any]] = {
        "num_attention_heads": 4, "num_key_value_heads": 2, "head_dim": 16},
 }  # fmt: skip
 TARGET = 0.05
+GOAL_MODEL, GOAL_TOKENS, GOAL_BYTES = "Llama-3.1-8B", 2048, 8 << 30
 
 
 @dataclass(frozen=True)
@@ -61,6 +62,16 @@ class Case:
     checkpointing: str
     tokens: int
     rank: int = 16
+    quantisation: str = "none"
+
+    @property
+    def title(self) -> str:
+        """The words for the table."""
+        form = "" if self.quantisation == "none" else f", {self.quantisation}"
+        return (
+            f"{self.model}{form}, recompute {self.checkpointing}, {self.tokens:,} tokens, "
+            f"rank {self.rank}"
+        )
 
 
 @dataclass(frozen=True)
@@ -117,7 +128,7 @@ def measure(case: Case, folder: Path, base: Path, data: Path, device: DeviceSpec
     folder.mkdir(parents=True)
     recipe = parse_recipe(
         {
-            "base": {"model": str(base)},
+            "base": {"model": str(base), "quantisation": case.quantisation},
             "data": {"train": [{"source": str(data)}], "validation": {"fraction": 0}},
             "adapter": {"rank": case.rank, "alpha": 2.0 * case.rank},
             "train": {
@@ -148,8 +159,7 @@ def measure(case: Case, folder: Path, base: Path, data: Path, device: DeviceSpec
 
 def describe(result: Result) -> str:
     """Returns one line of the table."""
-    case = result.case
-    name = f"{case.model}, recompute {case.checkpointing}, {case.tokens:,} tokens, rank {case.rank}"
+    name = result.case.title
     if result.ledger is None:
         return f"| {name} | — | {result.failure} | | |"
     forecast = format_bytes(result.ledger.total_bytes)
@@ -161,10 +171,32 @@ def describe(result: Result) -> str:
 
 
 def build_cases(models: tuple[str, ...], tokens: tuple[int, ...]) -> list[Case]:
-    """Returns every model with and without recomputing, small and large micro-batches."""
+    """Returns every model, dense and in 4 bits, with and without recomputing."""
     return [
-        Case(model, mode, count) for model in models for mode in ("none", "all") for count in tokens
+        Case(model, mode, count, quantisation=form)
+        for model in models
+        for form in ("none", "nf4")
+        for mode in ("none", "all")
+        for count in tokens
     ]
+
+
+def describe_goal(results: list[Result]) -> str:
+    """Returns whether an 8B model in 4 bits trains on 2,048 tokens within 8 GB."""
+    peaks = [
+        result.measured.peak_bytes
+        for result in results
+        if result.measured is not None
+        and (result.case.model, result.case.quantisation) == (GOAL_MODEL, "nf4")
+        and result.case.tokens == GOAL_TOKENS
+    ]
+    if not peaks:
+        return f"{GOAL_MODEL} in 4 bits was not measured."
+    words = "reached" if min(peaks) < GOAL_BYTES else "missed"
+    return (
+        f"{GOAL_MODEL} in 4 bits with {GOAL_TOKENS:,} tokens: {format_bytes(min(peaks))} "
+        f"(goal: less than {format_bytes(GOAL_BYTES)}, {words})."
+    )
 
 
 def main() -> None:
@@ -196,6 +228,7 @@ def main() -> None:
                 print(describe(results[-1]), flush=True)
     errors = [abs(result.error) for result in results if result.error is not None]
     verdict = f"Worst error {max(errors):.1%} (target {TARGET:.0%})." if errors else "No result."
+    verdict += f" {describe_goal(results)}"
     print(verdict)
     if arguments.out:
         lines = "\n".join(describe(result) for result in results)

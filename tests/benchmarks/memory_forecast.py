@@ -135,7 +135,8 @@ class Result:
     def forecast_bytes(self) -> int:
         """The forecast for the way in which the C library works."""
         has_gaps = _THRESHOLD not in os.environ
-        return self.ledger.total_bytes - (0 if has_gaps else self.gap_bytes)
+        copies = self.ledger.bytes_by_part["copies"]  # a dry run has nothing to go back to
+        return self.ledger.total_bytes - copies - (0 if has_gaps else self.gap_bytes)
 
     @property
     def error(self) -> float:

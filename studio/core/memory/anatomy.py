@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
@@ -95,8 +94,9 @@ class Anatomy:
             return tuple(module for module in modules if module.is_packed)
         return tuple(
             module
-            for module in modules
-            if module.form in ("linear", "conv1d") and is_quantisable(module.name, module.shape)
+            for module in (*modules, *self.layers.stacks)
+            if module.form in ("linear", "conv1d", "experts")
+            and is_quantisable(module.name, module.shape)
         )
 
     def get_quantisation(self, wish: str) -> str:
@@ -105,10 +105,15 @@ class Anatomy:
 
     @cached_property
     def quantisable_sizes(self) -> tuple[int, int, int]:
-        """Weights and rows of the quantisable matrices together, and the largest one's weights."""
-        sizes = [math.prod(module.shape) for module in self.quantisable]
-        rows = [module.out_features for module in self.quantisable]
-        return sum(sizes), sum(rows), max(sizes, default=0)
+        """Weights and rows of the quantisable matrices together, and the largest one's weights.
+
+        An expert's part of a stack is a matrix of its own.
+        """
+        modules = self.quantisable
+        sizes = [module.in_features * module.out_features for module in modules]
+        weights = sum(size * m.copies for size, m in zip(sizes, modules, strict=True))
+        rows = sum(module.out_features * module.copies for module in modules)
+        return weights, rows, max(sizes, default=0)
 
     @cached_property
     def layer_parameters(self) -> int:

@@ -13,6 +13,9 @@ MOST_SPARED_SHARE = 0.75
 """Above this share of supervised rows, picking them costs the last layer more than it saves."""
 MOST_BASE_SHARE = 0.7
 """A base that takes more of the free memory of a card leaves no room to train."""
+MOST_COPIES_SHARE = 0.2
+"""Copies of the trained numbers to go back to may take this share of the computer's free memory."""
+COPIES = 2
 MOST_TOKENS: Mapping[str, int] = {"cpu": 4096, "cuda": 16384}
 
 
@@ -57,6 +60,14 @@ def get_room(free_bytes: int) -> int:
 def is_too_large(base_bytes: int, free_bytes: int) -> bool:
     """Return whether a base takes so much of a card that no room is left to train."""
     return base_bytes > MOST_BASE_SHARE * free_bytes
+
+
+def can_keep_copies(trained_bytes: int, free_bytes: int) -> bool:
+    """Return whether a run keeps earlier states in the computer's memory, to go back to.
+
+    ``trained_bytes`` are the trained numbers; optimizers keep two numbers for each at most.
+    """
+    return COPIES * 3 * trained_bytes <= MOST_COPIES_SHARE * free_bytes
 
 
 def choose_checkpointing(

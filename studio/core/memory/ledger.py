@@ -20,6 +20,7 @@ from studio.core.memory.activations import (
     count_spared_bytes,
 )
 from studio.core.memory.anatomy import Anatomy
+from studio.core.memory.auto import COPIES, can_keep_copies
 from studio.core.memory.card import DeviceSpec
 from studio.core.memory.rows import RowLengths
 from studio.core.memory.settled import Settled, settle
@@ -35,7 +36,7 @@ from studio.core.weights.matching import ChosenModule
 
 PartKey = Literal[
     "base", "adapter", "gradients", "optimizer", "activations", "loss", "backward",
-    "quantisation", "overhead",
+    "quantisation", "copies", "overhead",
 ]  # fmt: skip
 
 _CARD_CONTEXT_BYTES = 520 << 20
@@ -58,6 +59,11 @@ _WORDS: Mapping[PartKey, tuple[str, str]] = {
     "quantisation": (
         "Unpacking buffer",
         "Room for one matrix of a quantised model in full size while it is used.",
+    ),
+    "copies": (
+        "Safety copies",
+        "The adapter as it was some steps ago, twice: to go back to when numbers break. On cards "
+        "these lie in the computer's memory.",
     ),
     "overhead": ("Program", "Driver, libraries and gaps between blocks of memory."),
 }
@@ -159,15 +165,18 @@ def build_settled_ledger(
     kept, loss, backward = _count_step(anatomy, adapted, settled, working)
     factor = correction.working_factor if correction else 1.0
     kept, loss, backward = (round(size * factor) for size in (kept, loss, backward))
+    state = count_state_bytes(anatomy, chosen, trainable, recipe.train.optimizer)
+    has_copies = device.is_cpu and can_keep_copies(4 * trainable, device.free_bytes)
     sizes: dict[PartKey, int] = {
         "base": _count_base(recipe, anatomy, settled, is_cpu=device.is_cpu),
         "adapter": 4 * trainable,
         "gradients": 4 * trainable,
-        "optimizer": count_state_bytes(anatomy, chosen, trainable, recipe.train.optimizer),
+        "optimizer": state,
         "activations": kept,
         "loss": loss,
         "backward": max(0, backward - loss),
         "quantisation": count_buffer_bytes(anatomy, recipe.base.quantisation, settled.number_bytes),
+        "copies": COPIES * (4 * trainable + state) if has_copies else 0,
         "overhead": 0,
     }
     if correction:

@@ -66,16 +66,15 @@ def count_layer_bytes(anatomy: Anatomy, quantisation: str, number_bytes: int) ->
     Of weights in few bits that are the codes alone; their scales stay on the device.
     """
     form = anatomy.get_quantisation(quantisation)
-    held = {module.name for module in anatomy.quantisable} if form != "none" else set()
     sizes: dict[int, int] = {}
     for module in anatomy.layers.modules:
         if module.layer is not None:
             size = module.parameters * number_bytes
-            if module.name in held:
-                count = math.prod(module.shape)
-                codes = math.ceil(_CODE_BYTES[form] * count)
-                size = codes + (module.parameters - count) * number_bytes
             sizes[module.layer] = sizes.get(module.layer, 0) + size
+    for module in anatomy.quantisable if form != "none" else ():
+        if module.layer is not None:  # in the place of the numbers are codes
+            count = math.prod(module.shape)
+            sizes[module.layer] += math.ceil(_CODE_BYTES[form] * count) - count * number_bytes
     return sum(sizes.values()), max(sizes.values(), default=0)
 
 

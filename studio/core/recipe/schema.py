@@ -45,7 +45,7 @@ class BaseSettings(Section):
         "none",
         "Quantisation",
         "Hold the frozen weights in fewer bits to save memory. The adapter itself is always "
-        "trained in full precision.",
+        "trained in full precision. Models whose files hold 4 or 8 bits already stay so.",
         level="essential",
         choices={
             "none": "Weights as they are in the file: exact and fastest.",

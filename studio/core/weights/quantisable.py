@@ -22,19 +22,21 @@ BASE_FORMS: Mapping[BaseForm, tuple[str, str]] = {
 """Words for each way, and what it means."""
 QUANTISATION_NAMES = {"nf4": "4 bits (NF4)", "int8": "8 bits"}
 _LEAST_SIDE = 16
-_LEFT_OUT = re.compile(r"(^|\.)(experts|router)(\.|$)|\.gate$")
+_STACK = re.compile(r"\.experts\.(gate_up|up|down)_proj$")
+_LEFT_OUT = re.compile(r"(^|\.)router(\.|$)|\.gate$")
 
 
 def is_quantisable(name: str, shape: Sequence[int]) -> bool:
     """Return whether the linear module ``name`` is quantised, by its name and weight's shape.
 
-    These are the matrices inside the numbered layers. Left in 16 or 32 bits are embeddings and
-    output heads (all words depend on them), routers (a small error sends a token to another
-    expert), stacked experts, and matrices with a side below 16, which hold next to nothing.
+    These are the matrices inside the numbered layers, experts among them: one by one ``(out, in)``,
+    or stacked ``(experts, out, in)``. Left in 16 or 32 bits are embeddings and output heads (all
+    words depend on them), routers (a small error sends a token to another expert), and matrices
+    with a side below 16, which hold next to nothing.
     """
     return (
         split_layer(name)[0] is not None
-        and len(shape) == 2
-        and min(shape) >= _LEAST_SIDE
+        and len(shape) == (3 if _STACK.search(name) else 2)
+        and min(shape[-2:]) >= _LEAST_SIDE
         and not _LEFT_OUT.search(name)
     )

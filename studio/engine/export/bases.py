@@ -14,7 +14,12 @@ from studio.core.jobs.orders import MergeBase
 from studio.core.weights.adapter_file import read_seen_base
 from studio.engine.export.answers import Answerer, ModelAnswerer, load_for_check
 from studio.engine.export.certificate import Trial, Verdict, compare
-from studio.engine.export.seen_base import describe_both_bases, describe_other_base
+from studio.engine.export.seen_base import (
+    describe_both_bases,
+    describe_held_experts,
+    describe_other_base,
+)
+from studio.engine.held.experts import ExpertMatrix
 from studio.engine.held.layer import QuantisedLayer
 from studio.engine.lora.adapter import Adapter
 from studio.engine.lora.state import load_adapter
@@ -43,6 +48,8 @@ def compare_bases(
     adapter = load_adapter(model, adapter_folder)
     if onto == "original":
         original = get_divergence(compare(ModelAnswerer(model), answers, between))
+        if any(isinstance(module, ExpertMatrix) for module in model.modules()):
+            return (describe_held_experts(seen.quantisation, original),)
         answers = _ask_again(ModelAnswerer(model), answers)
     merge_rounded(model, adapter, load_config(base).dtype or torch.float32)
     dequantised = get_divergence(compare(ModelAnswerer(model), answers, between))

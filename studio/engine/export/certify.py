@@ -14,6 +14,9 @@ import torch
 from studio.core.jobs.orders import ExportOrder
 from studio.core.runs.exporting import find_run
 from studio.core.weights.adapter_file import read_seen_base
+from studio.core.weights.header import read_json
+from studio.core.weights.layers import MAX_CONFIG_BYTES
+from studio.core.weights.stored import get_stored_kind
 from studio.engine.export.answers import Answerer, ModelAnswerer, load_for_check
 from studio.engine.export.bases import compare_bases, get_divergence
 from studio.engine.export.certificate import (
@@ -35,7 +38,7 @@ from studio.engine.export.ollama import MODELFILE_NAME, find_modelfile_faults
 from studio.engine.export.plan import make_plan
 from studio.engine.export.prompts import Prompt, choose_prompts
 from studio.engine.export.reduced import describe_cost
-from studio.engine.export.seen_base import describe_held_check
+from studio.engine.export.seen_base import describe_held_check, describe_unpacked
 from studio.engine.held.layer import find_quantisation
 from studio.engine.infer.speech import Speech, build_speech
 from studio.engine.lora.adapter import Adapter
@@ -93,6 +96,9 @@ def certify(exported: Exported, between: Callable[[], None]) -> Certificate:
     if quantisation != "none":
         notes += (describe_held_check(quantisation),)
     is_dense = find_quantisation(model) == "none"
+    stored = get_stored_kind(read_json(exported.base / "config.json", MAX_CONFIG_BYTES))
+    if stored != "none" and exported.order.target != "adapter":
+        notes += (describe_unpacked(stored),)
     if exported.order.keeps_zeros:  # the files shall differ, but only by what was asked for
         merge_around_zeros(adapter)
         cost = get_divergence(compare(ModelAnswerer(model), trials, between))
@@ -100,7 +106,7 @@ def certify(exported: Exported, between: Callable[[], None]) -> Certificate:
         trials = ask(ModelAnswerer(model), speech, choice.prompts, between)
     del adapter, model  # two large models need not be in memory at once
     between()
-    if is_dense or exported.order.onto == "dequantised":
+    if stored == "none" and (is_dense or exported.order.onto == "dequantised"):
         notes += compare_bases(
             exported.base, exported.adapter, exported.order.onto, answers, between
         )

@@ -23,7 +23,7 @@ from studio.engine.lora.expert_layouts import stack_experts
 from studio.engine.lora.experts import ExpertStack
 from studio.engine.lora.stored import StoredAdapter, StoredModule
 from studio.engine.lora.targets import Kind, find_adaptable
-from studio.engine.models.quantised import iter_quantisable
+from studio.engine.models.quantised import iter_quantisable, iter_quantisable_experts
 from studio.engine.quant import get_quantise
 
 _REMEDY = "Choose the base model that the adapter was trained on."
@@ -63,17 +63,13 @@ def make_plan(
         AdapterUnusable: The adapter does not belong to this base or is not supported.
         ModelUnusable: The base cannot be merged into, for example because it is quantised.
     """
-    if onto == "dequantised":
-        check_was_held(stored)
-        if keeps_zeros:
-            raise RecipeInvalid(
-                "A merge cannot keep the zeros of the original weights and take the values of "
-                "other ones at once.",
-                "Leave out one of --keep-zeros and --onto dequantised.",
-            )
+    shards = read_shards(base)
+    if any(one.packed for shard in shards.values() for one in shard):
+        onto = "original"  # there are no other weights than those that training saw
+    elif onto == "dequantised":
+        _check_dequantised(stored, keeps_zeros=keeps_zeros)
     else:
         check_original_fits(stored)
-    shards = read_shards(base)
     model = build_skeleton(base)
     tied = _find_tied(model)
     tensors = {tensor.name: tensor for shard in shards.values() for tensor in shard}
@@ -106,6 +102,16 @@ def make_plan(
                 KeepZeros(change) if keeps_zeros and isinstance(change, LowRank) else change
             )
     return MergePlan(lay_out(shards, changed, added), is_untied=bool(untied))
+
+
+def _check_dequantised(stored: StoredAdapter, *, keeps_zeros: bool) -> None:
+    check_was_held(stored)
+    if keeps_zeros:
+        raise RecipeInvalid(
+            "A merge cannot keep the zeros of the original weights and take the values of "
+            "other ones at once.",
+            "Leave out one of --keep-zeros and --onto dequantised.",
+        )
 
 
 def _build_changes(
@@ -156,6 +162,12 @@ def _hold_in_fewer_bits(
 ) -> dict[str, Change]:
     """Returns the changes of all weights that the training held in fewer bits."""
     quantise = get_quantise(stored.seen.quantisation)
+    if any(True for _ in iter_quantisable_experts(model, stored.config.saved_modules)):
+        raise AdapterUnusable(
+            f"The adapter in {stored.folder} was trained over a base whose experts were in fewer "
+            "bits as well; files with the values they had there cannot be written.",
+            "Join it with the original weights; the certificate says what that changes.",
+        )
     held: dict[str, Change] = {}
     for name, module in iter_quantisable(model, stored.config.saved_modules):
         parameter = f"{name}.weight"

@@ -6,6 +6,7 @@ from studio.core.errors import AdapterUnusable
 from studio.core.events.types import NoticeRaised
 from studio.core.weights.adapter_file import SeenBase
 from studio.core.weights.quantisable import QUANTISATION_NAMES
+from studio.core.weights.stored import STORED_WORDS, StoredKind
 from studio.engine.lora.stored import StoredAdapter
 
 
@@ -74,6 +75,23 @@ def describe_both_bases(quantisation: str, original: float | None, dequantised: 
         "these files join it with the values that the weights had there: rounding them to the "
         f"number format of the base changes its answers by {dequantised:.2g} nats per token; "
         f"joined with the original weights {other}"
+    )
+
+
+def describe_unpacked(kind: StoredKind) -> str:
+    """Returns that the base comes in few bits, and what became of it in the files."""
+    return (
+        f"the files of the base hold its weights in {STORED_WORDS[kind]}; these files hold what "
+        "they unfold to, which is what the adapter was trained over"
+    )
+
+
+def describe_held_experts(quantisation: str, divergence: float) -> str:
+    """Returns what joining with the original weights changes where experts were in few bits."""
+    return (
+        f"the adapter was trained over the base held in {QUANTISATION_NAMES[quantisation]}, its "
+        "experts as well, but these files join it with the original weights; that changes its "
+        f"answers by {divergence:.2g} nats per token"
     )
 
 

@@ -81,7 +81,7 @@ class AwayWeights:
         raise LookupError("weights were wanted while they were away")
 
 
-_IS_FILLED = "_is_hf_initialized"
+IS_FILLED = "_is_hf_initialized"
 """What keeps the loader of transformers from filling a layer with random numbers."""
 Quantise = Callable[[Tensor], HeldWeights]
 Note = Callable[[Tensor, HeldWeights], None]
@@ -111,7 +111,7 @@ class QuantisedLayer(nn.Module):
     def set_held(self, held: HeldWeights) -> None:
         """Takes ``held`` as the weights."""
         codes = nn.Parameter(held.codes, requires_grad=False)
-        setattr(codes, _IS_FILLED, True)
+        setattr(codes, IS_FILLED, True)
         self.held = held
         nn.Module.__setattr__(self, "weight", codes)
 
@@ -158,7 +158,7 @@ class QuantisedLayer(nn.Module):
         empty = torch.empty_like(cast(Tensor, module.weight), device="meta", dtype=torch.float32)
         self.weight = nn.Parameter(empty, requires_grad=False)
         self.bias = module.bias
-        setattr(self, _IS_FILLED, True)
+        setattr(self, IS_FILLED, True)
 
     def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> Self:
         super()._apply(fn, recurse)  # type: ignore[no-untyped-call]  # torch's own
@@ -213,10 +213,11 @@ class QuantisedConv1D(QuantisedLayer, Conv1D):  # type: ignore[misc]  # transfor
 
 
 class QuantisedMap:
-    """The map of a quantised layer; satisfies ``FrozenLinear``."""
+    """The map of a quantised layer, with its own bias or another; satisfies ``FrozenLinear``."""
 
-    def __init__(self, layer: QuantisedLayer) -> None:
+    def __init__(self, layer: QuantisedLayer, bias: Tensor | None = None) -> None:
         self._layer = layer
+        self._bias = cast("Tensor | None", layer.bias) if bias is None else bias
 
     @property
     def in_features(self) -> int:
@@ -241,8 +242,8 @@ class QuantisedMap:
     def project(self, inputs: Tensor) -> Tensor:
         """Returns ``W x + b``, ``(rows, out)``, in the dtype of ``inputs``."""
         weight = self._layer.get_held().borrow(inputs.dtype)
-        bias = cast("Tensor | None", self._layer.bias)
-        return functional.linear(inputs, weight, None if bias is None else bias.to(inputs.dtype))
+        bias = None if self._bias is None else self._bias.to(inputs.dtype)
+        return functional.linear(inputs, weight, bias)
 
     def project_back(self, gradients: Tensor) -> Tensor:
         """Returns ``g W``, ``(rows, in)``, in the dtype of ``gradients``."""

@@ -10,14 +10,18 @@ import torch
 from torch import nn
 
 from studio.core.errors import ModelUnusable, NotAvailableYet
+from studio.engine.held.experts import (
+    STACK_NAMES,
+    compute_chosen,
+    find_held_stack,
+    hold_held_expert,
+)
+from studio.engine.held.product import frozen_product
 from studio.engine.lora.adapted import AdaptedModule
 from studio.engine.lora.function import adapted_linear
 from studio.engine.lora.wrapped import WrappedModule
 from studio.engine.quant import FrozenLinear
 from studio.engine.quant.none import PlainLinear, TransposedLinear
-
-STACK_NAMES = ("gate_up_proj", "up_proj", "down_proj")
-"""The stacked parameters of an experts module, in the order in which modules declare them."""
 
 
 class ExpertStack(nn.Module):
@@ -30,8 +34,13 @@ class ExpertStack(nn.Module):
         super().__init__()
         self._owner = [owner]  # in a list: no submodule of this one
         self.name = name
-        self.weight = cast(nn.Parameter, getattr(owner, name))
-        self.is_transposed = bool(getattr(owner, "is_transposed", False))
+        self.held = held = find_held_stack(owner, name)
+        # what is held in few bits stays with its owner; only where it lies is told
+        place = held[0].frozen.device if held else None
+        self.weight = cast(
+            torch.Tensor, torch.empty(0, device=place) if held else getattr(owner, name)
+        )
+        self.is_transposed = bool(getattr(owner, "is_transposed", False)) and not held
 
     @property
     def owner(self) -> nn.Module:
@@ -41,8 +50,23 @@ class ExpertStack(nn.Module):
     @property
     def sizes(self) -> tuple[int, int, int]:
         """The number of experts, the width of the output and of the input."""
+        if self.held:
+            return (len(self.held), *self.held[0].get_held().shape)
         experts, first, second = self.weight.shape
         return (experts, second, first) if self.is_transposed else (experts, first, second)
+
+    @property
+    def compute_dtype(self) -> torch.dtype:
+        """The format in which the experts compute."""
+        return self.held[0].compute_dtype if self.held else self.weight.dtype
+
+    def get_weight(self) -> torch.Tensor:
+        """Returns the weights of all experts in fp32, in the layout of the model's own stack."""
+        if not self.held:
+            return self.weight.detach().float()
+        is_turned = bool(getattr(self.owner, "is_transposed", False))
+        weights = [one.get_held().unfold() for one in self.held]
+        return torch.stack([weight.t() if is_turned else weight for weight in weights])
 
 
 class AdaptedStack(AdaptedModule):
@@ -96,12 +120,13 @@ class AdaptedStack(AdaptedModule):
         for expert in range(self._experts):
             lora_a, lora_b = self.get_expert_factors(expert)
             delta = lora_b.detach().float() @ lora_a.detach().float() * self.scaling
-            deltas.append(delta.t() if cast(ExpertStack, self.base).is_transposed else delta)
+            owner = cast(ExpertStack, self.base).owner
+            deltas.append(delta.t() if getattr(owner, "is_transposed", False) else delta)
         return torch.stack(deltas)
 
     def get_merged_weight(self) -> torch.Tensor:
         """Returns the stacked weights plus the updates in fp32."""
-        return cast(ExpertStack, self.base).weight.detach().float() + self.get_delta()
+        return cast(ExpertStack, self.base).get_weight() + self.get_delta()
 
 
 class AdaptedExperts(WrappedModule):
@@ -126,32 +151,18 @@ class AdaptedExperts(WrappedModule):
         if not self.is_enabled:
             output: torch.Tensor = self.base(hidden, index, weights)
             return output
-        total = torch.zeros_like(hidden)
-        experts = int(self.base.num_experts)  # type: ignore[arg-type]  # nn.Module is untyped
-        for expert in torch.unique(index).tolist():
-            if expert >= experts:  # marks a token that is computed elsewhere
-                continue
-            rows, places = torch.where(index == expert)
-            values = self._compute(hidden[rows], expert) * weights[rows, places, None]
-            total = total.index_add(0, rows, values.to(total.dtype))
-        return total
+        return compute_chosen(self.base, hidden, index, weights, self._project)
 
     def iter_trainable(self) -> Iterator[tuple[str, nn.Parameter]]:
         """Yields nothing: the stacks are the adapter's own modules."""
         return iter(())
 
-    def _compute(self, x: torch.Tensor, expert: int) -> torch.Tensor:
-        base: Any = self.base
-        if base.has_gate:
-            inner = base._apply_gate(self._project(x, "gate_up_proj", expert))  # noqa: SLF001 - the only way to a family's own activation
-        else:
-            inner = base.act_fn(self._project(x, "up_proj", expert))
-        return self._project(inner, "down_proj", expert)
-
     def _project(self, x: torch.Tensor, name: str, expert: int) -> torch.Tensor:
         frozen = _hold_expert(self.base, name, expert)
         if name not in self.stacks:
-            return frozen.project(x)
+            # what is unfolded must be unfolded again on the way back
+            is_held = bool(find_held_stack(self.base, name))
+            return frozen_product(x, frozen) if is_held else frozen.project(x)
         stack = cast(AdaptedStack, self.stacks[name])
         return adapted_linear(x, frozen, *stack.get_expert_factors(expert), stack.scaling)
 
@@ -164,9 +175,9 @@ class AdaptedExperts(WrappedModule):
             return
         experts = stack.sizes[0]
         rows = torch.linspace(-1.0, 1.0, 2 * _get_width(self.base), device=weight.device)
-        rows = rows.reshape(2, -1).to(weight.dtype)
+        rows = rows.reshape(2, -1).to(stack.compute_dtype)
         index = torch.tensor([[0], [experts - 1]], device=weight.device)
-        share = torch.full((2, 1), 0.5, device=weight.device, dtype=weight.dtype)
+        share = torch.full((2, 1), 0.5, device=weight.device, dtype=rows.dtype)
         if getattr(self.base, "has_post_expert_norm", False) or not torch.allclose(
             self.base(rows, index, share), self(rows, index, share), rtol=1e-2, atol=1e-3
         ):
@@ -185,7 +196,7 @@ def find_stacks(module: nn.Module) -> dict[str, ExpertStack]:
     return {
         name: ExpertStack(module, name)
         for name in STACK_NAMES
-        if name in own and own[name].ndim == 3
+        if (name in own and own[name].ndim == 3) or find_held_stack(module, name)
     }
 
 
@@ -210,6 +221,8 @@ def get_stack_file_name(name: str, adapted: Collection[str]) -> str:
 
 
 def _hold_expert(module: nn.Module, name: str, expert: int) -> FrozenLinear:
+    if find_held_stack(module, name):
+        return hold_held_expert(module, name, expert)
     biases = getattr(module, f"{name}_bias", None)
     weight = cast(torch.Tensor, getattr(module, name))[expert]
     part = SimpleNamespace(weight=weight, bias=None if biases is None else biases[expert])

@@ -12,7 +12,7 @@ from studio.core.errors import AdapterUnusable, ModelUnusable
 from studio.core.files import get_file_error
 from studio.core.weights.adapter_file import WEIGHTS_NAME, SeenBase, read_seen_base
 from studio.core.weights.header import read_header
-from studio.engine.lora.experts import STACK_NAMES
+from studio.engine.held.experts import STACK_NAMES
 from studio.engine.lora.keys import TensorKey, parse_key
 from studio.engine.lora.peft_config import PeftConfig, read_peft_config
 from studio.engine.lora.variants import get_variant

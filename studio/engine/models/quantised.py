@@ -15,6 +15,11 @@ from transformers.pytorch_utils import Conv1D
 
 from studio.core.weights.matching import is_match
 from studio.core.weights.quantisable import is_quantisable
+from studio.engine.held.experts import (
+    ExpertMatrix,
+    is_quantisable_experts,
+    quantise_experts,
+)
 from studio.engine.held.layer import (
     Note,
     Quantise,
@@ -62,6 +67,8 @@ class Quantising:
         """Puts a layer that quantises in the place of every linear layer that shall be."""
         for name, module in iter_quantisable(model, self.keeps):
             replace_module(model, name, self.build(module))
+        for experts in iter_quantisable_experts(model, self.keeps):
+            quantise_experts(experts, self.build_matrix)
         notes = {} if self.watch is None else self.watch(model)
         for name, note in notes.items():
             layer = model.get_submodule(name)
@@ -75,14 +82,27 @@ class Quantising:
         layer.home = self.home or self.device
         return layer
 
+    def build_matrix(self) -> ExpertMatrix:
+        """Returns what holds one projection of one expert, without weights."""
+        if self.quantise is None:
+            raise LookupError("experts are not stored in few bits")
+        home = self.home or self.device
+        return ExpertMatrix(self.quantise, self.dtype, self.device, home)
+
+
+def iter_quantisable_experts(model: nn.Module, keeps: tuple[str, ...] = ()) -> Iterator[nn.Module]:
+    """Yields the modules whose stacked experts are held in fewer bits as well."""
+    for name, module in list(model.named_modules()):
+        if not _is_kept(name, keeps) and is_quantisable_experts(name, module):
+            yield module
+
 
 def iter_quantisable(
     model: nn.Module, keeps: tuple[str, ...] = ()
 ) -> Iterator[tuple[str, nn.Linear | Conv1D]]:
     """Yields the modules that are held in fewer bits when ``model`` is quantised, by name."""
     for name, module in list(model.named_modules()):
-        is_kept = any(is_match(pattern, part) for pattern in keeps for part in _get_wholes(name))
-        if type(module) in (nn.Linear, Conv1D) and not is_kept:
+        if type(module) in (nn.Linear, Conv1D) and not _is_kept(name, keeps):
             layer = cast("nn.Linear | Conv1D", module)
             if is_quantisable(name, layer.weight.shape):
                 yield name, layer
@@ -151,6 +171,10 @@ def count_parameters(model: nn.Module) -> int:
         shape = codes.get(id(parameter))
         total += parameter.numel() if shape is None else shape[0] * shape[1]
     return total
+
+
+def _is_kept(name: str, keeps: tuple[str, ...]) -> bool:
+    return any(is_match(pattern, part) for pattern in keeps for part in _get_wholes(name))
 
 
 def _get_wholes(name: str) -> list[str]:

@@ -147,13 +147,21 @@ class StoredFormat:
         quantising = Quantising(self.kind, None, dtype, torch.device("cpu"))
 
         def convert(model: nn.Module) -> None:
+            left = set(self.weights)
             for name, module in list(model.named_modules()):
                 stored = self.find(name, model)
                 if isinstance(module, nn.Linear | Conv1D) and stored is not None:
+                    left.discard(stored.module)
                     layer = quantising.build(module)
                     empty = torch.empty(stored.codes_shape, dtype=stored.codes_dtype, device="meta")
                     layer.weight = nn.Parameter(empty, requires_grad=False)
                     replace_module(model, name, layer)
+            if left:
+                raise ModelUnusable(
+                    f"{min(left)} is stored in few bits, but the model has no linear layer of that "
+                    "name (experts that are stored one by one, for example).",
+                    f"{_REMEDY} It can be quantised while it is read (base.quantisation).",
+                )
 
         return convert
 

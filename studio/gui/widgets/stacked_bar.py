@@ -14,7 +14,7 @@ from studio.gui.widgets.labels import plain_tooltip
 
 _HEIGHT = 22
 _NARROWEST = 1.5
-_FADES = (0.0, 0.4, 0.65)
+_FADES = (0.0, 0.4, 0.65, 0.8)
 
 
 @dataclass(frozen=True)
@@ -22,7 +22,7 @@ class Segment:
     """One part of the bar.
 
     ``colour`` is the place of its colour in the theme's series, -1 the theme's grey; ``fade``
-    (0 to 2) makes it paler, for parts of one family.
+    (0 to 3) makes it paler, for parts of one family.
     """
 
     label: str

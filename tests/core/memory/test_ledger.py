@@ -230,3 +230,13 @@ def test_a_measured_speed_is_no_guess() -> None:
     assert found.seconds_per_epoch == pytest.approx(160 * 256 / 100)
     assert (found.steps, found.seconds) == (20, pytest.approx(2 * found.seconds_per_epoch))
     assert estimate_time(recipe, anatomy, cpu, ledger).is_guess
+
+
+def test_copies_to_go_back_to_count_on_the_processor_where_there_is_room_for_them() -> None:
+    ledger = forecast("Llama-3.2-1B", build_cpu(64))
+    sizes = ledger.bytes_by_part
+    assert sizes["copies"] == 2 * 12 * ledger.trainable_parameters
+    assert sizes["copies"] == 2 * (sizes["adapter"] + sizes["optimizer"])
+    assert forecast("Llama-3.2-1B", build_card(64)).bytes_by_part["copies"] == 0
+    whole = forecast("Llama-3.2-1B", build_cpu(64), adapter__rank="full")
+    assert whole.bytes_by_part["copies"] == 0

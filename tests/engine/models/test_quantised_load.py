@@ -102,12 +102,14 @@ def test_the_rule_leaves_out_what_must_be_exact_or_saves_nothing() -> None:
         "model.layers.3.block_sparse_moe.gate",
         "model.layers.3.feed_forward.router",
         "model.layers.3.mlp.router.classifier",
-        "model.layers.3.mlp.experts.7.up_proj",
         "score",
     ):
         assert not is_quantisable(name, (64, 48)), name
     assert not is_quantisable("model.layers.3.mlp.shared_expert_gate", (1, 64))
-    assert not is_quantisable("model.layers.3.mlp.experts.down_proj", (4, 64, 48))
+    assert is_quantisable("model.layers.3.mlp.experts.7.up_proj", (64, 48))
+    assert is_quantisable("model.layers.3.mlp.experts.down_proj", (4, 64, 48))
+    assert not is_quantisable("model.layers.3.mlp.experts.down_proj", (64, 48))
+    assert not is_quantisable("model.layers.3.mlp.experts.gate_up_proj", (64, 64, 8))
 
 
 def test_an_unknown_quantisation_and_missing_weights_are_refused(tmp_path: Path) -> None:

@@ -10,12 +10,12 @@ import psutil
 import torch
 from torch import Tensor, nn
 
+from studio.core.memory.auto import can_keep_copies
 from studio.engine.train.guard.memory import is_out_of_memory
 from studio.engine.train.progress import Progress
 from studio.engine.train.random_state import RandomState, restore_random_state
 
 _EVERY_STEPS = 8
-_SHARE_OF_FREE_MEMORY = 0.2
 _FINE_STEPS = 2
 """After so many fine steps the copy before them counts as good."""
 
@@ -133,9 +133,8 @@ class KeptStates:
         return copy.progress
 
     def _can_afford(self) -> bool:
-        # AdamW keeps two numbers for each trained one
-        size = sum(3 * one.numel() * one.element_size() for one in self._parameters)
-        return 2 * size <= _SHARE_OF_FREE_MEMORY * psutil.virtual_memory().available
+        size = sum(one.numel() * one.element_size() for one in self._parameters)
+        return can_keep_copies(size, psutil.virtual_memory().available)
 
 
 def _copy(value: Any, buffer: Any) -> Any:

@@ -28,6 +28,7 @@ _COLOURS: Mapping[PartKey, tuple[int, int]] = {
     "loss": (3, 0),
     "backward": (4, 0),
     "quantisation": (5, 0),
+    "copies": (2, 3),
     "overhead": (-1, 0),
 }
 _VERDICTS: Mapping[Verdict, tuple[str, Tone, str]] = {

@@ -1,0 +1,198 @@
+"""Times 4-bit and 8-bit layers of this program and of bitsandbytes: unfolding, forward, backward.
+
+Run: python tests/benchmarks/quant_speed.py [--out FILE.md] [--device cuda] [--rounds 9]
+
+Every number is the median of some rounds in one thread (processor), the two sides in turn, so that
+what else the machine does meets both. "Unfold" makes the whole weight in full size; "forward" is
+the product with 256 rows, "backward" the gradient of those rows. On the processor the goal is at
+most twice the time of bitsandbytes; on a card this program lets bitsandbytes unfold where it
+proves exact, and the column of the plain path shows what is used elsewhere.
+"""
+
+from __future__ import annotations
+
+import argparse
+import logging
+import os
+import time
+import warnings
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from statistics import median
+from typing import Any
+
+os.environ.update(OMP_WAIT_POLICY="PASSIVE", OMP_NUM_THREADS="1")
+
+import torch
+from torch import Tensor, nn
+
+from studio.engine.held.buffer import borrow_buffer
+from studio.engine.held.fast import run_self_test
+from studio.engine.held.layer import QuantisedLinear
+from studio.engine.quant import get_quantise
+
+ROWS = 256
+SHAPES = ((1024, 1024), (4096, 4096), (11008, 4096))
+_DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16}
+GOAL = 2.0
+Work = Callable[[], Any]
+
+
+@dataclass(frozen=True)
+class Timing:
+    """One kind of work: milliseconds of this program and of bitsandbytes (None: it cannot)."""
+
+    kind: str
+    shape: tuple[int, int]
+    dtype: str
+    work: str
+    ours: float
+    theirs: float | None
+
+    @property
+    def ratio(self) -> float | None:
+        """How many times as long this program takes."""
+        return None if not self.theirs else self.ours / self.theirs
+
+
+def load_library() -> Any:
+    """Returns bitsandbytes, None where it does not start."""
+    logging.getLogger("bitsandbytes").setLevel(logging.ERROR)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        try:
+            import bitsandbytes
+        except (ImportError, OSError, RuntimeError):
+            return None
+    return bitsandbytes
+
+
+def build_ours(weight: Tensor, kind: str, dtype: torch.dtype) -> QuantisedLinear:
+    """Returns a layer of this program."""
+    plain = nn.Linear(weight.shape[1], weight.shape[0], bias=False, device="meta")
+    layer = QuantisedLinear(plain, get_quantise(kind), dtype, weight.device)
+    layer.weight = nn.Parameter(weight)
+    return layer
+
+
+def build_theirs(library: Any, weight: Tensor, kind: str, dtype: torch.dtype) -> nn.Module:
+    """Returns a layer of bitsandbytes with the same weights."""
+    rows, columns = weight.shape
+    if kind == "nf4":
+        layer = library.nn.Linear4bit(
+            columns, rows, bias=False, compute_dtype=dtype, compress_statistics=True,
+            quant_type="nf4",
+        )  # fmt: skip
+        layer.weight = library.nn.Params4bit(
+            weight.cpu(), requires_grad=False, quant_type="nf4", compress_statistics=True
+        )
+    else:
+        layer = library.nn.Linear8bitLt(columns, rows, bias=False, has_fp16_weights=False)
+        layer.weight = library.nn.Int8Params(weight.cpu(), has_fp16_weights=False)
+    module: nn.Module = layer.to(weight.device)
+    return module
+
+
+def list_works(layer: nn.Module, library: Any, kind: str, dtype: torch.dtype) -> dict[str, Work]:
+    """Returns what is timed with one layer, by name."""
+    device = next(layer.parameters()).device
+    width = layer.in_features
+    rows = torch.randn(ROWS, int(width), dtype=dtype, device=device)  # type: ignore[call-overload]  # nn.Module is untyped
+    needing = rows.clone().requires_grad_()
+    gradient = torch.randn(ROWS, int(layer.out_features), dtype=dtype, device=device)  # type: ignore[call-overload]  # as above
+
+    def backward() -> None:
+        layer(needing).backward(gradient)
+
+    works: dict[str, Work] = {"forward": lambda: layer(rows), "forward and backward": backward}
+    if isinstance(layer, QuantisedLinear):
+        held = layer.get_held()
+        works["unfold"] = lambda: held.borrow(dtype)
+    elif kind == "nf4":
+        state = layer.weight.quant_state  # type: ignore[union-attr]  # bitsandbytes is untyped
+        out = borrow_buffer(tuple(state.shape), dtype, device)
+        state.dtype = dtype
+        works["unfold"] = lambda: library.functional.dequantize_4bit(layer.weight, state, out=out)
+    return works
+
+
+def time_pair(ours: Work, theirs: Work | None, rounds: int) -> tuple[float, float | None]:
+    """Returns the median milliseconds of both, measured in turn after one round to warm up."""
+    found: tuple[list[float], list[float]] = ([], [])
+    for number in range(rounds + 1):
+        for work, times in zip((ours, theirs), found, strict=True):
+            if work is not None:
+                seconds = _time_once(work)
+                if number:
+                    times.append(seconds * 1000)
+    return median(found[0]), median(found[1]) if found[1] else None
+
+
+def _time_once(work: Work) -> float:
+    if torch.cuda.is_available():
+        torch.cuda.synchronize()
+    start = time.perf_counter()
+    work()
+    if torch.cuda.is_available():
+        torch.cuda.synchronize()
+    return time.perf_counter() - start
+
+
+def measure(library: Any, device: str, rounds: int, shapes: tuple[tuple[int, int], ...]) -> Any:
+    """Yields the timings of all kinds, shapes and number formats."""
+    for kind in ("nf4", "int8"):
+        for shape in shapes:
+            weight = torch.randn(shape, device=device) * 0.05
+            for name, dtype in _DTYPES.items():
+                ours = list_works(build_ours(weight, kind, dtype), library, kind, dtype)
+                other = None if library is None else build_theirs(library, weight, kind, dtype)
+                theirs = {} if other is None else list_works(other, library, kind, dtype)
+                for work in ("unfold", "forward", "forward and backward"):
+                    yield Timing(
+                        kind, shape, name, work, *time_pair(ours[work], theirs.get(work), rounds)
+                    )
+
+
+def describe(timing: Timing) -> str:
+    """Returns one line of the table."""
+    rows, columns = timing.shape
+    theirs = "—" if timing.theirs is None else f"{timing.theirs:.2f}"
+    ratio = "—" if timing.ratio is None else f"{timing.ratio:.2f}"
+    words = f"{timing.kind}, {rows:,} x {columns:,}, {timing.dtype}, {timing.work}"
+    return f"| {words} | {timing.ours:.2f} | {theirs} | {ratio} |"
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--out", type=Path, help="write the table to this file as well")
+    parser.add_argument("--device", default="cpu")
+    parser.add_argument("--rounds", type=int, default=9)
+    parser.add_argument("--shapes", type=int, default=len(SHAPES), help="only the first ones")
+    arguments = parser.parse_args()
+    torch.set_num_threads(1)
+    library = load_library()
+    lines = ["| work | this program, ms | bitsandbytes, ms | times |", "|---|---|---|---|"]
+    timings = []
+    for timing in measure(library, arguments.device, arguments.rounds, SHAPES[: arguments.shapes]):
+        timings.append(timing)
+        lines.append(describe(timing))
+        print(lines[-1], flush=True)
+    unfolds = [t.ratio for t in timings if t.work == "unfold" and t.ratio is not None]
+    if unfolds:
+        lines += ["", f"Unfolding takes at most {max(unfolds):.2f} times as long (goal {GOAL:g})."]
+        print(lines[-1])
+    if arguments.out:
+        test = run_self_test(torch.device(arguments.device))
+        version = getattr(library, "__version__", "not there")
+        text = "\n".join(lines)
+        arguments.out.write_text(
+            f"# Layers in few bits, {arguments.device}\n\ntorch {torch.__version__}, bitsandbytes "
+            f"{version} (self-test: {test.words}), 1 thread, median of {arguments.rounds} rounds "
+            f"in turn.\n\n{text}\n",
+            encoding="utf-8",
+        )
+
+
+if __name__ == "__main__":
+    main()
