@@ -16,7 +16,8 @@ from torch import Tensor
 from studio.engine.held.buffer import borrow_buffer
 
 _LARGEST = 127.0
-_CHUNK_ROWS = 1 << 8
+_CHUNK_NUMBERS = 1 << 17
+"""What the processor's nearest caches hold, codes and weights together."""
 
 
 @dataclass(frozen=True)
@@ -57,9 +58,10 @@ class Int8Weights:
 
     def _unfold_into(self, out: Tensor) -> Tensor:
         scales = (self.largest / _LARGEST)[:, None]
-        step = len(self.codes) if self.device.type == "cuda" else _CHUNK_ROWS
+        is_whole = self.device.type == "cuda"
+        step = len(self.codes) if is_whole else _CHUNK_NUMBERS // max(1, self.shape[1])
         for start in range(0, len(self.codes), max(1, step)):
-            rows = slice(start, start + step)
+            rows = slice(start, start + max(1, step))
             torch.mul(self.codes[rows], scales[rows], out=out[rows])
         return out
 
@@ -71,8 +73,9 @@ def quantise(weight: Tensor) -> Int8Weights:
     """
     codes = torch.empty(weight.shape, dtype=torch.int8, device=weight.device)
     largest = torch.empty(weight.shape[0], dtype=torch.float32, device=weight.device)
-    for start in range(0, weight.shape[0], _CHUNK_ROWS):
-        rows = slice(start, start + _CHUNK_ROWS)
+    step = max(1, _CHUNK_NUMBERS // max(1, weight.shape[1]))
+    for start in range(0, weight.shape[0], step):
+        rows = slice(start, start + step)
         part = weight[rows].detach().float()
         torch.amax(part.abs(), 1, out=largest[rows])
         factors = _LARGEST / largest[rows].clamp_min(1e-38)
