@@ -9,6 +9,7 @@ from PySide6.QtGui import QCloseEvent, QKeySequence, QShortcut
 from PySide6.QtWidgets import QHBoxLayout, QMainWindow, QStackedWidget, QWidget
 
 from studio.gui.context import Context
+from studio.gui.drop_desk import DropDesk
 from studio.gui.routes import Route
 from studio.gui.widgets.page import Page
 from studio.gui.widgets.rail import Rail
@@ -42,7 +43,9 @@ class Window(QMainWindow):
         self._rail = Rail(on_rail)
         self._rail.page_requested.connect(self.show_page)
         self._stack = QStackedWidget()
-        self.setCentralWidget(self._build_center())
+        center = self._build_center()
+        self.setCentralWidget(center)
+        self._drops = DropDesk(self, center, context)
         for number, entry in enumerate(on_rail, 1):
             shortcut = QShortcut(QKeySequence(f"Ctrl+{number}"), self)
             shortcut.activated.connect(lambda key=entry.key: self.show_page(key))

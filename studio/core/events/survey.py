@@ -8,6 +8,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from studio.core.events.base import Event
 
+FileSide = Literal["train", "validation"]
 Certainty = Literal["stated", "sure", "likely", "unsure", "unreadable"]
 
 
@@ -41,7 +42,7 @@ class SourceExamined(Event):
 
     request: int
     position: int
-    side: Literal["train", "validation"] = "train"
+    side: FileSide = "train"
     source: str
     format: str = ""
     columns: dict[str, str] = Field(default_factory=dict)
@@ -72,7 +73,9 @@ class RowShown(Event):
     ``fates`` has one letter per token: ``l`` learnt, ``r`` only read, ``x`` cut away. ``special``
     are the positions of control tokens. ``hidden_tokens`` are not sent; they stand before token
     ``hidden_at``. ``rank`` is the row's place among ``count`` rows of the wanted list, both 0
-    when the list is empty. ``mark`` tells the row by what it says. ``written`` is the row as the
+    when the list is empty; ``side`` is whether the list holds rows to learn from or to measure on,
+    ``files`` the list of the recipe in which its file stands, ``index`` counts the rows of the file
+    that can be read, from 0. ``mark`` tells the row by what it says. ``written`` is the row as the
     file holds it, shortened.
     """
 
@@ -96,6 +99,9 @@ class RowShown(Event):
     is_held_back: bool = False
     mark: str = ""
     written: str = ""
+    side: FileSide = "train"
+    files: FileSide = "train"
+    index: int = 0
 
 
 class TemplateTried(Event):
@@ -105,6 +111,44 @@ class TemplateTried(Event):
     row: RowShown | None = None
     message: str = ""
     line: int = 0
+
+
+class RowOpened(Event):
+    """One row was handed out to be corrected: its fields as the text of a JSON object."""
+
+    request: int
+    files: FileSide
+    source: int
+    index: int
+    place: str
+    format: str
+    columns: dict[str, str]
+    values: str
+
+
+class RowTried(Event):
+    """Other fields were tried for a row: what becomes of it, or what is wrong with them."""
+
+    request: int
+    row: RowShown | None = None
+    message: str = ""
+
+
+class CopyProgressed(Event):
+    """So many rows of a corrected copy are written."""
+
+    request: int
+    rows: int
+
+
+class CopySaved(Event):
+    """A corrected copy was written; ``skipped_rows`` cannot be read and are not in it."""
+
+    request: int
+    path: str
+    rows: int
+    changed_rows: int
+    skipped_rows: int = 0
 
 
 class SurveyProgressed(Event):
@@ -141,7 +185,8 @@ class LimitsMeasured(Event):
 class DataSurveyed(Event):
     """All rows were looked at, or only the first of each file while ``is_sample``.
 
-    ``findings`` counts the rows per code of a check; codes that are not about rows are missing.
+    ``findings`` counts the rows to learn from per code of a check, ``validation_findings`` those to
+    measure on; codes that are not about rows are missing.
     """
 
     request: int
@@ -156,3 +201,4 @@ class DataSurveyed(Event):
     template_source: str = ""
     is_own_template: bool = False
     findings: dict[str, int] = Field(default_factory=dict)
+    validation_findings: dict[str, int] = Field(default_factory=dict)

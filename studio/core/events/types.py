@@ -48,9 +48,13 @@ from studio.core.events.measures import ProbeAnswered as ProbeAnswered
 from studio.core.events.measures import RowEvaluated as RowEvaluated
 from studio.core.events.measures import SimilarityMeasured as SimilarityMeasured
 from studio.core.events.row_texts import RowRead as RowRead
+from studio.core.events.survey import CopyProgressed as CopyProgressed
+from studio.core.events.survey import CopySaved as CopySaved
 from studio.core.events.survey import DataSurveyed as DataSurveyed
 from studio.core.events.survey import LimitsMeasured as LimitsMeasured
+from studio.core.events.survey import RowOpened as RowOpened
 from studio.core.events.survey import RowShown as RowShown
+from studio.core.events.survey import RowTried as RowTried
 from studio.core.events.survey import SourceExamined as SourceExamined
 from studio.core.events.survey import SurveyProgressed as SurveyProgressed
 from studio.core.events.survey import TemplateTried as TemplateTried

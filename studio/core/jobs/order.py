@@ -1,4 +1,4 @@
-"""What all orders to child processes have in common."""
+"""What all orders to child processes, and all requests to them, have in common."""
 
 from __future__ import annotations
 
@@ -7,5 +7,11 @@ from pydantic import BaseModel, ConfigDict
 
 class Order(BaseModel):
     """One job's arguments; frozen."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", protected_namespaces=())
+
+
+class Request(BaseModel):
+    """One line of the control file: a wish of the user to a running job."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", protected_namespaces=())

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, JsonValue, TypeAdapter
+from pydantic import BaseModel, ConfigDict, Field, TypeAdapter
 
 from studio.core.jobs.export_orders import CheckExportOrder as CheckExportOrder
 from studio.core.jobs.export_orders import ExpertLayout as ExpertLayout
@@ -23,8 +23,18 @@ from studio.core.jobs.measure_orders import EvaluateOrder as EvaluateOrder
 from studio.core.jobs.measure_orders import ForgettingOrder as ForgettingOrder
 from studio.core.jobs.measure_orders import InsideOrder as InsideOrder
 from studio.core.jobs.order import Order as Order
+from studio.core.jobs.order import Request as Request
 from studio.core.jobs.row_orders import ReadRowsOrder as ReadRowsOrder
 from studio.core.jobs.row_orders import RowPlace as RowPlace
+from studio.core.jobs.survey_requests import CancelCopy as CancelCopy
+from studio.core.jobs.survey_requests import LookAt as LookAt
+from studio.core.jobs.survey_requests import OpenRow as OpenRow
+from studio.core.jobs.survey_requests import RowList as RowList
+from studio.core.jobs.survey_requests import RowSide as RowSide
+from studio.core.jobs.survey_requests import SaveCopy as SaveCopy
+from studio.core.jobs.survey_requests import ShowRow as ShowRow
+from studio.core.jobs.survey_requests import TryRow as TryRow
+from studio.core.jobs.survey_requests import TryTemplate as TryTemplate
 from studio.core.weights.quantisable import BaseForm
 
 
@@ -155,12 +165,6 @@ AnyOrder = Annotated[
 order_type: TypeAdapter[AnyOrder] = TypeAdapter(AnyOrder)
 
 
-class Request(BaseModel):
-    """One line of the control file: a wish of the user to a running job."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid", protected_namespaces=())
-
-
 class Pause(Request):
     """Wait after the current step; keep everything in memory."""
 
@@ -239,7 +243,7 @@ class Ask(Request):
     min_p: float = Field(0.0, ge=0, le=1)
     repetition_penalty: float = Field(1.0, gt=0)
     stop_texts: tuple[str, ...] = ()
-    per_column: dict[str, ColumnWish] = {}
+    per_column: dict[str, ColumnWish] = Field(default_factory=dict)
 
 
 class AddColumn(Request):
@@ -275,47 +279,11 @@ class CancelAsk(Request):
     request: int
 
 
-RowList = Literal["file", "most_cut", "least_learnt", "longest", "most_tokens"]
-
-
-class LookAt(Request):
-    """Look through the data of this data part of a recipe; earlier looks are given up."""
-
-    kind: Literal["look_at"] = "look_at"
-    request: int
-    data: dict[str, JsonValue]
-
-
-class ShowRow(Request):
-    """Show one row: by its place in a list, or by its number in a file where ``row`` is given.
-
-    The list holds the rows with a finding (empty: all) in the order ``by``.
-    """
-
-    kind: Literal["show_row"] = "show_row"
-    request: int
-    rank: int = 0
-    source: int = 0
-    row: int | None = None
-    finding: str = ""
-    by: RowList = "file"
-
-
 class ReadRows(Request):
     """Read rows of the run's data; rows asked for before and not read yet are given up."""
 
     kind: Literal["read_rows"] = "read_rows"
     rows: tuple[RowPlace, ...]
-
-
-class TryTemplate(Request):
-    """Show what the text of a template would make of one row; nothing else changes."""
-
-    kind: Literal["try_template"] = "try_template"
-    request: int
-    text: str
-    source: int = 0
-    row: int = 1
 
 
 AnyRequest = Annotated[
@@ -332,7 +300,11 @@ AnyRequest = Annotated[
     | LookAt
     | ShowRow
     | ReadRows
-    | TryTemplate,
+    | TryTemplate
+    | OpenRow
+    | TryRow
+    | SaveCopy
+    | CancelCopy,
     Field(discriminator="kind"),
 ]
 request_type: TypeAdapter[AnyRequest] = TypeAdapter(AnyRequest)

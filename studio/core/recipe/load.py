@@ -166,3 +166,21 @@ def _check_texts(raw: Mapping[str, Any], known: set[str]) -> list[Problem]:
         wanted = get_field_table()["train.devices"].describe()
         problems.append(Problem("train.devices", f"must be {wanted}, not {device!r:.60}."))
     return problems
+
+
+def make_absolute(recipe: Recipe, folder: Path) -> Recipe:
+    """Return the recipe with its file names made absolute, so that it can be edited anywhere."""
+
+    def resolve(text: str) -> str:
+        path = folder / text
+        return str(path.resolve()) if path.exists() else text
+
+    data = recipe.data
+    train = tuple(s.model_copy(update={"source": resolve(s.source)}) for s in data.train)
+    changes: dict[str, object] = {"train": train}
+    if isinstance(data.validation, tuple):
+        changes["validation"] = tuple(
+            s.model_copy(update={"source": resolve(s.source)}) for s in data.validation
+        )
+    base = recipe.base.model_copy(update={"model": resolve(recipe.base.model)})
+    return recipe.model_copy(update={"base": base, "data": data.model_copy(update=changes)})

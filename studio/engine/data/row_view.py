@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from studio.core.recipe.schema_data import DataSettings, DataSource
 from studio.engine.data.bands import Band, find_bands
+from studio.engine.data.columns import Layout
 from studio.engine.data.conversation import Record
 from studio.engine.data.preview import token_texts
 from studio.engine.data.read import open_source, source_path
@@ -140,6 +141,11 @@ class RowFinder:
         self._rows = self._opened.iter_records()
         self._next = 0
         self._last: tuple[int, tuple[Row, Record]] | None = None
+
+    @property
+    def layout(self) -> Layout:
+        """The format of the source and which column plays which part."""
+        return self._opened.layout
 
     def find(self, index: int, number: int, line: int | None) -> tuple[Row, Record] | None:
         """Return the row at ``index`` (from 0) of the rows that can be read, None if it is gone.

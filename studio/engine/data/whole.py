@@ -57,13 +57,16 @@ class WholeCheck:
         is_dense = (lengths > MANY_TOKENS * characters) & (characters >= _FEW_CHARACTERS)
         self._add("many_tokens", is_dense)
 
-    def check_validation(self, tables: Sequence[RowTable]) -> None:
-        """Write which rows of validation files are learnt as well."""
+    def check_validation(self, tables: Sequence[RowTable]) -> list[Flags]:
+        """Write which rows of validation files are learnt as well; return them per table."""
         keys = self._column("key")
+        found = []
         for table in tables:
             known = np.isin(table.rows["key"], keys) & table.usable()
             places = [table.place(int(one)) for one in np.flatnonzero(known)[:PLACES_KEPT]]
             self._log.add_counted("validation_known", int(known.sum()), places)
+            found.append(np.asarray(known))
+        return found
 
     def check_similar(self) -> None:
         """Write which rows are nearly the same as an earlier one; takes seconds for many rows."""

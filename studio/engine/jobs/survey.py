@@ -5,26 +5,37 @@ from __future__ import annotations
 import json
 import time
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from pathlib import Path
 
 from pydantic import ValidationError
 
 from studio.core.errors import RecipeInvalid, StudioError
 from studio.core.events.types import Event, PhaseEntered, RequestFailed, RunStopped
-from studio.core.jobs.orders import LookAt, ShowRow, SurveyOrder, TryTemplate
+from studio.core.jobs.orders import (
+    CancelCopy,
+    LookAt,
+    OpenRow,
+    SaveCopy,
+    ShowRow,
+    SurveyOrder,
+    TryRow,
+    TryTemplate,
+)
 from studio.core.recipe.schema_data import DataSettings
 from studio.core.runs.layout import RunLayout
 from studio.engine.jobs.lease import find_home
 from studio.engine.jobs.presence import Presence
 from studio.engine.jobs.requests import RequestFeed, StopWished
-from studio.engine.jobs.survey_desk import Look, SurveyBase
+from studio.engine.jobs.row_desk import SurveyBase
+from studio.engine.jobs.survey_desk import Look
 from studio.engine.models.capabilities import get_context_tokens, read_stop_ids
 from studio.engine.models.files import load_config, load_tokenizer
 from studio.engine.models.reference import find_model
 
 _POLL_SECONDS = 0.03
-Wish = LookAt | ShowRow | TryTemplate
+_COPY, _LOOK = "copy", "look"
+Wish = LookAt | ShowRow | TryTemplate | OpenRow | TryRow | SaveCopy | CancelCopy
 
 
 def run(order: SurveyOrder, layout: RunLayout, control: RequestFeed) -> Iterator[Event]:
@@ -32,8 +43,9 @@ def run(order: SurveyOrder, layout: RunLayout, control: RequestFeed) -> Iterator
 
     Yields:
         PhaseEntered; per look SourceExamined, SurveyProgressed, DataProblemFound, LimitsMeasured
-        and DataSurveyed, first for a sample, then for all rows; RowShown, TemplateTried or
-        RequestFailed for the other requests; at the end RunStopped.
+        and DataSurveyed, first for a sample, then for all rows; RowShown, TemplateTried,
+        RowOpened, RowTried, CopyProgressed, CopySaved or RequestFailed for the other requests; at
+        the end RunStopped.
 
     Raises:
         StudioError: The model's tokenizer cannot be read.
@@ -74,37 +86,70 @@ class _Desk:
             self._presence.note()
             if isinstance(request, LookAt):
                 self._wishes.clear()
-            if isinstance(request, LookAt | ShowRow | TryTemplate):
+            if isinstance(request, Wish):
                 self._wishes.append(request)
         if not self._wishes and self._presence.is_abandoned:
             raise StopWished
         return self._wishes.popleft() if self._wishes else None
 
 
+class _Service:
+    """The newest look, and what is worked on piece by piece between two requests."""
+
+    def __init__(self, base: SurveyBase) -> None:
+        self._base = base
+        self._look: Look | None = None
+        self._works: dict[str, Generator[Event, None, None]] = {}
+
+    def take_step(self) -> Event | None:
+        """Returns what the next piece of work tells, None where there is no work."""
+        while self._works:
+            name = min(self._works)  # a copy is waited for, so it goes before the look
+            event = next(self._works[name], None)
+            if event is not None:
+                return event
+            del self._works[name]
+        return None
+
+    def answer(self, wish: Wish) -> Event | None:
+        """Returns the answer to a request, None where it only begins or ends work.
+
+        Raises:
+            StudioError: The request cannot be answered.
+        """
+        if isinstance(wish, LookAt):
+            self._look = Look(self._base, _read_settings(wish), wish.request)
+            self._works[_LOOK] = _guard(self._look.iter_events(), wish.request)
+            return None
+        if isinstance(wish, CancelCopy):
+            if _COPY in self._works:
+                self._works.pop(_COPY).close()
+            return None
+        rows = None if self._look is None else self._look.rows
+        if rows is None:
+            return None
+        if isinstance(wish, SaveCopy):
+            self._works[_COPY] = _guard(rows.iter_copy(wish), wish.request)
+            return None
+        return rows.answer(wish)
+
+
 def _serve(base: SurveyBase, desk: _Desk) -> Iterator[Event]:
-    """Answers requests; between two pieces of a look the others are answered."""
-    look: Look | None = None
-    work: Iterator[Event] = iter(())
+    """Answers requests; between two pieces of a look or a copy the others are answered."""
+    service = _Service(base)
     while True:
         wish = desk.find_wish()
-        if wish is None:
-            event = next(work, None)
-            if event is None:
-                time.sleep(_POLL_SECONDS)
-            else:
-                yield event
-            continue
         try:
-            if isinstance(wish, LookAt):
-                look = Look(base, _read_settings(wish), wish.request)
-                work = _guard(look.iter_events(), wish.request)
-            elif look is not None:
-                yield look.show(wish) if isinstance(wish, ShowRow) else look.try_template(wish)
+            event = service.take_step() if wish is None else service.answer(wish)
         except StudioError as error:
-            yield _refuse(wish.request, error)
+            event = None if wish is None else _refuse(wish.request, error)
+        if event is not None:
+            yield event
+        elif wish is None:
+            time.sleep(_POLL_SECONDS)
 
 
-def _guard(events: Iterator[Event], request: int) -> Iterator[Event]:
+def _guard(events: Iterator[Event], request: int) -> Generator[Event, None, None]:
     """Yields events; what goes wrong meanwhile is stated and does not end the job."""
     try:
         yield from events

@@ -1,4 +1,4 @@
-"""One look through the data of a recipe, and what is asked about it."""
+"""One look through the data of a recipe: what each file is and what was found in its rows."""
 
 from __future__ import annotations
 
@@ -7,48 +7,32 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-import jinja2
 import numpy as np
 from numpy.typing import NDArray
 
 from studio.core.errors import StudioError
-from studio.core.events.survey import FoundColumn, LayoutOption, RowBand
+from studio.core.events.survey import FoundColumn, LayoutOption
 from studio.core.events.types import (
     DataProblemFound,
     DataSurveyed,
     Event,
     LimitsMeasured,
-    RowShown,
     SourceExamined,
     SurveyProgressed,
-    TemplateTried,
 )
-from studio.core.jobs.orders import ShowRow, TryTemplate
 from studio.core.recipe.schema_data import DataSettings, DataSource
 from studio.engine.data.encode_source import SourceReader
 from studio.engine.data.examine import Examined, examine
 from studio.engine.data.lengths import measure_lengths
 from studio.engine.data.limits import measure_limits
 from studio.engine.data.read import open_source
-from studio.engine.data.row_view import RowFinder, RowView, view_row
+from studio.engine.data.row_lists import SourceTable
 from studio.engine.data.rows import RowEncoder
-from studio.engine.data.sandbox import compile_template
-from studio.engine.data.survey import Places, SourceTable, Survey
+from studio.engine.data.survey import Survey
 from studio.engine.data.table import RowTable, TableWriter
-from studio.engine.data.template import JinjaTemplate
+from studio.engine.jobs.row_desk import RowDesk, SurveyBase
 
 SAMPLE_ROWS = 100
-
-
-@dataclass(frozen=True)
-class SurveyBase:
-    """What stays the same from look to look: the tokenizer and what the model says of itself."""
-
-    tokenizer: Any
-    context: int | None
-    stop_ids: tuple[int, ...]
-    base_folder: Path
-    cache_folder: Path | None
 
 
 @dataclass(frozen=True)
@@ -59,7 +43,7 @@ class _Source:
 
 
 class Look:
-    """One look; ``iter_events`` does the work piece by piece, the rest answers meanwhile."""
+    """One look; ``iter_events`` does the work piece by piece, ``rows`` answers meanwhile."""
 
     def __init__(self, base: SurveyBase, settings: DataSettings, request: int) -> None:
         """Prepare for one data part of a recipe.
@@ -71,8 +55,7 @@ class Look:
         self._settings = settings
         self._request = request
         self._encoder = RowEncoder(settings, base.tokenizer, base.base_folder, base.stop_ids)
-        self._survey: Survey | None = None
-        self._finders: dict[int, RowFinder] = {}
+        self._rows: RowDesk | None = None
         listed = [
             _Source(position, "train", source)
             for position, source in enumerate(settings.train)
@@ -105,81 +88,10 @@ class Look:
                 whole += [] if table is None else [(one, table)]
             yield from self._tell(whole, is_sample=False)
 
-    def show(self, wish: ShowRow) -> RowShown:
-        """Return the row that is asked for, an empty one where the list has none.
-
-        Raises:
-            StudioError: The file can no longer be read.
-        """
-        survey = self._survey
-        if survey is None or not len(survey.list_rows(wish.finding, wish.by)):
-            return _nothing(wish.request)
-        places = survey.list_rows(wish.finding, wish.by)
-        rank = min(max(0, wish.rank), len(places) - 1)
-        if wish.row is not None:
-            place = survey.find_place(wish.source, wish.row) or 0
-            # The row itself, or in the order of the files the next one that is in the list.
-            is_hit = places >= place if wish.by == "file" else places == place
-            rank = int(is_hit.argmax()) if is_hit.any() else rank
-        return self._show(survey, wish.request, rank, places, self._encoder)
-
-    def try_template(self, wish: TryTemplate) -> TemplateTried:
-        """Return a row as another template would write it, or what is wrong with the template."""
-        survey = self._survey
-        place = None if survey is None else survey.find_place(wish.source, wish.row)
-        try:
-            compile_template(wish.text)
-        except jinja2.TemplateError as error:
-            line = getattr(error, "lineno", 0) or 0
-            return TemplateTried(request=wish.request, message=str(error), line=line)
-        if survey is None or place is None:
-            return TemplateTried(request=wish.request)
-        encoder = RowEncoder(
-            self._settings, self._base.tokenizer, self._base.base_folder, self._base.stop_ids
-        )
-        tokenizer = self._base.tokenizer
-        stops = [tokenizer.convert_ids_to_tokens(number) for number in self._base.stop_ids]
-        encoder.template = JinjaTemplate(tokenizer, wish.text, "the edited template", stops)
-        try:
-            row = self._show(survey, wish.request, 0, np.array([place]), encoder)
-        except StudioError as error:
-            return TemplateTried(request=wish.request, message=error.message)
-        return TemplateTried(request=wish.request, row=row, message=row.detail)
-
-    def _show(
-        self, survey: Survey, request: int, rank: int, places: Places, encoder: RowEncoder
-    ) -> RowShown:
-        place = int(places[rank])
-        number, index = survey.locate(place)
-        one = survey.train[number]
-        known = one.table.rows[index]
-        found = self._finder(one.position).find(
-            index, int(known["number"]), int(known["line"]) or None
-        )
-        if found is None:
-            return _nothing(request)
-        settings, tokenizer = self._settings, self._base.tokenizer
-        view = view_row(*found, encoder, settings, tokenizer, survey.max_tokens)
-        is_left_out = view.is_left_out or bool(survey.left_out[place])
-        codes = survey.codes_of(place) if encoder is self._encoder else ()
-        return RowShown(
-            request=request,
-            rank=rank,
-            count=len(places),
-            source=one.position,
-            row=int(known["number"]),
-            place=one.table.place(index),
-            **_tokens_of(view, is_left_out),
-            problems=tuple(dict.fromkeys((*view.problems, *codes))),
-            is_left_out=is_left_out,
-            is_held_back=bool(survey.held_back[place]),
-        )
-
-    def _finder(self, position: int) -> RowFinder:
-        if position not in self._finders:
-            source = self._settings.train[position]
-            self._finders[position] = RowFinder(source, self._base.base_folder)
-        return self._finders[position]
+    @property
+    def rows(self) -> RowDesk | None:
+        """Answers about single rows, None before anything was looked at."""
+        return self._rows
 
     def _examined(self, one: _Source, found: Examined) -> SourceExamined:
         layout, error = found.layout, found.error
@@ -251,7 +163,7 @@ class Look:
             return
         base = self._base
         survey = Survey(self._settings, train, others, self._encoder, base.context)
-        self._survey = survey
+        self._rows = RowDesk(base, self._settings, survey, self._encoder)
         yield self._surveyed(survey, is_sample=is_sample)
         for one, table in tables:
             yield from self._broken(one, table)
@@ -264,7 +176,7 @@ class Look:
                 is_fatal=problem.refuses,
                 places=problem.places,
                 detail=problem.detail,
-                is_listed=problem.code in survey.findings,
+                is_listed=survey.is_listed(problem.code),
                 request=self._request,
             )
         yield self._limits(survey)
@@ -302,7 +214,8 @@ class Look:
             template=template.name,
             template_source=_own_source(self._base.tokenizer, template),
             is_own_template=template.name == "the model's own template",
-            findings={code: int(flags.sum()) for code, flags in survey.findings.items()},
+            findings=survey.count_findings("train"),
+            validation_findings=survey.count_findings("validation"),
         )
 
     def _limits(self, survey: Survey) -> LimitsMeasured:
@@ -356,28 +269,3 @@ def _own_source(tokenizer: Any, template: Any) -> str:
         return str(tokenizer.get_chat_template(None, None))
     except (ValueError, AttributeError):
         return ""
-
-
-def _tokens_of(view: RowView, is_left_out: bool) -> dict[str, Any]:
-    bands = [RowBand(**asdict(band)) for band in view.bands]
-    fates = view.fates
-    if is_left_out:
-        fates = "x" * len(fates)
-        bands = [band.model_copy(update={"reason": "left_out"}) for band in bands]
-    return {
-        "ids": view.ids,
-        "texts": view.texts,
-        "fates": fates,
-        "special": view.special,
-        "bands": tuple(bands),
-        "hidden_at": view.hidden_at,
-        "hidden_tokens": view.hidden_tokens,
-        "pieces": view.pieces,
-        "detail": view.detail,
-        "mark": view.mark,
-        "written": view.written,
-    }
-
-
-def _nothing(request: int) -> RowShown:
-    return RowShown(request=request, rank=0, count=0, source=0, row=0, place="")

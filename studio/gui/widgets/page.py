@@ -67,6 +67,10 @@ class Page(QWidget):
         """Shows a run; pages that are not about runs ignore it."""
         del folder
 
+    def take_paths(self, paths: Sequence[str]) -> None:
+        """Uses files or folders that were dropped; pages that need none ignore them."""
+        del paths
+
     def refresh(self) -> None:
         """Brings the page up to date; called each time it is shown."""
 

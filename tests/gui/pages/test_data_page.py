@@ -110,8 +110,8 @@ def test_dropped_files_become_training_data_once(
     page: DataPage, studio: Studio, qtbot: QtBot, tmp_path: Path
 ) -> None:
     path = write_rows(tmp_path / "rows.jsonl")
-    page._add([str(path), str(tmp_path / "no such file")])
-    page._add([str(path)])
+    page.take_paths([str(path), str(tmp_path / "no such file")])
+    page.take_paths([str(path)])
     assert studio.context.draft.get_value("data.train") == [{"source": str(path)}]
     qtbot.waitUntil(lambda: page._files._rows[0]._chip.text() == "3 rows")
     assert page._stack.currentIndex() == 1
@@ -123,7 +123,7 @@ def test_a_broken_file_is_told_in_place(
 ) -> None:
     path = tmp_path / "rows.jsonl"
     path.write_text("{broken")
-    page._add([str(path)])
+    page.take_paths([str(path)])
     qtbot.waitUntil(lambda: page._files._rows[0]._chip.text() == "cannot be read")
     assert "line 1" in page._tabs._raw_notice._message.text().replace("\u200b", "")
 
@@ -131,7 +131,7 @@ def test_a_broken_file_is_told_in_place(
 def test_taking_the_last_file_away_brings_the_offers_back(
     page: DataPage, studio: Studio, tmp_path: Path
 ) -> None:
-    page._add([str(write_rows(tmp_path / "rows.jsonl"))])
+    page.take_paths([str(write_rows(tmp_path / "rows.jsonl"))])
     page._files._rows[0].removed.emit()
     assert studio.context.draft.get_value("data.train") == []
     assert page._stack.currentIndex() == 0
@@ -139,7 +139,7 @@ def test_taking_the_last_file_away_brings_the_offers_back(
 
 
 def test_the_format_of_a_file_is_kept(page: DataPage, studio: Studio, tmp_path: Path) -> None:
-    page._add([str(write_rows(tmp_path / "rows.jsonl"))])
+    page.take_paths([str(write_rows(tmp_path / "rows.jsonl"))])
     page._files._rows[0].format_chosen.emit("prompt")
     assert studio.context.draft.get_value("data.train")[0]["format"] == "prompt"
 
@@ -147,7 +147,7 @@ def test_the_format_of_a_file_is_kept(page: DataPage, studio: Studio, tmp_path: 
 def test_less_common_settings_are_applied_together(
     page: DataPage, studio: Studio, tmp_path: Path
 ) -> None:
-    page._add([str(write_rows(tmp_path / "rows.jsonl"))])
+    page.take_paths([str(write_rows(tmp_path / "rows.jsonl"))])
     page._files._rows[0].more_requested.emit()
     dialog = studio.window.findChild(SourceDialog)
     dialog._on_row_edited("data.train[].limit", 2)
@@ -171,7 +171,7 @@ def test_starter_data_without_a_model_brings_the_starter_model(
 def test_a_file_is_switched_off_and_stays_in_the_list(
     page: DataPage, studio: Studio, tmp_path: Path
 ) -> None:
-    page._add([str(write_rows(tmp_path / "rows.jsonl"))])
+    page.take_paths([str(write_rows(tmp_path / "rows.jsonl"))])
     page._files._rows[0].switched.emit(False)
     source = studio.context.draft.get_value("data.train")[0]
     assert source["enabled"] is False
@@ -181,7 +181,7 @@ def test_a_file_is_switched_off_and_stays_in_the_list(
 def test_what_is_held_back_is_told_and_changed(
     page: DataPage, studio: Studio, tmp_path: Path
 ) -> None:
-    page._add([str(write_rows(tmp_path / "rows.jsonl"))])
+    page.take_paths([str(write_rows(tmp_path / "rows.jsonl"))])
     assert "5 %" in page._files._held.text()
     page._files._change.click()
     dialog = studio.window.findChild(ValidationDialog)

@@ -100,7 +100,7 @@ def test_a_dropped_folder_becomes_the_model(
 ) -> None:
     folder = write_model(tmp_path / "my model")
     with qtbot.waitSignal(studio.context.shelf.layers_loaded):
-        page._drops.paths_dropped.emit([str(folder / "config.json")])
+        page.take_paths([str(folder / "config.json")])
     assert studio.context.draft.get_value("base.model") == str(folder)
     qtbot.waitUntil(lambda: page._found.find_name(str(folder)) == "my model")
 

@@ -5,8 +5,6 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from PySide6.QtCore import QEvent, QMimeData, QPointF, Qt, QUrl
-from PySide6.QtGui import QDropEvent
 from pytestqt.qtbot import QtBot
 
 from studio.core.events.types import ImportFinished
@@ -23,25 +21,11 @@ def page(studio: Studio, qtbot: QtBot) -> RunsPage:
     return page
 
 
-def drop(page: RunsPage, *paths: Path) -> None:
-    mime = QMimeData()
-    mime.setUrls([QUrl.fromLocalFile(str(path)) for path in paths])
-    event = QDropEvent(
-        QPointF(5, 5),
-        Qt.DropAction.CopyAction,
-        mime,
-        Qt.MouseButton.LeftButton,
-        Qt.KeyboardModifier.NoModifier,
-        QEvent.Type.Drop,
-    )
-    page._desk._drops.eventFilter(page, event)
-
-
 def test_dropped_adapters_join_the_history_and_can_be_trained_further(
     studio: Studio, page: RunsPage, play: Play, qtbot: QtBot, tmp_path: Path
 ) -> None:
     play("import")
-    drop(page, tmp_path / "pirate", tmp_path / "poet")
+    page.take_paths([str(tmp_path / "pirate"), str(tmp_path / "poet")])
     qtbot.waitUntil(lambda: len(page._table.selected_rows) == 1, timeout=TIMEOUT_MS)
     qtbot.waitUntil(
         lambda: [row.record.name for row in page._table.selected_rows] == ["poet"],

@@ -7,6 +7,7 @@ from pathlib import Path
 from PySide6.QtCore import QObject, Signal
 from PySide6.QtWidgets import QFileDialog, QWidget
 
+from studio.core.arrivals import is_data_name
 from studio.gui.bridge.adapter_choice import AdapterGroup, find_group, load_choice
 from studio.gui.bridge.background import Background, Cancellation
 from studio.gui.bridge.run_catalog import RunCatalog
@@ -39,7 +40,7 @@ class Sources(QObject):
         self._chooser, self._line_up = chooser, line_up
         self._wanted: list[str] = []
         chooser.adapter_chosen.connect(line_up.add)
-        catcher = DropCatcher(target, "Drop adapter folders to add them")
+        catcher = DropCatcher(target, "Add to the comparison", _may_hold_adapters)
         catcher.paths_dropped.connect(self._on_catcher_paths_dropped)
         chooser.folder_requested.connect(self._on_chooser_folder_requested)
         chooser.base_requested.connect(self._on_chooser_base_requested)
@@ -83,3 +84,9 @@ class Sources(QObject):
         folder = QFileDialog.getExistingDirectory(self._chooser, title)
         if folder:
             self._line_up.choose_base(folder)
+
+
+def _may_hold_adapters(paths: list[str]) -> bool:
+    """Return whether no path is named like training data or a recipe; the window opens those."""
+    files = (".yaml", ".yml", ".zip")
+    return not any(is_data_name(path) or path.lower().endswith(files) for path in paths)

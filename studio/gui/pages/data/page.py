@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from functools import partial
 from itertools import pairwise
 from pathlib import Path
@@ -19,7 +20,6 @@ from studio.gui.pages.data.survey_view import SurveyView
 from studio.gui.pages.data.tabs import DataTabs
 from studio.gui.theme.tokens import SIZES
 from studio.gui.widgets.buttons import Button
-from studio.gui.widgets.drop_area import DropCatcher
 from studio.gui.widgets.hub.strip import DownloadStrip
 from studio.gui.widgets.page import Page
 
@@ -45,8 +45,6 @@ class DataPage(Page):
         self._offers.starter_chosen.connect(self._on_starter_chosen)
         self._stack = QStackedWidget()
         self._build_layout()
-        drops = DropCatcher(self, "Drop the data files here")
-        drops.paths_dropped.connect(self._add)
         context.draft.changed.connect(self._on_draft_changed)
 
     def refresh(self) -> None:
@@ -60,6 +58,14 @@ class DataPage(Page):
             self.setTabOrder(before, after)
         self._raw.show_files([str(source["source"]) for source in sources])
         self._view.refresh()
+
+    def take_paths(self, paths: Sequence[str]) -> None:
+        """Adds files or folders to the training data."""
+        sources = self._context.draft.get_value("data.train")
+        there = {source["source"] for source in sources}
+        new = [{"source": path} for path in paths if path not in there and Path(path).exists()]
+        if new:
+            self._context.draft.set_value("data.train", [*sources, *new])
 
     def _build_layout(self) -> None:
         add = Button("&Add files…", "plus")
@@ -80,16 +86,9 @@ class DataPage(Page):
         self.body.addWidget(self._stack, 1)
         self.body.addWidget(DownloadStrip(self._context.hub, "dataset"))
 
-    def _add(self, paths: list[str]) -> None:
-        sources = self._context.draft.get_value("data.train")
-        there = {source["source"] for source in sources}
-        new = [{"source": path} for path in paths if path not in there and Path(path).exists()]
-        if new:
-            self._context.draft.set_value("data.train", [*sources, *new])
-
     def _on_add_clicked(self) -> None:
         paths, _filter = QFileDialog.getOpenFileNames(self, "Training data", "", DATA_FILTER)
-        self._add(paths)
+        self.take_paths(paths)
 
     def _on_starter_chosen(self, name: str) -> None:
         starter = self._context.starter

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +16,6 @@ from studio.gui.pages.model.found_panel import FoundPanel
 from studio.gui.pages.model.search import ModelSearch
 from studio.gui.theme.tokens import SIZES
 from studio.gui.widgets.buttons import Button
-from studio.gui.widgets.drop_area import DropCatcher
 from studio.gui.widgets.empty_state import EmptyState
 from studio.gui.widgets.hub.dialog import open_hub_dialog
 from studio.gui.widgets.hub.strip import DownloadStrip
@@ -52,7 +52,6 @@ class ModelPage(Page):
         self._hub = Button("&Find on the hub…", "search")
         self._choose = Button("&Choose a folder…", "folder")
         self._next = Button("&Next: Data", "arrow-right", "primary", icon_after=True)
-        self._drops = DropCatcher(self, "Drop the model folder here")
         self.header_actions.addWidget(self._hub)
         self.header_actions.addWidget(self._choose)
         self.header_actions.addWidget(self._next)
@@ -69,6 +68,12 @@ class ModelPage(Page):
         self._search.refresh()
         self._show_chosen()
 
+    def take_paths(self, paths: Sequence[str]) -> None:
+        """Chooses the model in a folder; of several the first."""
+        path = Path(paths[0])
+        self._choose_model(str(path if path.is_dir() else path.parent))
+        self._search.start()
+
     def _connect(self) -> None:
         self._hub.clicked.connect(
             lambda: open_hub_dialog(self._hub_shelf, "model", self.window(), self._choose_model)
@@ -77,7 +82,6 @@ class ModelPage(Page):
         self._choose.clicked.connect(self._on_choose_clicked)
         self._empty.action_requested.connect(self._on_choose_clicked)
         self._next.clicked.connect(lambda: self.page_requested.emit("data"))
-        self._drops.paths_dropped.connect(lambda paths: self._choose_folder(paths[0]))
         self._found.model_selected.connect(self._on_model_selected)
         self._found.search_requested.connect(self._search.start)
         self._search.started.connect(self._found.show_searching)
@@ -106,15 +110,10 @@ class ModelPage(Page):
             chosen = []
         self._details.show_ranks({item.name: item.rank for item in chosen})
 
-    def _choose_folder(self, folder: str) -> None:
-        path = Path(folder)
-        self._choose_model(str(path if path.is_dir() else path.parent))
-        self._search.start()
-
     def _on_choose_clicked(self) -> None:
         folder = QFileDialog.getExistingDirectory(self, "Choose the folder of a model")
         if folder:
-            self._choose_folder(str(Path(folder)))
+            self.take_paths([folder])
 
     def _choose_model(self, reference: str, commit: str = "") -> None:
         self._shelf.forget(reference)

@@ -9,7 +9,7 @@ from PySide6.QtWidgets import QFileDialog, QWidget
 
 from studio.core.errors import RecipeInvalid, StudioError
 from studio.core.paths import slug
-from studio.core.recipe.load import load_recipe
+from studio.core.recipe.load import load_recipe, make_absolute
 from studio.core.recipe.save import save_recipe
 from studio.core.recipe.schema import Recipe
 
@@ -62,21 +62,3 @@ class RecipeFiles(QObject):
             save_recipe(recipe, target if target.suffix else target.with_suffix(".yaml"))
         except StudioError as error:
             self.failed.emit(error)
-
-
-def make_absolute(recipe: Recipe, folder: Path) -> Recipe:
-    """Return the recipe with its file names made absolute, so that it can be edited anywhere."""
-
-    def resolve(text: str) -> str:
-        path = folder / text
-        return str(path.resolve()) if path.exists() else text
-
-    data = recipe.data
-    train = tuple(s.model_copy(update={"source": resolve(s.source)}) for s in data.train)
-    changes: dict[str, object] = {"train": train}
-    if isinstance(data.validation, tuple):
-        changes["validation"] = tuple(
-            s.model_copy(update={"source": resolve(s.source)}) for s in data.validation
-        )
-    base = recipe.base.model_copy(update={"model": resolve(recipe.base.model)})
-    return recipe.model_copy(update={"base": base, "data": data.model_copy(update=changes)})

@@ -12,19 +12,17 @@ from studio.core.events.types import ImportFinished, NoticeRaised
 from studio.gui.bridge.run_importer import RunImporter
 from studio.gui.context import Context
 from studio.gui.widgets.buttons import Button
-from studio.gui.widgets.drop_area import DropCatcher
 from studio.gui.widgets.labels import plain_tooltip
 from studio.gui.widgets.notice import Notice
 
-DROP_WORDS = "Drop an adapter folder or a capsule here"
 _HELP = (
     "Adds an adapter that was trained elsewhere: a folder in PEFT format, or a capsule (.zip) that "
-    "was exported from another LoRA Studio. You can also drop it onto this page."
+    "was exported from another LoRA Studio. You can also drop it onto the window."
 )
 
 
 class ImportDesk(QObject):
-    """Button and drop area of a page, and what its notice says while something comes in.
+    """The button of a page, and what its notice says while something comes in.
 
     Signals:
         imported: The folder of the run that is new.
@@ -35,11 +33,9 @@ class ImportDesk(QObject):
     def __init__(self, context: Context, page: QWidget, notice: Notice) -> None:
         super().__init__(page)
         self._notice = notice
-        self._drops = DropCatcher(page, DROP_WORDS)
         self.button = ImportButton()
         self.importer = RunImporter(context.feed, context.home, self)
         self.button.paths_chosen.connect(self.importer.bring)
-        self._drops.paths_dropped.connect(self.importer.bring)
         self.importer.started.connect(self._on_importer_started)
         self.importer.finished.connect(self._on_importer_finished)
         self.importer.failed.connect(notice.show_error)

@@ -7,7 +7,6 @@ from collections.abc import Callable, Sequence
 from PySide6.QtCore import QPoint, Qt
 from PySide6.QtWidgets import QLineEdit, QSplitter, QStackedLayout, QVBoxLayout, QWidget
 
-from studio.core.runs.record import RunRecord
 from studio.gui.bridge.run_catalog import RunRow
 from studio.gui.context import Context
 from studio.gui.pages.runs.actions import RunActions
@@ -65,6 +64,10 @@ class RunsPage(Page):
         """Selects the run in a folder."""
         self._table.select_run(folder)
 
+    def take_paths(self, paths: Sequence[str]) -> None:
+        """Imports adapter folders and capsules."""
+        self._desk.importer.bring(paths)
+
     def refresh(self) -> None:
         """Reads the history again."""
         self._presenter.load()
@@ -86,7 +89,7 @@ class RunsPage(Page):
     def _connect(self) -> None:
         presenter, table = self._presenter, self._table
         presenter.rows_loaded.connect(self._on_presenter_rows_loaded)
-        presenter.record_changed.connect(self._on_presenter_record_changed)
+        presenter.record_changed.connect(table.show_record)
         presenter.curves_loaded.connect(self._overlay.show_runs)
         presenter.deletion_measured.connect(self._on_presenter_deletion_measured)
         presenter.failed.connect(self._notice.show_error)
@@ -107,9 +110,6 @@ class RunsPage(Page):
         if self._wanted:
             self._table.select_run(self._wanted)
             self._wanted = ""
-
-    def _on_presenter_record_changed(self, record: RunRecord) -> None:
-        self._table.show_record(record)
 
     def _on_table_selection_changed(self, rows: list[RunRow]) -> None:
         self._actions.show_selection(rows)
