@@ -59,6 +59,17 @@ class DataSourceRead(Event):
     skipped_rows: int = 0
 
 
+class RowsPeeked(Event):
+    """The first rows of a data file as they are written, each the text of a JSON object.
+
+    Long texts are shortened. ``row_count`` is None where more rows follow.
+    """
+
+    rows: tuple[str, ...]
+    row_count: int | None = None
+    size_bytes: int = 0
+
+
 class LengthsMeasured(Event):
     """How long the rows are before cutting; a histogram for the page.
 

@@ -27,17 +27,23 @@ class FoundColumn(Part):
 
 
 class LayoutOption(Part):
-    """One way to read a file: a format and which column plays which part."""
+    """One way to read a file: a format and which column plays which part, and what it is for.
+
+    ``documents`` is given where a text file is to be divided otherwise.
+    """
 
     format: str
     columns: dict[str, str]
+    words: str = ""
+    documents: str = ""
 
 
 class SourceExamined(Event):
     """The first rows of a source were looked at.
 
     ``position`` is its number in the recipe, ``side`` the list it stands in. ``message`` and
-    ``remedy`` are told when no rows can be used yet; ``options`` are ways to read them.
+    ``remedy`` are told when no rows can be used yet; ``options`` are ways to read them; ``seems``
+    names the kind of file where it has to be asked about.
     """
 
     request: int
@@ -50,6 +56,7 @@ class SourceExamined(Event):
     why: str = ""
     found_columns: tuple[FoundColumn, ...] = ()
     options: tuple[LayoutOption, ...] = ()
+    seems: str = ""
     message: str = ""
     remedy: str = ""
 
@@ -164,7 +171,8 @@ class LimitsMeasured(Event):
     The fractions are of all rows, of the rows, of the supervised tokens and of all tokens: rows
     cut, rows lost because their answer is too long, supervised tokens lost, tokens kept. Bin ``i``
     of the histogram holds ``rows[i]`` rows of ``edges[i]`` to ``edges[i + 1] - 1`` tokens;
-    ``hidden_rows`` are longer than the last edge.
+    ``hidden_rows`` are longer than the last edge. ``counted_rows`` have ``counted_tokens`` before
+    anything is cut, of which ``supervised_fraction`` are learnt.
     """
 
     request: int
@@ -180,6 +188,9 @@ class LimitsMeasured(Event):
     auto_tokens: int
     longest_tokens: int
     context_tokens: int | None = None
+    counted_rows: int = 0
+    counted_tokens: int = 0
+    supervised_fraction: float = 1.0
 
 
 class DataSurveyed(Event):

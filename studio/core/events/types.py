@@ -11,6 +11,7 @@ from studio.core.events.data import DataProblemFound as DataProblemFound
 from studio.core.events.data import DataSourceRead as DataSourceRead
 from studio.core.events.data import LengthsMeasured as LengthsMeasured
 from studio.core.events.data import RowPreviewed as RowPreviewed
+from studio.core.events.data import RowsPeeked as RowsPeeked
 from studio.core.events.exports import ExportChecked as ExportChecked
 from studio.core.events.exports import ExportFinding as ExportFinding
 from studio.core.events.exports import ExportFinished as ExportFinished

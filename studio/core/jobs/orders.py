@@ -68,6 +68,17 @@ class SurveyOrder(Order):
     base_folder: str
 
 
+class PeekOrder(Order):
+    """Read the first rows of a data file of any kind as they are written; no model is needed."""
+
+    kind: Literal["peek"] = "peek"
+    source: str
+    revision: str | None = None
+    split: str = "train"
+    base_folder: str
+    rows: int = Field(50, ge=1, le=1000)
+
+
 class MeasureOrder(Order):
     """Do two training steps on the longest rows, to see how much memory and time they take."""
 
@@ -145,7 +156,8 @@ AnyOrder = Annotated[
     TrainOrder
     | PreviewOrder
     | SurveyOrder
-    | ReadRowsOrder
+    | ReadRows
+    | PeekOrder
     | MeasureOrder
     | ChatOrder
     | ExportOrder

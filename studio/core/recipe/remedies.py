@@ -10,6 +10,17 @@ from studio.core.recipe.schema_data import Finding
 
 LEAVE_OUT_CODES = frozenset(get_args(Finding))
 
+CORRECTABLE_CODES = frozenset(
+    {
+        *("answer_too_long", "contradicting_answers", "double_bos", "email_address"),
+        *("empty_answer", "longer_than_model", "marks_in_text", "no_supervised_tokens"),
+        *("secret_key", "template_refused", "trailing_turns_ignored", "typed_marks"),
+        "unfilled_places",
+        *("validation_known", "wrong_encoding"),
+    }
+)
+"""Findings that a person mends best by changing what the rows say."""
+
 
 @dataclass(frozen=True)
 class DataFacts:
@@ -50,7 +61,7 @@ def find_remedies(code: str, data: Mapping[str, Any], facts: DataFacts) -> tuple
     return found
 
 
-_COPIES = ("duplicate_rows", "near_duplicates")
+_COPIES = ("duplicate_rows", "near_duplicates", "similar_rows")
 
 
 def _raise_limit(data: Mapping[str, Any], facts: DataFacts) -> tuple[Remedy, ...]:

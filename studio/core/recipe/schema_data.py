@@ -22,10 +22,12 @@ Finding = Literal[
     "marks_in_text",
     "near_duplicates",
     "secret_key",
+    "similar_rows",
     "system_merged",
     "thoughts_left_out",
     "trailing_turns_ignored",
     "truncated_prompt",
+    "unfilled_places",
     "unknown_tokens",
     "wrong_encoding",
 ]

@@ -25,6 +25,7 @@ _KEYS = re.compile(
 _ADDRESS = re.compile(r"[\w.+-]{1,64}@[\w-]{1,63}(?:\.[\w-]{1,63})*\.[A-Za-z]{2,24}\b")
 _RESERVED = re.compile(r"@(?:[\w-]+\.)*example\.(?:com|org|net)\b|\.(?:example|test|invalid)\b")
 # UTF-8 read as Windows-1252: "Ã©" for é, "â€™" for an apostrophe; and the replacement character.
+_UNFILLED = re.compile(r"\{\{ ?[A-Za-z][\w .-]{0,40}\}\}")
 _MISREAD = re.compile("\ufffd|[ÃÂ][\x80-\xbf]|Ã[\u0152-\u2122]|â€")
 
 
@@ -55,6 +56,8 @@ class ContentChecks:
             found.append("email_address")
         if any(one in joined for one in _KEY_STARTS) and _KEYS.search(joined):
             found.append("secret_key")
+        if "{{" in joined and _UNFILLED.search(joined):
+            found.append("unfilled_places")
         if not joined.isascii() and _MISREAD.search(joined):
             found.append("wrong_encoding")
         return tuple(found)

@@ -3,19 +3,21 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
-from itertools import islice, permutations
+from itertools import islice
 from pathlib import Path
 from typing import Any, Literal
 
 from studio.core.errors import DatasetInvalid, StudioError
 from studio.core.recipe.schema_data import DataSource
-from studio.engine.data.columns import SAMPLE_ROWS, Layout, find_layout, fitting_layouts
+from studio.engine.data.columns import SAMPLE_ROWS, Layout, find_layout
 from studio.engine.data.read import SkippedRows, source_path
 from studio.engine.data.sources.registry import iter_rows
 from studio.engine.data.sources.row import Reading, Row
+from studio.engine.data.sources.text import ENDS
 from studio.engine.data.turns import kind_name
+from studio.engine.data.ways import Way, find_kind, iter_ways
 
 Certainty = Literal["stated", "sure", "likely", "unsure", "unreadable"]
 _UNMISTAKABLE = ("messages", "sharegpt", "alpaca", "tokens")
@@ -29,7 +31,9 @@ _USUAL_PAIRS = {
     ("instruction", "output"),
 }
 _MOST_COLUMNS = 40
-_MOST_OPTIONS = 6
+_LOOKED_AT = 200_000
+_FEWEST_LINES = 50
+_SHORT_LINE = 60
 _EXAMPLE_CHARACTERS = 120
 
 
@@ -46,8 +50,8 @@ class Column:
 class Examined:
     """What the first rows of a source show.
 
-    ``error`` says why the rows cannot be used; ``options`` are format and columns of other ways
-    to read them.
+    ``error`` says why the rows cannot be used; ``options`` are other ways to read them; ``seems``
+    names what the file seems to be where it has to be asked about.
     """
 
     path: str
@@ -55,9 +59,10 @@ class Examined:
     why: str = ""
     layout: Layout | None = None
     columns: tuple[Column, ...] = ()
-    options: tuple[tuple[str, Mapping[str, str]], ...] = ()
+    options: tuple[Way, ...] = ()
     error: StudioError | None = None
     rows: tuple[Row, ...] = field(default=(), repr=False)
+    seems: str = ""
 
 
 def examine(source: DataSource, base_folder: Path) -> Examined:
@@ -77,18 +82,57 @@ def examine(source: DataSource, base_folder: Path) -> Examined:
     try:
         layout = find_layout(rows, source.format, source.columns)
     except StudioError as error:
-        options = tuple(_iter_options(rows, columns))
+        return _ask(path, source, rows, columns, error)
+    if source.format == "auto" and source.documents == "auto" and _has_short_lines(rows):
         return Examined(
-            str(path), "unsure", columns=columns, options=options, error=error, rows=rows
+            str(path),
+            "likely",
+            "Each file is read as one text, but its lines are short: is every line one by itself?",
+            layout,
+            columns,
+            (
+                Way("text", {}, "Every line is a text of its own", "line"),
+                Way("text", {}, "Each file is one text", "file"),
+            ),
+            rows=rows,
         )
     certainty, why = _judge(source, layout, rows)
     return Examined(str(path), certainty, why, layout, columns, rows=rows)
+
+
+def _ask(
+    path: Path,
+    source: DataSource,
+    rows: tuple[Row, ...],
+    columns: tuple[Column, ...],
+    error: StudioError,
+) -> Examined:
+    """Return what to ask: a well-known kind of file, or any file whose columns say nothing."""
+    kind = find_kind(rows) if source.format == "auto" and not source.columns else None
+    if kind is None:
+        ways = tuple(iter_ways(rows, [(column.name, column.kind) for column in columns]))
+        return Examined(str(path), "unsure", columns=columns, options=ways, error=error, rows=rows)
+    told = DatasetInvalid(kind.message, kind.remedy)
+    return Examined(
+        str(path), "unsure", "", None, columns, kind.ways, told, rows=rows, seems=kind.name
+    )
+
+
+def _has_short_lines(rows: Sequence[Row]) -> bool:
+    """Return whether text files consist of nothing but short lines, such as a list of names."""
+    if not all(ENDS in row.values for row in rows):
+        return False
+    text = str(rows[0].values["text"])[:_LOOKED_AT]
+    lines = text.split("\n")[:-1]
+    return len(lines) >= _FEWEST_LINES and all(0 < len(line) <= _SHORT_LINE for line in lines)
 
 
 def _judge(source: DataSource, layout: Layout, rows: Sequence[Row]) -> tuple[Certainty, str]:
     fitting = sum(_fits(layout, row) for row in rows)
     if fitting < len(rows):
         return "likely", f"{fitting} of the first {len(rows)} rows fit; the others cannot be read."
+    if all(ENDS in row.values for row in rows) and source.format == "auto":
+        return "sure", "A text file: running text, all of which is learnt."
     count = "The only row fits" if len(rows) == 1 else f"All of the first {len(rows)} rows fit"
     if source.format != "auto" or source.columns:
         return "stated", f"{count} what you chose."
@@ -113,20 +157,6 @@ def _iter_columns(rows: Sequence[Row]) -> Any:
     for name in islice(names, _MOST_COLUMNS):
         first = next((row.values[name] for row in rows if row.values.get(name) is not None), None)
         yield Column(name, "empty" if first is None else kind_name(first), _shorten(first))
-
-
-def _iter_options(rows: Sequence[Row], columns: Sequence[Column]) -> Any:
-    fitting = fitting_layouts(rows)
-    for layout in fitting[:_MOST_OPTIONS]:
-        yield layout.format.key, dict(layout.columns)
-    if fitting:
-        return
-    texts = [column.name for column in columns if column.kind == "text"]
-    room = _MOST_OPTIONS - min(2, len(texts))
-    for prompt, answer in islice(permutations(texts, 2), room):
-        yield "prompt", {"prompt": prompt, "answer": answer}
-    for text in texts[:2]:
-        yield "text", {"text": text}
 
 
 def _shorten(value: Any) -> str:

@@ -19,6 +19,7 @@ WHOLE_CODES = frozenset(
         "longer_than_model",
         "many_tokens",
         "near_duplicates",
+        "similar_rows",
     }
 )
 """Codes that are only known after all rows are read."""
@@ -36,6 +37,8 @@ def find_left_out(
     if wanted:
         whole = WholeCheck(tables, ProblemLog(), flags)
         whole.check(model_context)
+        if "similar_rows" in wanted:
+            whole.check_similar()
         for code in wanted:
             for index, row in whole.found.get(code, np.zeros((0, 2), np.int64)).tolist():
                 flags[index][row] = True

@@ -117,6 +117,11 @@ KINDS: dict[str, ProblemKind] = {
         "it to strangers.",
         "Remove the keys from the data, and exchange them where they are in use.",
     ),
+    "unfilled_places": ProblemKind(
+        "Rows with a place that nobody filled in, such as {{{{name}}}}: {count}. The model would "
+        "write it just like that.",
+        "Put the real words there, or leave the rows out.",
+    ),
     "wrong_encoding": ProblemKind(
         "Rows with signs of a wrong encoding, such as Ã© instead of é: {count}.",
         "Export the data again as UTF-8, or repair the rows.",

@@ -106,8 +106,10 @@ class Look:
             why=found.why,
             found_columns=tuple(FoundColumn(**asdict(column)) for column in found.columns),
             options=tuple(
-                LayoutOption(format=key, columns=dict(columns)) for key, columns in found.options
+                LayoutOption(**{**asdict(way), "columns": dict(way.columns)})
+                for way in found.options
             ),
+            seems=found.seems,
             message="" if error is None else error.message,
             remedy="" if error is None else error.remedy,
         )
@@ -228,6 +230,9 @@ class Look:
         lengths = np.concatenate(
             [table.rows["length"][one] for table, one in zip(tables, chosen, strict=True)]
         ).astype(np.int64)
+        learnt = sum(
+            int(table.rows["learnt"][one].sum()) for table, one in zip(tables, chosen, strict=True)
+        )
         costs = measure_limits(tables, chosen, (survey.max_tokens, survey.auto_tokens))
         shown = lengths[lengths <= _find_right_edge(lengths, survey.max_tokens)]
         found = measure_lengths(shown, survey.max_tokens)
@@ -245,6 +250,9 @@ class Look:
             auto_tokens=survey.auto_tokens,
             longest_tokens=int(lengths.max()) if len(lengths) else 0,
             context_tokens=self._base.context,
+            counted_rows=len(lengths),
+            counted_tokens=int(lengths.sum()),
+            supervised_fraction=min(1.0, learnt / max(1, int(lengths.sum()))),
         )
 
 

@@ -9,23 +9,41 @@ from typing import Any
 from PySide6.QtCore import QObject, QTimer, Signal
 
 from studio.core.errors import JobDied, StudioError
+from studio.core.events.survey import FileSide
 from studio.core.events.types import (
+    CopyProgressed,
+    CopySaved,
     DataProblemFound,
     DataSurveyed,
     Event,
     LimitsMeasured,
     RequestFailed,
+    RowOpened,
     RowShown,
+    RowTried,
     SourceExamined,
     SurveyProgressed,
     TemplateTried,
 )
-from studio.core.jobs.orders import AnyRequest, LookAt, RowList, ShowRow, SurveyOrder, TryTemplate
+from studio.core.jobs.orders import (
+    AnyRequest,
+    CancelCopy,
+    LookAt,
+    OpenRow,
+    RowList,
+    RowSide,
+    SaveCopy,
+    ShowRow,
+    SurveyOrder,
+    TryRow,
+    TryTemplate,
+)
 from studio.core.runs.record import RunRecord
 from studio.gui.bridge.live_job import LiveJob
 from studio.gui.bridge.run_feed import RunFeed
 
 LOOK_DELAY_MS = 350
+_OF_CORRECTION = (RowOpened, RowTried, CopyProgressed, CopySaved)
 _OF_LOOK = (SourceExamined, SurveyProgressed, DataProblemFound, LimitsMeasured, DataSurveyed)
 
 
@@ -37,6 +55,8 @@ class DataSurvey(QObject):
         found: An event of the newest look.
         row_shown: What a row was asked for, and the newest ``RowShown`` for it.
         template_tried: The newest ``TemplateTried``.
+        correction_told: The newest ``RowOpened``, ``RowTried``, ``CopyProgressed``, ``CopySaved``.
+        correction_failed: A ``StudioError``: a row was not opened, or no copy was written.
         failed: A ``StudioError``; the next look starts a new child where the old one is gone.
     """
 
@@ -44,6 +64,8 @@ class DataSurvey(QObject):
     found = Signal(object)
     row_shown = Signal(str, object)
     template_tried = Signal(object)
+    correction_told = Signal(object)
+    correction_failed = Signal(object)
     failed = Signal(object)
 
     def __init__(self, feed: RunFeed, parent: QObject | None = None) -> None:
@@ -56,6 +78,7 @@ class DataSurvey(QObject):
         self._look = 0
         self._rows: dict[str, int] = {}
         self._template = 0
+        self._corrections: dict[type[Event], int] = {}
         self._timer = QTimer(self)
         self._timer.setSingleShot(True)
         self._timer.setInterval(LOOK_DELAY_MS)
@@ -83,17 +106,52 @@ class DataSurvey(QObject):
         *,
         source: int = 0,
         row: int | None = None,
+        side: RowSide = "any",
     ) -> None:
         """Asks for a row; per purpose only the newest question is answered."""
         request = self._rows[purpose] = self._next()
         self._send(
-            ShowRow(request=request, rank=rank, finding=finding, by=by, source=source, row=row)
+            ShowRow(
+                request=request,
+                rank=rank,
+                finding=finding,
+                by=by,
+                source=source,
+                row=row,
+                side=side,
+            )
         )
 
     def try_template(self, text: str, source: int = 0, row: int = 1) -> None:
         """Asks what a template makes of a row."""
         self._template = self._next()
         self._send(TryTemplate(request=self._template, text=text, source=source, row=row))
+
+    def open_row(self, files: FileSide, source: int, index: int) -> None:
+        """Asks for all fields of a row."""
+        request = self._corrections[RowOpened] = self._next()
+        self._send(OpenRow(request=request, files=files, source=source, index=index))
+
+    def try_row(self, files: FileSide, source: int, index: int, values: str) -> None:
+        """Asks what would become of a row with other fields, the text of a JSON object."""
+        request = self._corrections[RowTried] = self._next()
+        self._send(TryRow(request=request, files=files, source=source, index=index, values=values))
+
+    def save_copy(
+        self, files: FileSide, source: int, changes: Mapping[int, str], path: str
+    ) -> None:
+        """Lets a file be copied with other fields in some rows."""
+        request = self._corrections[CopySaved] = self._next()
+        self._corrections[CopyProgressed] = request
+        self._send(
+            SaveCopy(request=request, files=files, source=source, changes=dict(changes), path=path)
+        )
+
+    def cancel_copy(self) -> None:
+        """Gives up the copy that is being written."""
+        self._corrections.pop(CopySaved, None)
+        self._corrections.pop(CopyProgressed, None)
+        self._send(CancelCopy(request=self._next()))
 
     def stop(self) -> None:
         """Lets the child end; what it found is no longer told."""
@@ -137,6 +195,12 @@ class DataSurvey(QObject):
                 self._tell_row(event)
             elif isinstance(event, TemplateTried) and event.request == self._template:
                 self.template_tried.emit(event)
+            elif isinstance(event, _OF_CORRECTION):
+                if self._corrections.get(type(event)) == event.request:
+                    self.correction_told.emit(event)
+            elif isinstance(event, RequestFailed) and event.request in self._corrections.values():
+                error = StudioError(event.message, event.remedy, code=event.code)
+                self.correction_failed.emit(error)
             elif isinstance(event, RequestFailed) and event.request >= self._look:
                 self.failed.emit(StudioError(event.message, event.remedy, code=event.code))
 

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from studio.core.errors import DatasetInvalid
+from studio.core.events.types import RowsPeeked
 from studio.core.files import get_file_error
 from studio.core.hub.resolve import find_data_path
 from studio.core.units import format_bytes
@@ -30,8 +31,8 @@ _KINDS = {
     ".zst": "other",
     ".zip": "other",
 }
-SURVEY_ONLY = "survey_only"
-"""The code of the error for a kind of file that only the survey can read."""
+CHILD_ONLY = "child_only"
+"""The code of the error for a kind of file that only a child with the engine can read."""
 _NAMES = ("content", "value")
 _SHOWN_SUFFIXES = (".jsonl", ".ndjson", ".json", ".csv", ".tsv", ".txt", ".md")
 _ROLES = ("role", "from")
@@ -56,19 +57,17 @@ def load_raw_rows(path: Path, limit: int = 50, is_cancelled: Callable[[], bool] 
 
     Raises:
         FileUnusable: The file is missing or cannot be read.
-        DatasetInvalid: It is empty, or of a kind that only the survey can read.
+        DatasetInvalid: It is empty, or of a kind that only a child can read.
     """
     kind = _KINDS.get(path.suffix.lower(), "json")
     try:
         if path.is_dir():
+            if any(_KINDS.get(one.suffix.lower()) == "other" for one in path.rglob("*")):
+                raise _leave_to_child(path)
             return _list_folder(path, limit)
         size_bytes = path.stat().st_size
         if kind == "other":
-            raise DatasetInvalid(
-                f"Files such as {path.name} cannot be shown as they are written.",
-                "Open X-ray to see its rows; they are read with the model that you choose.",
-                code=SURVEY_ONLY,
-            )
+            raise _leave_to_child(path)
         with path.open("rb") as stream:
             head = stream.read(_HEAD_BYTES)
         text = head.decode("utf-8-sig", errors="replace")
@@ -87,6 +86,16 @@ def load_raw_rows(path: Path, limit: int = 50, is_cancelled: Callable[[], bool] 
     if not objects:
         raise DatasetInvalid(*_describe_broken(path, broken))
     return _build(objects[:limit], count, size_bytes, tuple(broken))
+
+
+def _leave_to_child(path: Path) -> DatasetInvalid:
+    return DatasetInvalid(f"{path.name} is packed or in columns.", code=CHILD_ONLY)
+
+
+def build_peeked(event: RowsPeeked) -> RawRows:
+    """Return the rows that a child read of a file of another kind."""
+    objects = [json.loads(row) for row in event.rows]
+    return _build(objects, event.row_count, event.size_bytes, ())
 
 
 def find_shown_file(source: str) -> Path:

@@ -10,17 +10,32 @@ from typing import Any
 import pytest
 
 from studio.core.events.types import (
+    CopyProgressed,
+    CopySaved,
     DataProblemFound,
     DataSurveyed,
     Event,
     LimitsMeasured,
     RequestFailed,
+    RowOpened,
     RowShown,
+    RowTried,
     RunStopped,
     SourceExamined,
     TemplateTried,
 )
-from studio.core.jobs.orders import AnyRequest, LookAt, ShowRow, Stop, SurveyOrder, TryTemplate
+from studio.core.jobs.orders import (
+    AnyRequest,
+    CancelCopy,
+    LookAt,
+    OpenRow,
+    SaveCopy,
+    ShowRow,
+    Stop,
+    SurveyOrder,
+    TryRow,
+    TryTemplate,
+)
 from studio.core.recipe.schema_data import DataSettings
 from studio.engine.data.prepare import prepare
 from studio.engine.jobs import survey
@@ -46,7 +61,9 @@ def write(path: Path, rows: Sequence[object]) -> Path:
 def look(tmp_path: Path, tiny_base: Path) -> Survey:
     """Surveys data and then asks for things, one after the other."""
 
-    def run(data: dict[str, Any], *wishes: AnyRequest) -> list[Event]:
+    def run(
+        data: dict[str, Any], *wishes: AnyRequest, meanwhile: Sequence[AnyRequest] = ()
+    ) -> list[Event]:
         layout = build_run(tmp_path / "jobs" / "look", tiny_base, tmp_path / "unused.jsonl")
         order = SurveyOrder(base=str(tiny_base), base_folder=str(tmp_path))
         control = ScriptedControl(layout)
@@ -61,7 +78,9 @@ def look(tmp_path: Path, tiny_base: Path) -> Survey:
 
         for number, wish in enumerate(wishes):
             control.at(lambda seen, n=number: is_done(seen) and _answers(seen) >= n, wish)
-        answers = len(wishes)
+        for wish in meanwhile:
+            control.at(lambda seen: any(isinstance(one, CopyProgressed) for one in seen), wish)
+        answers = 1 if meanwhile else len(wishes)
         control.at(lambda seen: is_done(seen) and _answers(seen) >= answers, Stop())
         events = _follow(survey.run(order, layout, control), control)
         assert isinstance(events[-1], RunStopped)
@@ -71,7 +90,9 @@ def look(tmp_path: Path, tiny_base: Path) -> Survey:
 
 
 def _answers(seen: list[Event]) -> int:
-    return sum(isinstance(one, RowShown | TemplateTried) for one in seen)
+    answers = (RowShown, TemplateTried, RowOpened, RowTried, CopySaved)
+    failed = [one for one in seen if isinstance(one, RequestFailed) and one.request > 1]
+    return sum(isinstance(one, answers) for one in seen) + len(failed)
 
 
 def _follow(events: Iterator[Event], control: ScriptedControl) -> list[Event]:
@@ -196,3 +217,106 @@ def test_a_template_is_tried_without_any_change(look: Survey, tmp_path: Path) ->
 def test_settings_that_break_a_rule_are_told(look: Survey, tmp_path: Path) -> None:
     failed = of_type(look({"train": [], "max_tokens": 0}), RequestFailed)[0]
     assert failed.message.startswith("data.train")
+
+
+def test_rows_held_back_and_rows_to_learn_from_are_listed_apart(
+    look: Survey, tmp_path: Path
+) -> None:
+    path = write(tmp_path / "rows.jsonl", [chat(f"q{i}", f"mail{i % 2}@a.org") for i in range(20)])
+    data = data_of(path) | {"validation": {"fraction": 0.25}}
+    wishes = [ShowRow(request=9, rank=99, side=side) for side in ("any", "train", "validation")]
+    events = look(data, *wishes, ShowRow(request=9, side="validation", finding="email_address"))
+    shown = of_type(events, RowShown)
+    assert [one.count for one in shown[1:]] == [15, 5, 5]
+    assert [one.is_held_back for one in shown[1:]] == [False, True, True]
+    assert [one.side for one in shown[1:]] == ["train", "validation", "validation"]
+    # Asked for among all rows, a row is placed in the list of its own side.
+    assert shown[0].count == (5 if shown[0].is_held_back else 15)
+    surveyed = of_type(events, DataSurveyed)[-1]
+    assert surveyed.findings["email_address"] == 15
+    assert surveyed.validation_findings["email_address"] == 5
+
+
+def test_rows_of_validation_files_are_shown_too(look: Survey, tmp_path: Path) -> None:
+    path = write(tmp_path / "rows.jsonl", [chat("q", "a"), chat("r", "b")])
+    other = write(tmp_path / "own.jsonl", [chat("x" * 190, "c"), chat("q", "a"), chat("no answer")])
+    data = data_of(path, max_tokens=150) | {"validation": [{"source": str(other)}]}
+    events = look(
+        data,
+        ShowRow(request=2, rank=2, side="validation"),
+        ShowRow(request=3, finding="truncated_prompt", side="validation", by="most_cut"),
+        ShowRow(request=4, finding="validation_known"),
+        ShowRow(request=5, rank=9, side="train"),
+    )
+    last, cut, known, train = of_type(events, RowShown)
+    assert (last.place, last.count, last.files) == ("own.jsonl, line 3", 3, "validation")
+    assert last.is_left_out
+    assert (cut.row, cut.count, "x" in cut.fates) == (1, 1, True)
+    assert (known.place, known.side) == ("own.jsonl, line 2", "validation")
+    assert (train.place, train.count) == ("rows.jsonl, line 2", 2)
+    problem = next(p for p in of_type(events, DataProblemFound) if p.code == "validation_known")
+    assert problem.is_listed
+
+
+def test_a_row_is_corrected_in_a_copy_and_the_file_stays(look: Survey, tmp_path: Path) -> None:
+    rows = [chat(f"q{i}", f"a{i}", note=i) for i in range(450)]
+    path = write(tmp_path / "rows.jsonl", [*rows[:3], "{broken", *rows[3:]])
+    before = path.read_bytes()
+    target = tmp_path / "new" / "copy.jsonl"
+    better = chat("q5", "better 😀 answer", note=5)
+    changed = {5: json.dumps(better), 449: json.dumps(chat("last", "one"))}
+    events = look(
+        data_of(path),
+        OpenRow(request=2, index=5),
+        TryRow(request=3, index=5, values=json.dumps(better)),
+        TryRow(request=4, index=5, values=json.dumps({"messages": [{"role": "user"}]})),
+        SaveCopy(request=5, changes=changed, path=str(target)),
+        SaveCopy(request=6, changes=changed, path=str(path)),
+    )
+    opened = of_type(events, RowOpened)[0]
+    assert (opened.place, opened.format) == ("rows.jsonl, line 7", "messages")
+    assert json.loads(opened.values) == rows[5]
+    good, bad = of_type(events, RowTried)
+    assert good.row is not None
+    assert "".join(good.row.texts).endswith("<assistant>better 😀 answer<end>")
+    assert bad.row is None
+    assert bad.message == "Turn 1 (user) has no content."
+    saved = of_type(events, CopySaved)[0]
+    assert (saved.rows, saved.changed_rows, saved.skipped_rows) == (450, 2, 1)
+    assert [one.rows for one in of_type(events, CopyProgressed)] == [200, 400]
+    wanted = [*rows[:5], better, *rows[6:449], chat("last", "one")]
+    assert [json.loads(line) for line in target.read_text().splitlines()] == wanted
+    assert "never changed" in of_type(events, RequestFailed)[-1].message
+    assert path.read_bytes() == before
+
+
+def test_tables_and_texts_become_jsonl_copies(look: Survey, tmp_path: Path) -> None:
+    table = tmp_path / "rows.csv"
+    table.write_text("question,answer,id\nwho?,me,7\nwhy?,so,8\n")
+    text = tmp_path / "talk.txt"
+    text.write_text("first\n\nsecond\n")
+    sources = [{"source": str(table)}, {"source": str(text), "documents": "blank_line"}]
+    row = {"question": "where?", "answer": "here", "id": "7"}
+    first, second = tmp_path / "a.jsonl", tmp_path / "b.jsonl"
+    events = look(
+        {"train": sources, "validation": {"fraction": 0}},
+        SaveCopy(request=2, changes={0: json.dumps(row)}, path=str(first)),
+        SaveCopy(request=3, source=1, changes={}, path=str(second)),
+    )
+    assert len(of_type(events, CopySaved)) == 2
+    written = [json.loads(line) for line in first.read_text().splitlines()]
+    assert written == [row, {"question": "why?", "answer": "so", "id": "8"}]
+    assert [json.loads(line)["text"] for line in second.read_text().splitlines()] == [
+        "first",
+        "second",
+    ]
+
+
+def test_a_copy_that_is_given_up_leaves_nothing(look: Survey, tmp_path: Path) -> None:
+    path = write(tmp_path / "rows.jsonl", [chat("q", str(i)) for i in range(900)])
+    folder = tmp_path / "copies"
+    copy = SaveCopy(request=2, changes={}, path=str(folder / "copy.jsonl"))
+    # Both come while the copy is written; the row is shown without waiting for it.
+    events = look(data_of(path), copy, meanwhile=[ShowRow(request=3), CancelCopy(request=4)])
+    assert of_type(events, CopySaved) == []
+    assert list(folder.iterdir()) == []

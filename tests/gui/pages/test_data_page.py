@@ -9,7 +9,7 @@ from pytestqt.qtbot import QtBot
 
 from studio.core.errors import DatasetInvalid, FileUnusable
 from studio.gui.app import Studio
-from studio.gui.bridge.raw_rows import SURVEY_ONLY, count_lines, load_raw_rows, show_cell
+from studio.gui.bridge.raw_rows import CHILD_ONLY, count_lines, load_raw_rows, show_cell
 from studio.gui.pages.data.files_card import describe_source, describe_validation
 from studio.gui.pages.data.page import DataPage
 from studio.gui.pages.data.raw_table import RawTableModel
@@ -68,12 +68,12 @@ def test_tables_and_texts_are_shown_too(tmp_path: Path, name: str, text: str) ->
     assert raw.rows == wanted
 
 
-def test_packed_files_are_left_to_the_survey(tmp_path: Path) -> None:
+def test_packed_files_are_left_to_a_child(tmp_path: Path) -> None:
     path = tmp_path / "rows.parquet"
     path.write_bytes(b"PAR1")
     with pytest.raises(DatasetInvalid) as caught:
         load_raw_rows(path)
-    assert caught.value.code == SURVEY_ONLY
+    assert caught.value.code == CHILD_ONLY
 
 
 @pytest.mark.parametrize("content", ["", "  \n \n"])

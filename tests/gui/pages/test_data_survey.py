@@ -14,18 +14,14 @@ from pytestqt.qtbot import QtBot
 from studio.core.events.survey import FoundColumn, LayoutOption, RowBand
 from studio.core.events.types import (
     DataProblemFound,
-    DataSurveyed,
-    Event,
-    LimitsMeasured,
     RequestFailed,
-    RowShown,
     SourceExamined,
     TemplateTried,
 )
-from studio.core.jobs.orders import AnyRequest, LookAt, ShowRow, TryTemplate
+from studio.core.jobs.orders import LookAt, ShowRow, TryTemplate
 from studio.core.runs.record import RunFailure, RunRecord
 from studio.gui.app import Studio
-from studio.gui.bridge.live_job import LiveJob
+from studio.gui.bridge.epoch_clock import EpochTime
 from studio.gui.pages.data.lengths_panel import describe_cost
 from studio.gui.pages.data.page import DataPage
 from studio.gui.pages.data.tabs import CHECKS, COLUMNS, LEARNING, LENGTHS, RAW, XRAY
@@ -38,71 +34,7 @@ from studio.gui.pages.data.xray_words import (
 )
 from studio.gui.theme.tokens import DARK, LIGHT
 from studio.gui.widgets.buttons import Button
-
-ROW = RowShown(
-    request=0,
-    rank=0,
-    count=3,
-    source=0,
-    row=1,
-    place="rows.jsonl, line 1",
-    ids=(1, 2, 3, 4, 5, 6),
-    texts=("<user>", "Hi 汉", "\n", "<bot>", "Arr", "<end>"),
-    fates="rxxrll",
-    special=(0, 3, 5),
-    bands=(
-        RowBand(first=1, behind=3, role="user", turn=1, reason="cut"),
-        RowBand(first=4, behind=6, role="assistant", turn=2),
-    ),
-    mark="ab" * 16,
-    written='{"a": 1}',
-)
-LIMITS = LimitsMeasured(
-    request=0,
-    limits=(10, 20, 40),
-    cut_rows_fraction=(0.5, 0.25, 0.0),
-    lost_rows_fraction=(0.1, 0.0, 0.0),
-    lost_supervised_fraction=(0.2, 0.0, 0.0),
-    kept_tokens_fraction=(0.5, 0.8, 1.0),
-    edges=(0, 10, 20, 30, 41),
-    rows=(4, 3, 2, 1),
-    max_tokens=20,
-    auto_tokens=40,
-    longest_tokens=40,
-    context_tokens=64,
-)
-SURVEYED = DataSurveyed(
-    request=0,
-    is_sample=False,
-    rows=3,
-    train_rows=3,
-    validation_rows=0,
-    left_out_rows=0,
-    tokens=100,
-    supervised_tokens=25,
-    template="the model's own template",
-    template_source="{{ messages }}",
-    findings={"email_address": 2, "truncated_prompt": 1},
-)
-
-
-class Child:
-    """A survey's child that never runs: keeps what it is asked and says what it is told."""
-
-    def __init__(self, job: LiveJob, asked: list[AnyRequest]) -> None:
-        self.job = job
-        self.asked = asked
-
-    def last(self, kind: type[Any]) -> Any:
-        return [one for one in self.asked if isinstance(one, kind)][-1]
-
-    def say(self, *events: Event) -> None:
-        """Tells facts as answers to the newest look, or rows as answers to the newest wish."""
-        told = []
-        for event in events:
-            kind = {RowShown: ShowRow, TemplateTried: TryTemplate}.get(type(event), LookAt)
-            told.append(event.model_copy(update={"request": self.last(kind).request}))
-        self.job.events_arrived.emit(told)
+from tests.gui.pages.surveying import LIMITS, ROW, SURVEYED, Child, open_survey
 
 
 @pytest.fixture
@@ -123,13 +55,7 @@ def page(studio: Studio, tmp_path: Path) -> DataPage:
 @pytest.fixture
 def child(page: DataPage, studio: Studio, monkeypatch: pytest.MonkeyPatch, qtbot: QtBot) -> Child:
     """The child of the page's survey, with the X-ray open and a first look asked for."""
-    asked: list[AnyRequest] = []
-    job = LiveJob(studio.context.feed.store, lambda: None)
-    monkeypatch.setattr(job, "send", asked.append)
-    monkeypatch.setattr(studio.context.feed, "start_job", lambda *_: job)
-    page._tabs.setCurrentIndex(XRAY)
-    qtbot.waitUntil(lambda: bool(asked))
-    return Child(job, asked)
+    return open_survey(page, studio, monkeypatch, qtbot)
 
 
 def wait_for_look(child: Child, qtbot: QtBot, change: Callable[[], object]) -> dict[str, Any]:
@@ -397,3 +323,38 @@ def test_eight_thousand_tokens_are_shown_whole(qtbot: QtBot) -> None:
     view.show_row(row)
     assert view.find_token(view.toPlainText().index("w8191")) == count - 1
     assert describe_row(row) == "rows.jsonl, line 1: 8,192 tokens, 4,096 learnt"
+
+
+def test_rows_that_are_measured_on_are_looked_at_too(page: DataPage, child: Child) -> None:
+    child.say(SURVEYED)
+    xray = page._tabs.xray
+    assert not xray._sides.isEnabled()
+    assert "No rows are held back" in xray._sides.toolTip()
+    counts = {"validation_rows": 2, "validation_findings": {"secret_key": 1}}
+    child.say(SURVEYED.model_copy(update=counts))
+    xray._sides._buttons["validation"].click()
+    assert child.last(ShowRow).side == "validation"
+    found = [xray._finding.itemData(place) for place in range(xray._finding.count())]
+    assert found == ["", "secret_key"]
+    child.say(ROW.model_copy(update={"side": "validation", "is_held_back": True}))
+    assert "held back for validation" in xray._about.text()
+    # What a check lists is asked for on both sides; the switch follows the row that comes.
+    xray.choose_list("email_address", 1)
+    assert (child.last(ShowRow).side, child.last(ShowRow).rank) == ("any", 1)
+    child.say(ROW)
+    assert xray.listing == ("email_address", "file", "train")
+    assert xray._sides._buttons["train"].isChecked()
+    child.say(ROW.model_copy(update={"files": "validation", "side": "validation"}))
+    assert not xray._leave_out.isEnabled()
+
+
+def test_the_limit_tells_what_it_saves_in_time(page: DataPage, child: Child) -> None:
+    panel = page._tabs.lengths
+    child.say(LIMITS)
+    assert panel._time.isHidden()
+    panel.show_times(lambda _found, limit: EpochTime(6.0 * limit, is_guess=limit == 20))
+    told = panel._time.text()
+    assert told.startswith("Cutting at 20 saves about 2 min per epoch: 2 min instead of 4 min.")
+    assert "rough guess" in told
+    panel._on_limit_moved(40)
+    assert panel._time.text() == "An epoch takes about 4 min."

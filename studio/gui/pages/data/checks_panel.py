@@ -11,7 +11,12 @@ from PySide6.QtCore import Qt, Signal
 from PySide6.QtWidgets import QFrame, QHBoxLayout, QStackedWidget, QVBoxLayout, QWidget
 
 from studio.core.events.types import DataProblemFound
-from studio.core.recipe.remedies import DataFacts, Remedy, find_remedies
+from studio.core.recipe.remedies import (
+    CORRECTABLE_CODES,
+    DataFacts,
+    Remedy,
+    find_remedies,
+)
 from studio.gui.forms.editors.lists import RowsBox
 from studio.gui.pages.data.xray_words import get_finding_name
 from studio.gui.theme.tokens import SIZES
@@ -32,11 +37,13 @@ class ChecksPanel(QWidget):
         remedy_chosen: The settings to change, by dotted path.
         rows_wanted: A finding and the place of a row in its list.
         columns_wanted: The number of a file whose columns are to be chosen.
+        correction_wanted: A finding whose rows are to be corrected.
     """
 
     remedy_chosen = Signal(object)
     rows_wanted = Signal(str, int)
     columns_wanted = Signal(int)
+    correction_wanted = Signal(str)
 
     def __init__(self, parent: QWidget | None = None) -> None:
         super().__init__(parent)
@@ -67,6 +74,7 @@ class ChecksPanel(QWidget):
             card.remedy_chosen.connect(self.remedy_chosen)
             card.rows_wanted.connect(self.rows_wanted)
             card.columns_wanted.connect(self.columns_wanted)
+            card.correction_wanted.connect(self.correction_wanted)
             self._cards.addWidget(card)
         if not problems:
             self._empty.show_reason(
@@ -82,11 +90,13 @@ class FindingCard(QFrame):
         remedy_chosen: The settings to change, by dotted path.
         rows_wanted: The finding and the place of a row in its list.
         columns_wanted: The number of the file whose columns are to be chosen.
+        correction_wanted: The finding whose rows are to be corrected.
     """
 
     remedy_chosen = Signal(object)
     rows_wanted = Signal(str, int)
     columns_wanted = Signal(int)
+    correction_wanted = Signal(str)
 
     def __init__(
         self,
@@ -140,6 +150,11 @@ class FindingCard(QFrame):
             choose = Button("Choose the columns")
             choose.clicked.connect(partial(self.columns_wanted.emit, self._problem.source or 0))
             line.addWidget(choose)
+        if self._problem.is_listed and self._problem.code in CORRECTABLE_CODES:
+            correct = Button("Correct them…", "pencil")
+            correct.setToolTip("Opens the rows one by one. Your file stays; a copy is corrected.")
+            correct.clicked.connect(partial(self.correction_wanted.emit, self._problem.code))
+            line.addWidget(correct)
         if self._problem.is_listed:
             for rank, place in enumerate(self._problem.places[:_SHOWN_PLACES]):
                 words = f"Look at {place}" if rank == 0 else place.rpartition(", ")[2]

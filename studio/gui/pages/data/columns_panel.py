@@ -49,10 +49,12 @@ class ColumnsPanel(QWidget):
     Signals:
         source_chosen: The number of the file to show.
         layout_edited: Format and columns as the user wants them.
+        way_chosen: A ``LayoutOption`` that the user took.
     """
 
     source_chosen = Signal(int)
     layout_edited = Signal(str, dict)
+    way_chosen = Signal(object)
 
     def __init__(self, parent: QWidget | None = None) -> None:
         super().__init__(parent)
@@ -105,7 +107,9 @@ class ColumnsPanel(QWidget):
         self._found = found
         words, kind = _CERTAINTY[found.certainty]
         self._chip.show_state(words, kind)
-        self._name.setText(get_choice_name(found.format) if found.format else "Format not clear")
+        self._name.setText(
+            get_choice_name(found.format) if found.format else found.seems or "Format not clear"
+        )
         message = f"{found.message} {found.remedy}".strip() if found.message else found.why
         self._why.setText(allow_breaks(message))
         self._format = found.format or str(source.get("format", "auto"))
@@ -169,10 +173,10 @@ class ColumnsPanel(QWidget):
     def _show_options(self, found: SourceExamined) -> None:
         self._options.clear()
         for option in found.options:
-            button = Button(describe_option(option))
-            button.clicked.connect(
-                partial(self.layout_edited.emit, option.format, dict(option.columns))
-            )
+            # Where the kind of file is known, the first way is what most people want.
+            is_best = bool(found.seems) and option is found.options[0]
+            button = Button(describe_option(option), kind="primary" if is_best else "normal")
+            button.clicked.connect(partial(self.way_chosen.emit, option))
             self._options.addWidget(button)
 
     def _show_parts(self, columns: Sequence[FoundColumn]) -> None:
@@ -236,9 +240,12 @@ class ColumnsPanel(QWidget):
 
 def describe_option(option: LayoutOption) -> str:
     """Return one way to read a file in words, such as ``Prompt: q, Answer: a``."""
+    if option.documents:
+        return option.words
     labels = {part.key: part.label for part in FORMAT_PARTS.get(option.format, ())}
     parts = ", ".join(f"{labels.get(key, key)}: {one}" for key, one in option.columns.items())
-    return parts if len(option.columns) > 1 else f"{get_choice_name(option.format)} ({parts})"
+    told = parts if len(option.columns) > 1 else f"{get_choice_name(option.format)} ({parts})"
+    return f"{option.words} ({parts})" if option.words else told
 
 
 def _build_row(name: str, help_text: str, editor: QWidget) -> QWidget:

@@ -3,18 +3,26 @@
 from __future__ import annotations
 
 from bisect import bisect_left
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from PySide6.QtCore import QSignalBlocker, Qt, Signal
 from PySide6.QtWidgets import QCheckBox, QHBoxLayout, QVBoxLayout, QWidget
 
 from studio.core.events.types import LimitsMeasured
+from studio.core.units import format_duration
+from studio.gui.bridge.epoch_clock import EpochTime
 from studio.gui.forms.editors.numbers import build_counter
 from studio.gui.plots.length_plot import LengthPlot
 from studio.gui.theme.tokens import SIZES
 from studio.gui.widgets.labels import PlainLabel
 
 _MOST_TOKENS = 10_000_000
+_LEAST_SHARE = 0.005
+FindTime = Callable[[LimitsMeasured, int], EpochTime | None]
+
+
+def _find_no_time(found: LimitsMeasured, limit: int) -> None:
+    del found, limit
 
 
 class LengthsPanel(QWidget):
@@ -29,6 +37,7 @@ class LengthsPanel(QWidget):
     def __init__(self, parent: QWidget | None = None) -> None:
         super().__init__(parent)
         self._found: LimitsMeasured | None = None
+        self._find_time: FindTime = _find_no_time
         self._plot = LengthPlot()
         self._plot.limit_moved.connect(self._on_limit_moved)
         self._plot.limit_chosen.connect(self._on_limit_let_go)
@@ -38,6 +47,7 @@ class LengthsPanel(QWidget):
         self._auto = QCheckBox("Automatic")
         self._auto.toggled.connect(self._on_auto_toggled)
         self._cost = PlainLabel("", "strong")
+        self._time = PlainLabel("", "body")
         self._more = PlainLabel("", "muted")
         line = QHBoxLayout()
         line.setSpacing(SIZES.s)
@@ -53,6 +63,7 @@ class LengthsPanel(QWidget):
         box.addLayout(line)
         box.addWidget(self._plot, 1)
         box.addWidget(self._cost)
+        box.addWidget(self._time)
         box.addWidget(self._more)
         self._cost.setAlignment(Qt.AlignmentFlag.AlignTop)
 
@@ -63,17 +74,32 @@ class LengthsPanel(QWidget):
         is_auto = not isinstance(wanted, int)
         with QSignalBlocker(self._box), QSignalBlocker(self._auto):
             self._auto.setChecked(is_auto)
-            self._auto.setText(f"Automatic ({found.auto_tokens:,}: 99 % of the rows fit)")
+            self._auto.setText(f"Automatic ({found.auto_tokens:,} tokens: 99 % of the rows fit)")
             self._box.setMaximum(found.context_tokens or _MOST_TOKENS)
             self._box.setValue(found.max_tokens)
         self._box.setEnabled(not is_auto)
         self._explain(found.max_tokens)
 
-    def _explain(self, limit: int) -> None:
+    def show_times(self, find_time: FindTime) -> None:
+        """Shows times as ``find_time`` tells them for a limit."""
+        self._find_time = find_time
         if self._found is not None:
-            first, second = describe_cost(self._found, limit)
-            self._cost.setText(first)
-            self._more.setText(second)
+            self._explain(self._box.value())
+
+    def _explain(self, limit: int) -> None:
+        found = self._found
+        if found is None:
+            return
+        first, second = describe_cost(found, limit)
+        self._cost.setText(first)
+        whole = found.longest_tokens
+        if found.context_tokens is not None:
+            whole = min(whole, found.context_tokens)
+        times = (self._find_time(found, limit), self._find_time(found, max(1, whole)))
+        told = describe_times(found, limit, *times)
+        self._time.setText(told)
+        self._time.setVisible(bool(told))
+        self._more.setText(second)
 
     def _on_limit_moved(self, limit: int) -> None:
         with QSignalBlocker(self._box):
@@ -113,14 +139,38 @@ def describe_cost(found: LimitsMeasured, limit: int) -> tuple[str, str]:
         )
         if lost_rows > 0:
             first += f" {_percent(lost_rows)} of the rows are left out: their answer is too long."
-    saved = f"An epoch reads {_percent(1 - kept)} fewer tokens than without a limit, and takes"
-    saved += " about as much less time. " if kept < 1 else ""
+    saved = (
+        f"An epoch reads {_percent(1 - kept)} fewer tokens than without a limit. "
+        if kept < 1
+        else ""
+    )
     longest = f"The longest row has {found.longest_tokens:,} tokens"
     if found.hidden_rows:
         longest += f" ({found.hidden_rows:,} rows are too long for the picture)"
     context = found.context_tokens
     reads = f"; the model reads {context:,} at most." if context is not None else "."
-    return first, (saved if kept < 1 else "") + longest + reads
+    return first, saved + longest + reads
+
+
+def describe_times(
+    found: LimitsMeasured, limit: int, time: EpochTime | None, whole: EpochTime | None
+) -> str:
+    """Return how long an epoch takes with a limit, and what that saves; empty where unknown.
+
+    ``whole`` is the time with every row as whole as the model can read it.
+    """
+    if time is None or whole is None:
+        return ""
+    now, saved = format_duration(time.seconds), whole.seconds - time.seconds
+    if limit < found.longest_tokens and saved > _LEAST_SHARE * whole.seconds:
+        words = (
+            f"Cutting at {limit:,} saves about {format_duration(saved)} per epoch: "
+            f"{now} instead of {format_duration(whole.seconds)}."
+        )
+    else:
+        words = f"An epoch takes about {now}."
+    guess = " This is a rough guess; Measure on the Recipe page makes it exact."
+    return words + (guess if time.is_guess else "")
 
 
 def interpolate(limits: Sequence[int], values: Sequence[float], limit: int) -> float:

@@ -21,6 +21,7 @@ from studio.gui.pages.data.tabs import DataTabs
 from studio.gui.theme.tokens import SIZES
 from studio.gui.widgets.buttons import Button
 from studio.gui.widgets.hub.strip import DownloadStrip
+from studio.gui.widgets.notice import Notice
 from studio.gui.widgets.page import Page
 
 
@@ -35,8 +36,10 @@ class DataPage(Page):
         self._files.source_selected.connect(self._on_source_selected)
         self._files.validation_edited.connect(partial(context.draft.set_value, "data.validation"))
         self._tabs = DataTabs()
-        self._raw = RawView(context.background, self._files, self._tabs, self)
-        self._view = SurveyView(context, self._tabs, self)
+        folder = context.draft.base_folder
+        self._raw = RawView(context.background, context.feed, self._files, self._tabs, folder, self)
+        self._notice = Notice()
+        self._view = SurveyView(context, self._tabs, self._notice, self)
         self._view.source_examined.connect(self._files.show_examined)
         self._view.page_requested.connect(self.page_requested)
         starter = context.starter
@@ -56,7 +59,7 @@ class DataPage(Page):
         self._files.show_validation(self._context.draft.get_value("data.validation"))
         for before, after in pairwise([self._next, *self._files.get_controls()]):
             self.setTabOrder(before, after)
-        self._raw.show_files([str(source["source"]) for source in sources])
+        self._raw.show_files(sources)
         self._view.refresh()
 
     def take_paths(self, paths: Sequence[str]) -> None:
@@ -80,6 +83,7 @@ class DataPage(Page):
         box.setContentsMargins(0, 0, 0, 0)
         box.setSpacing(SIZES.m)
         box.addWidget(self._files)
+        box.addWidget(self._notice)
         box.addWidget(self._tabs, 1)
         self._stack.addWidget(self._offers)
         self._stack.addWidget(chosen)

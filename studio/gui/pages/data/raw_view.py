@@ -2,17 +2,44 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from functools import partial
+from pathlib import Path
+from typing import Any
 
 from PySide6.QtCore import QObject
 
 from studio.core.errors import StudioError
+from studio.core.events.types import Event, RowsPeeked
+from studio.core.jobs.orders import PeekOrder
+from studio.core.runs.record import RunRecord
 from studio.core.units import format_bytes
 from studio.gui.bridge.background import Background, BackgroundCall, Cancellation
-from studio.gui.bridge.raw_rows import SURVEY_ONLY, RawRows, find_shown_file, load_raw_rows
+from studio.gui.bridge.live_job import LiveJob
+from studio.gui.bridge.raw_rows import (
+    CHILD_ONLY,
+    RawRows,
+    build_peeked,
+    find_shown_file,
+    load_raw_rows,
+)
+from studio.gui.bridge.run_feed import RunFeed
 from studio.gui.pages.data.files_card import FilesCard
 from studio.gui.pages.data.tabs import RAW, DataTabs
+
+
+@dataclass(frozen=True)
+class _Wanted:
+    """What of a source decides which rows are shown."""
+
+    source: str
+    split: str
+    revision: str | None
+
+    @classmethod
+    def of(cls, entry: Mapping[str, Any]) -> _Wanted:
+        return cls(str(entry["source"]), str(entry.get("split", "train")), entry.get("revision"))
 
 
 class RawView(QObject):
@@ -21,22 +48,28 @@ class RawView(QObject):
     def __init__(
         self,
         background: Background,
+        feed: RunFeed,
         files: FilesCard,
         tabs: DataTabs,
+        base_folder: Path,
         parent: QObject | None = None,
     ) -> None:
         super().__init__(parent)
+        self._base_folder = base_folder
         self._background = background
+        self._feed = feed
+        self._job: LiveJob | None = None
         self._files = files
         self._tabs = tabs
         self._shown = 0
         self._calls: list[BackgroundCall] = []
-        self._read: list[str] = []
+        self._read: list[_Wanted] = []
 
-    def show_files(self, sources: Sequence[str]) -> None:
+    def show_files(self, sources: Sequence[Mapping[str, Any]]) -> None:
         """Reads files that are not the same as before, and shows the rows of the first one."""
-        if list(sources) != self._read:
-            self._read = list(sources)
+        read = [_Wanted.of(source) for source in sources]
+        if read != self._read:
+            self._read = read
             self._shown = 0
             self._load()
 
@@ -51,11 +84,11 @@ class RawView(QObject):
             call.cancel()
         self._calls = [
             self._background.start(
-                partial(_read_rows, path),
+                partial(_read_rows, wanted.source),
                 partial(self._on_rows_loaded, place),
                 partial(self._on_rows_failed, place),
             )
-            for place, path in enumerate(self._read)
+            for place, wanted in enumerate(self._read)
         ]
 
     def _on_rows_loaded(self, place: int, raw: RawRows) -> None:
@@ -67,11 +100,49 @@ class RawView(QObject):
             self._tabs.show_rows(raw)
 
     def _on_rows_failed(self, place: int, error: StudioError) -> None:
-        is_known = error.code == SURVEY_ONLY
-        words = "see X-ray" if is_known else "cannot be read"
-        self._files.show_row_count(place, words, is_broken=not is_known)
+        if error.code == CHILD_ONLY:
+            self._files.show_row_count(place, "packed")
+            if place == self._shown:
+                self._peek(place)
+            return
+        self._files.show_row_count(place, "cannot be read", is_broken=True)
         if place == self._shown:
             self._tabs.show_raw_error(error)
+
+    def _peek(self, place: int) -> None:
+        """Lets a child read the first rows of a file that needs more than text to be read."""
+        wanted = self._read[place]
+        self._tabs.show_raw_waiting(Path(wanted.source).name)
+        job = self._feed.start_job(
+            PeekOrder(
+                source=wanted.source,
+                revision=wanted.revision,
+                split=wanted.split,
+                base_folder=str(self._base_folder),
+            )
+        )
+        self._job = job
+        job.events_arrived.connect(partial(self._on_peeked, place, wanted))
+        job.ended.connect(partial(self._on_peek_ended, place, wanted))
+        job.launch_failed.connect(partial(self._on_peek_failed, place, wanted))
+
+    def _on_peeked(self, place: int, wanted: _Wanted, events: list[Event]) -> None:
+        for event in events:
+            if isinstance(event, RowsPeeked) and self._is_wanted(place, wanted):
+                self._on_rows_loaded(place, build_peeked(event))
+
+    def _on_peek_ended(self, place: int, wanted: _Wanted, record: RunRecord) -> None:
+        failure = record.failure
+        if failure is not None:
+            error = StudioError(failure.message, failure.remedy, code=failure.code)
+            self._on_peek_failed(place, wanted, error)
+
+    def _on_peek_failed(self, place: int, wanted: _Wanted, error: StudioError) -> None:
+        if self._is_wanted(place, wanted):
+            self._on_rows_failed(place, error)
+
+    def _is_wanted(self, place: int, wanted: _Wanted) -> bool:
+        return place < len(self._read) and self._read[place] == wanted
 
 
 def _read_rows(path: str, cancellation: Cancellation) -> RawRows:

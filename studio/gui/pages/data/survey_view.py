@@ -7,8 +7,10 @@ from pathlib import Path
 from typing import Any, cast
 
 from PySide6.QtCore import QObject, Signal
+from PySide6.QtWidgets import QWidget
 
 from studio.core.errors import StudioError
+from studio.core.events.survey import LayoutOption
 from studio.core.events.types import (
     DataProblemFound,
     DataSurveyed,
@@ -19,13 +21,16 @@ from studio.core.events.types import (
     SurveyProgressed,
 )
 from studio.core.files import write_atomically
-from studio.core.jobs.orders import RowList, SurveyOrder
+from studio.core.jobs.orders import RowList, RowSide, SurveyOrder
 from studio.core.recipe.remedies import DataFacts
 from studio.gui.bridge.data_survey import DataSurvey
+from studio.gui.bridge.epoch_clock import EpochClock
 from studio.gui.context import Context
 from studio.gui.pages.data.checks_panel import count_findings
 from studio.gui.pages.data.columns_panel import SHOWN_ROWS
+from studio.gui.pages.data.correction.corrector import Corrector
 from studio.gui.pages.data.tabs import CHECKS, COLUMNS, LEARNING, LENGTHS, RAW, XRAY, DataTabs
+from studio.gui.widgets.notice import Notice
 
 _XRAY, _COLUMN, _LEARNING = "xray", "column-", "learning"
 
@@ -41,11 +46,14 @@ class SurveyView(QObject):
     page_requested = Signal(str)
     source_examined = Signal(object)
 
-    def __init__(self, context: Context, tabs: DataTabs, parent: QObject | None = None) -> None:
-        super().__init__(parent)
+    def __init__(self, context: Context, tabs: DataTabs, notice: Notice, page: QWidget) -> None:
+        super().__init__(page)
         self._context = context
         self._tabs = tabs
         self._survey = DataSurvey(context.feed, self)
+        self._corrector = Corrector(context, self._survey, notice, self._ask_listed, page)
+        self._clock = EpochClock(context.background, context.home, self)
+        self._opens_next = False
         self._looked: tuple[SurveyOrder, dict[str, Any]] | None = None
         self._forget()
         self._way_out = ""
@@ -90,6 +98,7 @@ class SurveyView(QObject):
 
     def _connect(self) -> None:
         tabs, survey = self._tabs, self._survey
+        self._clock.ready.connect(lambda: tabs.lengths.show_times(self._clock.find_time))
         survey.look_started.connect(self._on_look_started)
         survey.found.connect(self._on_found)
         survey.row_shown.connect(self._on_row_shown)
@@ -98,6 +107,8 @@ class SurveyView(QObject):
         tabs.currentChanged.connect(lambda _: self.refresh())
         tabs.way_out_requested.connect(self._on_way_out_requested)
         tabs.xray.row_wanted.connect(self._on_xray_row_wanted)
+        tabs.xray.correction_wanted.connect(self._on_correction_wanted)
+        tabs.checks.correction_wanted.connect(self._on_check_correction_wanted)
         tabs.xray.leave_out_toggled.connect(self._on_leave_out_toggled)
         tabs.checks.remedy_chosen.connect(self._on_remedy_chosen)
         tabs.checks.rows_wanted.connect(self._on_rows_wanted)
@@ -107,6 +118,7 @@ class SurveyView(QObject):
         )
         tabs.columns.source_chosen.connect(self.show_source)
         tabs.columns.layout_edited.connect(self._on_layout_edited)
+        tabs.columns.way_chosen.connect(self._on_way_chosen)
         tabs.learning.setting_edited.connect(self._context.draft.set_value)
         tabs.learning.trial_wanted.connect(
             lambda text, row: self._survey.try_template(text, self._first_source(), row)
@@ -163,6 +175,8 @@ class SurveyView(QObject):
             self._on_surveyed(event)
         elif isinstance(event, LimitsMeasured):
             self._limits = event
+            draft = self._context.draft
+            self._clock.follow(draft.recipe, draft.base_folder)
             wanted = self._context.draft.get_value("data.max_tokens")
             self._tabs.lengths.show_limits(event, wanted)
             self._tabs.show_panels(LENGTHS)
@@ -201,7 +215,7 @@ class SurveyView(QObject):
         words = f"first {rows}" if event.is_sample else rows
         self._tabs.show_state(f"{words} · {100 * share:.0f} % of the tokens learnt")
         self._tabs.learning.show_template(event)
-        self._tabs.xray.show_findings(event.findings)
+        self._tabs.xray.show_surveyed(event)
         self._tabs.show_panels(COLUMNS, LEARNING, XRAY)
         self._tabs.xray.ask_again()
         if not self._tabs.learning.is_editing:
@@ -222,6 +236,9 @@ class SurveyView(QObject):
     def _on_row_shown(self, purpose: str, row: RowShown) -> None:
         if purpose == _XRAY:
             self._tabs.xray.show_row(row)
+            if self._opens_next:
+                self._opens_next = False
+                self._on_correction_wanted()
         elif purpose == _LEARNING and not self._tabs.learning.is_editing:
             self._tabs.learning.show_row(row)
         elif purpose.startswith(_COLUMN):
@@ -243,8 +260,21 @@ class SurveyView(QObject):
         elif self._way_out:
             self.page_requested.emit(self._way_out)
 
-    def _on_xray_row_wanted(self, rank: int, finding: str, by: str) -> None:
-        self._survey.show_row(_XRAY, rank, finding, cast(RowList, by))
+    def _on_xray_row_wanted(self, rank: int, finding: str, by: str, side: str) -> None:
+        self._survey.show_row(_XRAY, rank, finding, cast(RowList, by), side=cast(RowSide, side))
+
+    def _ask_listed(self, purpose: str, rank: int) -> None:
+        finding, by, side = self._tabs.xray.listing
+        self._survey.show_row(purpose, rank, finding, by, side=side)
+
+    def _on_correction_wanted(self) -> None:
+        row = self._tabs.xray.row
+        if row is not None and row.count:
+            self._corrector.open(row)
+
+    def _on_check_correction_wanted(self, finding: str) -> None:
+        self._opens_next = True
+        self._on_rows_wanted(finding, 0)
 
     def _on_leave_out_toggled(self, mark: str, is_out: bool) -> None:
         marks = [one for one in self._context.draft.get_value("data.exclude") if one != mark]
@@ -267,6 +297,14 @@ class SurveyView(QObject):
         sources = self._context.draft.get_value("data.train")
         if self._chosen < len(sources):
             sources[self._chosen] |= {"format": format_key, "columns": columns}
+            self._context.draft.set_value("data.train", sources)
+
+    def _on_way_chosen(self, way: LayoutOption) -> None:
+        sources = self._context.draft.get_value("data.train")
+        if self._chosen < len(sources):
+            changes: dict[str, Any] = {"format": way.format, "columns": dict(way.columns)}
+            changes |= {"documents": way.documents} if way.documents else {}
+            sources[self._chosen] |= changes
             self._context.draft.set_value("data.train", sources)
 
     def _on_template_saved(self, text: str) -> None:

@@ -6,7 +6,7 @@ from PySide6.QtCore import Qt, Signal
 from PySide6.QtWidgets import QStackedWidget, QTabWidget, QVBoxLayout, QWidget
 
 from studio.core.errors import StudioError
-from studio.gui.bridge.raw_rows import SURVEY_ONLY, RawRows
+from studio.gui.bridge.raw_rows import RawRows
 from studio.gui.pages.data.checks_panel import ChecksPanel
 from studio.gui.pages.data.columns_panel import ColumnsPanel
 from studio.gui.pages.data.learning_panel import LearningPanel
@@ -78,14 +78,17 @@ class DataTabs(QTabWidget):
         self._table.show()
         self._table.show_rows(raw)
 
+    def show_raw_waiting(self, name: str) -> None:
+        """Shows that the first rows of a file are being read."""
+        self._table.hide()
+        self._filler.show()
+        self._raw_notice.show_message("note", f"Reading the first rows of {name} …")
+
     def show_raw_error(self, error: StudioError) -> None:
         """Shows why a file cannot be read."""
         self._table.hide()
         self._filler.show()
-        if error.code == SURVEY_ONLY:
-            self._raw_notice.show_message("note", error.message, error.remedy)
-        else:
-            self._raw_notice.show_error(error)
+        self._raw_notice.show_error(error)
 
     def show_reason(self, icon: str, title: str, sentence: str, action: str = "") -> None:
         """Shows in place of all panels why there is nothing to see yet, and the way out."""

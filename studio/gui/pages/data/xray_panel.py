@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import cast
 
 from PySide6.QtCore import QSignalBlocker, Qt, Signal
 from PySide6.QtGui import QKeySequence, QShortcut
@@ -16,7 +17,9 @@ from PySide6.QtWidgets import (
     QWidget,
 )
 
-from studio.core.events.types import RowShown
+from studio.core.events.survey import FileSide
+from studio.core.events.types import DataSurveyed, RowShown
+from studio.core.jobs.orders import RowList, RowSide
 from studio.gui.forms.editors.numbers import build_counter
 from studio.gui.pages.data.xray_text import SignSample, XrayText
 from studio.gui.pages.data.xray_words import (
@@ -28,7 +31,9 @@ from studio.gui.pages.data.xray_words import (
 from studio.gui.theme.fonts import build_mono_font
 from studio.gui.theme.tokens import SIZES
 from studio.gui.widgets.buttons import Button, IconButton
-from studio.gui.widgets.labels import ElidedLabel, PlainLabel
+from studio.gui.widgets.flow_row import FlowRow
+from studio.gui.widgets.labels import ElidedLabel, PlainLabel, plain_tooltip
+from studio.gui.widgets.segmented import Segmented
 
 ORDERS = {
     "file": "As in the files",
@@ -37,6 +42,15 @@ ORDERS = {
     "longest": "Longest first",
     "most_tokens": "Most tokens per character first",
 }
+_SIDES = (("train", "Training rows", ""), ("validation", "Validation rows", ""))
+_SIDES_HELP = "Rows to learn from, or rows that are only measured on."
+_NO_VALIDATION = (
+    "No rows are held back for validation. Change that above, beside the name of the file."
+)
+_CORRECT_HELP = (
+    "Opens the row so that you can change what it says. The corrected row goes into a copy; your "
+    "file stays as it is."
+)
 _HINT = "Point at a token, or walk through the text with the arrow keys, to see what becomes of it."
 
 
@@ -44,17 +58,22 @@ class XrayPanel(QWidget):
     """Shows one row and lets the user walk through all of them; passive.
 
     Signals:
-        row_wanted: Place in the list, finding (empty: all) and order.
+        row_wanted: Place in the list, finding (empty: all), order, and side (train, validation or
+            any).
+        correction_wanted: The row that is shown is to be corrected.
         leave_out_toggled: The mark of a row, and whether it is to be left out.
     """
 
-    row_wanted = Signal(int, str, str)
+    row_wanted = Signal(int, str, str, str)
+    correction_wanted = Signal()
     leave_out_toggled = Signal(str, bool)
 
     def __init__(self, parent: QWidget | None = None) -> None:
         super().__init__(parent)
         self._row: RowShown | None = None
         self._excluded: frozenset[str] = frozenset()
+        self._side: FileSide = "train"
+        self._findings: dict[FileSide, Mapping[str, int]] = {}
         self._text = XrayText()
         self._text.token_pointed.connect(self._on_token_pointed)
         self._written = QPlainTextEdit()
@@ -69,10 +88,13 @@ class XrayPanel(QWidget):
         self._token.setAlignment(Qt.AlignmentFlag.AlignTop)
         self._leave_out = Button("Leave out this row", "close", "quiet")
         self._leave_out.clicked.connect(self._on_leave_out_clicked)
+        self._correct = Button("Correct this row…", "pencil", "quiet")
+        self._correct.setToolTip(plain_tooltip(_CORRECT_HELP))
+        self._correct.clicked.connect(self.correction_wanted)
         box = QVBoxLayout(self)
         box.setContentsMargins(0, SIZES.m, 0, 0)
         box.setSpacing(SIZES.s)
-        box.addLayout(self._build_walk())
+        box.addWidget(self._build_walk())
         box.addLayout(self._build_about())
         both = QSplitter(Qt.Orientation.Horizontal)
         both.setChildrenCollapsible(False)
@@ -92,8 +114,28 @@ class XrayPanel(QWidget):
         """The row that is shown."""
         return self._row
 
-    def show_findings(self, findings: Mapping[str, int]) -> None:
-        """Offers the findings to look at, with their number of rows; the chosen one stays."""
+    @property
+    def listing(self) -> tuple[str, RowList, RowSide]:
+        """Finding, order and side of the list that is walked through."""
+        finding, by = str(self._finding.currentData() or ""), str(self._by.currentData())
+        return finding, cast(RowList, by), self._side
+
+    def show_surveyed(self, surveyed: DataSurveyed) -> None:
+        """Offers sides and findings to look at, with their number of rows; what is chosen stays."""
+        self._findings = {
+            "train": surveyed.findings,
+            "validation": surveyed.validation_findings,
+        }
+        has_others = surveyed.validation_rows > 0 or bool(surveyed.validation_findings)
+        self._sides.setEnabled(has_others)
+        self._sides.setToolTip(_SIDES_HELP if has_others else _NO_VALIDATION)
+        if not has_others:
+            self._side = "train"
+        self._show_side()
+
+    def _show_side(self) -> None:
+        self._sides.show_value(self._side)
+        findings = self._findings.get(self._side, {})
         chosen = self._finding.currentData() or ""
         with QSignalBlocker(self._finding):
             self._finding.clear()
@@ -111,6 +153,11 @@ class XrayPanel(QWidget):
         """Shows a row and where it stands in its list."""
         self._row = row
         is_there = row.count > 0
+        if row.side != self._side:
+            self._side = row.side
+            finding = self._finding.currentData() or ""
+            self._show_side()
+            self._choose_finding(str(finding))
         self._about.setText(describe_row(row) if is_there else "No row is like that.")
         self._text.show_row(row if is_there else None)
         self._written.setPlainText(row.written)
@@ -125,16 +172,23 @@ class XrayPanel(QWidget):
 
     def choose_list(self, finding: str, rank: int = 0) -> None:
         """Asks for a row of those with a finding."""
-        with QSignalBlocker(self._finding), QSignalBlocker(self._by):
-            self._finding.setCurrentIndex(max(0, self._finding.findData(finding)))
+        self._choose_finding(finding)
+        with QSignalBlocker(self._by):
             self._by.setCurrentIndex(0)
-        self._ask(rank)
+        self._ask(rank, side="any")
 
     def ask_again(self) -> None:
         """Asks for the row at the same place, because something about it may have changed."""
         self._ask(0 if self._row is None else self._row.rank)
 
-    def _build_walk(self) -> QHBoxLayout:
+    def _choose_finding(self, finding: str) -> None:
+        """Chooses a finding even where rows of this side have none of it."""
+        with QSignalBlocker(self._finding):
+            if self._finding.findData(finding) < 0:
+                self._finding.addItem(get_finding_name(finding), finding)
+            self._finding.setCurrentIndex(self._finding.findData(finding))
+
+    def _build_walk(self) -> QWidget:
         self._back = IconButton("chevron-left", "Previous row (Alt+Left)")
         self._back.clicked.connect(lambda: self._walk(-1))
         self._forth = IconButton("chevron-right", "Next row (Alt+Right)")
@@ -143,7 +197,7 @@ class XrayPanel(QWidget):
         self._number.valueChanged.connect(lambda value: self._ask(value - 1))
         self._count = PlainLabel("", "muted", wraps=False)
         self._finding = QComboBox()
-        self._finding.setAccessibleName("Which rows")
+        self._finding.setAccessibleName("Rows with a finding")
         self._finding.setMinimumWidth(150)
         self._finding.setSizeAdjustPolicy(QComboBox.SizeAdjustPolicy.AdjustToContents)
         self._finding.addItem("All rows", "")
@@ -157,16 +211,21 @@ class XrayPanel(QWidget):
         )
         self._by.setMinimumContentsLength(16)  # the longest order alone would widen the page
         self._by.activated.connect(lambda _: self._ask(0))
-        line = QHBoxLayout()
-        line.setSpacing(SIZES.s)
+        self._sides = Segmented("Which rows", _SIDES)
+        self._sides.show_value(self._side)
+        self._sides.chosen.connect(self._on_side_chosen)
+        walk = QWidget()
+        steps = QHBoxLayout(walk)
+        steps.setContentsMargins(0, 0, 0, 0)
+        steps.setSpacing(SIZES.s)
         for widget in (self._back, self._number, self._count, self._forth):
-            line.addWidget(widget)
-        line.addSpacing(SIZES.m)
-        line.addWidget(self._finding)
-        line.addWidget(self._by)
-        line.addStretch(1)
-        line.addWidget(self._leave_out)
-        return line
+            steps.addWidget(widget)
+        area = QWidget()
+        flow = FlowRow(area)
+        shown = (self._sides, walk, self._finding, self._by, self._correct, self._leave_out)
+        for one in shown:
+            flow.addWidget(one)
+        return area
 
     def _build_about(self) -> QHBoxLayout:
         signs = QCheckBox("Blanks")
@@ -194,15 +253,22 @@ class XrayPanel(QWidget):
 
     def _show_leave_out(self) -> None:
         row = self._row
-        self._leave_out.setEnabled(row is not None and bool(row.mark))
+        # What is left out by hand is left out of the training files alone.
+        is_possible = row is not None and bool(row.mark) and row.files == "train"
+        self._leave_out.setEnabled(is_possible)
+        self._correct.setEnabled(row is not None and row.count > 0)
         is_out = row is not None and row.mark in self._excluded
         words = "Take this row back" if is_out else "Leave out this row"
         self._leave_out.set_text_and_icon(words, "plus" if is_out else "close")
 
-    def _ask(self, rank: int) -> None:
-        self.row_wanted.emit(
-            max(0, rank), str(self._finding.currentData() or ""), str(self._by.currentData())
-        )
+    def _ask(self, rank: int, side: RowSide | None = None) -> None:
+        finding, by, now = self.listing
+        self.row_wanted.emit(max(0, rank), finding, by, side or now)
+
+    def _on_side_chosen(self, side: FileSide) -> None:
+        self._side = side
+        self._show_side()
+        self._ask(0)
 
     def _walk(self, step: int) -> None:
         if self._row is not None and 0 <= self._row.rank + step < self._row.count:
