@@ -64,9 +64,9 @@ def test_shorter_rows_take_less_time(
     assert cut is not None
     assert whole is not None
     assert cut.is_guess
-    # The tokens that are left, and a little less: attention looks back over shorter rows.
+    # Less than the share of tokens that are left: attention looks back over shorter rows too.
     share = sum(min(one, 90) for one in LENGTHS) / sum(LENGTHS)
-    assert cut.seconds / whole.seconds == pytest.approx(share, rel=0.1)
+    assert 0.5 * share < cut.seconds / whole.seconds < share
     data = recipe.data.model_copy(update={"max_tokens": 390})
     told = build_forecast(
         recipe.model_copy(update={"data": data}),

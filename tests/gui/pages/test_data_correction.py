@@ -81,12 +81,9 @@ def open_row(page: DataPage, studio: Studio, child: Child) -> CorrectionDialog:
 
 
 def type_text(dialog: CorrectionDialog, name: str, text: str) -> None:
-    editor = next(
-        one
-        for one in dialog.findChildren(GrowingText)
-        if one.accessibleName() == name and one.isVisible()
-    )
-    editor.setPlainText(text)
+    # An earlier row's editors may not be deleted yet; the newest come last.
+    fields = [one for one in dialog.findChildren(GrowingText) if one.accessibleName() == name]
+    fields[-1].setPlainText(text)
     dialog.flush()
 
 
@@ -124,7 +121,9 @@ def test_a_correction_becomes_a_copy_that_can_be_taken_back(
     press(studio, "Use the copy")
     (entry,) = studio.context.draft.get_value("data.train")
     assert entry == {"source": wish.path, "weight": 2.0}
-    assert "rows-corrected.jsonl is learnt from now" in page._notice._message.text()
+    assert "rows-corrected.jsonl is learnt from now" in page._notice._message.text().replace(
+        "\u200b", ""
+    )
     page._notice.action_requested.emit()
     assert studio.context.draft.get_value("data.train") == [original]
     assert page._notice.isHidden()
