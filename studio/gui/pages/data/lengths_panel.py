@@ -74,7 +74,7 @@ class LengthsPanel(QWidget):
         is_auto = not isinstance(wanted, int)
         with QSignalBlocker(self._box), QSignalBlocker(self._auto):
             self._auto.setChecked(is_auto)
-            self._auto.setText(f"Automatic ({found.auto_tokens:,} tokens: 99 % of the rows fit)")
+            self._auto.setText(describe_auto(found))
             self._box.setMaximum(found.context_tokens or _MOST_TOKENS)
             self._box.setValue(found.max_tokens)
         self._box.setEnabled(not is_auto)
@@ -118,6 +118,15 @@ class LengthsPanel(QWidget):
     def _on_auto_toggled(self, is_auto: bool) -> None:
         self._box.setEnabled(not is_auto)
         self.limit_chosen.emit("auto" if is_auto else self._box.value())
+
+
+def describe_auto(found: LimitsMeasured) -> str:
+    """Return which limit the program would choose, and why."""
+    is_capped = found.auto_tokens == found.context_tokens
+    limits = found.limits or (1,)
+    cut = interpolate(limits, found.cut_rows_fraction or (0.0,), found.auto_tokens)
+    why = "the most that the model reads" if is_capped and cut > 0.01 else "99 % of the rows fit"
+    return f"Automatic ({found.auto_tokens:,} tokens: {why})"
 
 
 def describe_cost(found: LimitsMeasured, limit: int) -> tuple[str, str]:
