@@ -27,13 +27,15 @@ class DataFacts:
     """What is known about the rows; None where it is not.
 
     ``longest_tokens`` is the longest row, ``context_tokens`` the most that the model reads,
-    ``max_tokens`` the limit in force, ``source`` the number of the file that the finding is about.
+    ``max_tokens`` the limit in force, ``source`` the number of the file that the finding is about,
+    ``is_plain`` whether turns are written plainly, one after the other.
     """
 
     longest_tokens: int | None = None
     context_tokens: int | None = None
     max_tokens: int | None = None
     source: int | None = None
+    is_plain: bool = False
 
 
 @dataclass(frozen=True)
@@ -77,12 +79,11 @@ def _raise_limit(data: Mapping[str, Any], facts: DataFacts) -> tuple[Remedy, ...
 
 
 def _other_template(data: Mapping[str, Any], facts: DataFacts) -> tuple[Remedy, ...]:
-    del facts
     now = data.get("template", "auto")
     found = []
     if now != "auto":
         found.append(Remedy("Use the model's own template", {"data.template": "auto"}))
-    if now != "plain":
+    if now != "plain" and not facts.is_plain:
         found.append(Remedy("Write prompt and answer plainly", {"data.template": "plain"}))
     return tuple(found)
 

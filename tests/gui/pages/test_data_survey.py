@@ -115,7 +115,7 @@ def test_a_row_is_left_out_and_taken_back(page: DataPage, studio: Studio, child:
     button = page._tabs.xray._leave_out
     button.click()
     assert studio.context.draft.get_value("data.exclude") == [ROW.mark]
-    assert button.text() == "Take this row back"
+    assert button.text() == "Take back"
     button.click()
     assert studio.context.draft.get_value("data.exclude") == []
 

@@ -227,7 +227,10 @@ class SurveyView(QObject):
         limits, surveyed = self._limits, self._surveyed
         facts = DataFacts()
         if limits is not None:
-            facts = DataFacts(limits.longest_tokens, limits.context_tokens, limits.max_tokens)
+            is_plain = surveyed is not None and surveyed.template == "plain"
+            facts = DataFacts(
+                limits.longest_tokens, limits.context_tokens, limits.max_tokens, is_plain=is_plain
+            )
         words = f"{surveyed.rows:,} rows" if surveyed is not None else "The rows"
         self._tabs.checks.show_findings(self._problems, data, facts, words)
         self._tabs.show_finding_count(count_findings(self._problems))

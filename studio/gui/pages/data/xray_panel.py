@@ -86,9 +86,10 @@ class XrayPanel(QWidget):
         self._token = PlainLabel(_HINT, "caption")
         self._token.setMinimumHeight(2 * self._token.fontMetrics().lineSpacing())
         self._token.setAlignment(Qt.AlignmentFlag.AlignTop)
-        self._leave_out = Button("Leave out this row", "close", "quiet")
+        self._leave_out = Button("Leave out", "close", "quiet")
         self._leave_out.clicked.connect(self._on_leave_out_clicked)
-        self._correct = Button("Correct this row…", "pencil", "quiet")
+        self._correct = Button("Correct…", "pencil", "quiet")
+        self._correct.setAccessibleName("Correct this row")
         self._correct.setToolTip(plain_tooltip(_CORRECT_HELP))
         self._correct.clicked.connect(self.correction_wanted)
         box = QVBoxLayout(self)
@@ -258,8 +259,9 @@ class XrayPanel(QWidget):
         self._leave_out.setEnabled(is_possible)
         self._correct.setEnabled(row is not None and row.count > 0)
         is_out = row is not None and row.mark in self._excluded
-        words = "Take this row back" if is_out else "Leave out this row"
+        words = "Take back" if is_out else "Leave out"
         self._leave_out.set_text_and_icon(words, "plus" if is_out else "close")
+        self._leave_out.setAccessibleName(f"{words} this row")
 
     def _ask(self, rank: int, side: RowSide | None = None) -> None:
         finding, by, now = self.listing

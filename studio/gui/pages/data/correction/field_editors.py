@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Mapping
 from typing import Any
 
-from PySide6.QtCore import QSignalBlocker, QSize, Qt, Signal
+from PySide6.QtCore import QSignalBlocker, Qt, Signal
+from PySide6.QtGui import QResizeEvent
 from PySide6.QtWidgets import (
     QComboBox,
     QHBoxLayout,
@@ -41,17 +43,24 @@ class GrowingText(QPlainTextEdit):
         self.setPlainText(text)
         # Text dropped from files would be their address.
         self.setAcceptDrops(False)
-        self.document().documentLayout().documentSizeChanged.connect(self.updateGeometry)
+        self.textChanged.connect(self._fit)
+        self._fit()
 
-    def sizeHint(self) -> QSize:  # noqa: N802 - Qt's name
-        """Returns the height of the lines."""
-        lines = min(_MOST_LINES, max(1, round(self.document().size().height())))
-        height = lines * self.fontMetrics().lineSpacing() + 2 * SIZES.s
-        return QSize(super().sizeHint().width(), height)
+    def resizeEvent(self, event: QResizeEvent) -> None:  # noqa: N802 - Qt's name
+        """Becomes as high as the lines need at the new width."""
+        super().resizeEvent(event)
+        self._fit()
 
-    def minimumSizeHint(self) -> QSize:  # noqa: N802 - Qt's name
-        """Returns the same height and a small width."""
-        return QSize(80, self.sizeHint().height())
+    def _fit(self) -> None:
+        most = _MOST_LINES * self.fontMetrics().lineSpacing()
+        height, block = 2 * self.document().documentMargin(), self.document().firstBlock()
+        while block.isValid() and height < most:
+            height += self.blockBoundingRect(block).height()
+            block = block.next()
+        around = max(2 * SIZES.s, self.height() - self.viewport().height())
+        wanted = math.ceil(min(height, most)) + around
+        if self.height() != wanted:
+            self.setFixedHeight(wanted)
 
 
 class FieldEditor(QWidget):
@@ -127,6 +136,7 @@ class TurnsField(FieldEditor):
         box.addWidget(add)
         for turn in turns:
             self._add(turn)
+        self.setFocusProxy(self._rows[0])
 
     def read_value(self) -> list[dict[str, Any]]:
         """Return the turns.
@@ -154,6 +164,7 @@ class TurnsField(FieldEditor):
 
     def _on_row_removed(self, row: _TurnRow) -> None:
         self._rows.remove(row)
+        self.setFocusProxy(self._rows[0] if self._rows else None)  # type: ignore[arg-type]  # Qt takes none
         self._box.removeWidget(row)
         row.hide()
         row.deleteLater()

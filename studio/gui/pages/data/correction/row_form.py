@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from PySide6.QtCore import QTimer, Signal
+from PySide6.QtCore import Qt, QTimer, Signal
 from PySide6.QtWidgets import QScrollArea, QVBoxLayout, QWidget
 
 from studio.core.recipe.parts import FORMAT_PARTS
@@ -68,6 +68,8 @@ class RowForm(QWidget):
             self._area.deleteLater()
         self._area = build_scroll_area(form)
         self._box.addWidget(self._area)
+        if self._fields:
+            next(iter(self._fields.values())).setFocus(Qt.FocusReason.OtherFocusReason)
 
     def tell(self) -> None:
         """Tells the fields as they are now."""
