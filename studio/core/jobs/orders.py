@@ -156,7 +156,7 @@ AnyOrder = Annotated[
     TrainOrder
     | PreviewOrder
     | SurveyOrder
-    | ReadRows
+    | ReadRowsOrder
     | PeekOrder
     | MeasureOrder
     | ChatOrder
