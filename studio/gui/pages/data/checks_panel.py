@@ -28,6 +28,7 @@ from studio.gui.widgets.scroll import build_scroll_area
 
 _QUIET = ("pad_is_end", "system_merged", "left_out_by_choice")
 _SHOWN_PLACES = 3
+_LIKE = " is "
 
 
 class ChecksPanel(QWidget):
@@ -134,8 +135,10 @@ class FindingCard(QFrame):
         problem = self._problem
         if problem.detail:
             places.addWidget(PlainLabel(allow_breaks(f"It says: {problem.detail}"), "caption"))
-        if not problem.is_listed:
-            for place in problem.places[:_SHOWN_PLACES]:
+        shown = problem.places[:_SHOWN_PLACES]
+        for place in shown:
+            # Where a row stands is on its button; what it is like is said here.
+            if not problem.is_listed or _LIKE in place:
                 places.addWidget(PlainLabel(allow_breaks(place), "caption"))
         return places
 
@@ -157,9 +160,10 @@ class FindingCard(QFrame):
             line.addWidget(correct)
         if self._problem.is_listed:
             for rank, place in enumerate(self._problem.places[:_SHOWN_PLACES]):
-                words = f"Look at {place}" if rank == 0 else place.rpartition(", ")[2]
+                row = place.partition(_LIKE)[0]
+                words = f"Look at {row}" if rank == 0 else row.rpartition(", ")[2]
                 show = Button(words, "eye" if rank == 0 else "", "quiet")
-                show.setAccessibleName(f"Look at {place}")
+                show.setAccessibleName(f"Look at {row}")
                 show.clicked.connect(partial(self.rows_wanted.emit, self._problem.code, rank))
                 line.addWidget(show)
         line.addStretch(1)

@@ -40,6 +40,7 @@ _CERTAINTY: dict[str, tuple[str, ChipKind]] = {
 _TYPING_MS = 500
 _LABEL_WIDTH = 112
 _BOX_WIDTH = 120
+_LONGEST_WORDS = 44
 SHOWN_ROWS = 3
 
 
@@ -163,7 +164,7 @@ class ColumnsPanel(QWidget):
             "They appear here as soon as the parts are clear and a model is chosen.", "muted"
         )
         self._nothing.setAlignment(Qt.AlignmentFlag.AlignTop)
-        box.addWidget(self._nothing)
+        box.addWidget(self._nothing, 1)
         for about, result in zip(self._abouts, self._results, strict=True):
             result.hide()
             box.addWidget(about)
@@ -175,9 +176,14 @@ class ColumnsPanel(QWidget):
         for option in found.options:
             # Where the kind of file is known, the first way is what most people want.
             is_best = bool(found.seems) and option is found.options[0]
-            button = Button(describe_option(option), kind="primary" if is_best else "normal")
+            told = describe_option(option)
+            button = Button(_shorten(option.words or told), kind="primary" if is_best else "normal")
+            button.setAccessibleName(told)
+            button.setToolTip(plain_tooltip(told))
             button.clicked.connect(partial(self.way_chosen.emit, option))
             self._options.addWidget(button)
+            if option.words and option.columns:
+                self._options.addWidget(PlainLabel(allow_breaks(describe_parts(option)), "caption"))
 
     def _show_parts(self, columns: Sequence[FoundColumn]) -> None:
         wanted = FORMAT_PARTS.get(self._format, ())
@@ -242,10 +248,19 @@ def describe_option(option: LayoutOption) -> str:
     """Return one way to read a file in words, such as ``Prompt: q, Answer: a``."""
     if option.documents:
         return option.words
-    labels = {part.key: part.label for part in FORMAT_PARTS.get(option.format, ())}
-    parts = ", ".join(f"{labels.get(key, key)}: {one}" for key, one in option.columns.items())
+    parts = describe_parts(option)
     told = parts if len(option.columns) > 1 else f"{get_choice_name(option.format)} ({parts})"
     return f"{option.words} ({parts})" if option.words else told
+
+
+def describe_parts(option: LayoutOption) -> str:
+    """Return which column plays which part, such as ``Prompt: q, Answer: a``."""
+    labels = {part.key: part.label for part in FORMAT_PARTS.get(option.format, ())}
+    return ", ".join(f"{labels.get(key, key)}: {one}" for key, one in option.columns.items())
+
+
+def _shorten(words: str) -> str:
+    return words if len(words) <= _LONGEST_WORDS else f"{words[: _LONGEST_WORDS - 2]} …"
 
 
 def _build_row(name: str, help_text: str, editor: QWidget) -> QWidget:

@@ -64,6 +64,7 @@ class RawView(QObject):
         self._shown = 0
         self._calls: list[BackgroundCall] = []
         self._read: list[_Wanted] = []
+        self._counts: dict[int, tuple[str, bool]] = {}
 
     def show_files(self, sources: Sequence[Mapping[str, Any]]) -> None:
         """Reads files that are not the same as before, and shows the rows of the first one."""
@@ -72,6 +73,9 @@ class RawView(QObject):
             self._read = read
             self._shown = 0
             self._load()
+            return
+        for place, (words, is_broken) in self._counts.items():
+            self._files.show_row_count(place, words, is_broken=is_broken)
 
     def choose(self, place: int) -> None:
         """Shows the rows of another file."""
@@ -80,6 +84,7 @@ class RawView(QObject):
         self._load()
 
     def _load(self) -> None:
+        self._counts.clear()
         for call in self._calls:
             call.cancel()
         self._calls = [
@@ -95,19 +100,24 @@ class RawView(QObject):
         rows = "rows" if raw.row_count != 1 else "row"
         known = raw.row_count is not None
         words = f"{raw.row_count:,} {rows}" if known else format_bytes(raw.size_bytes)
-        self._files.show_row_count(place, words)
+        self._show_count(place, words)
         if place == self._shown:
             self._tabs.show_rows(raw)
 
     def _on_rows_failed(self, place: int, error: StudioError) -> None:
         if error.code == CHILD_ONLY:
-            self._files.show_row_count(place, "packed")
+            self._show_count(place, "packed")
             if place == self._shown:
                 self._peek(place)
             return
-        self._files.show_row_count(place, "cannot be read", is_broken=True)
+        self._show_count(place, "cannot be read", is_broken=True)
         if place == self._shown:
             self._tabs.show_raw_error(error)
+
+    def _show_count(self, place: int, words: str, *, is_broken: bool = False) -> None:
+        """Shows how many rows a file has, also after its line is drawn anew."""
+        self._counts[place] = (words, is_broken)
+        self._files.show_row_count(place, words, is_broken=is_broken)
 
     def _peek(self, place: int) -> None:
         """Lets a child read the first rows of a file that needs more than text to be read."""

@@ -188,6 +188,12 @@ class SurveyView(QObject):
         self._examined[event.position] = event
         self.source_examined.emit(event)
         self._tabs.show_panels(COLUMNS, LEARNING)
+        if event.certainty == "unsure" and not any(one.format for one in self._examined.values()):
+            self._way_out = "columns"
+            self._tabs.show_state("waits for your choice")
+            self._tabs.show_reason(
+                "eye", "One question first", event.message, "Choose the columns", XRAY, LENGTHS
+            )
         if event.certainty in ("unsure", "unreadable"):
             code = "format_unclear" if event.certainty == "unsure" else "unreadable"
             self._problems.append(
@@ -260,6 +266,8 @@ class SurveyView(QObject):
         if self._way_out == "again":
             self._looked = None
             self.refresh()
+        elif self._way_out == "columns":
+            self._on_columns_wanted(self._chosen)
         elif self._way_out:
             self.page_requested.emit(self._way_out)
 

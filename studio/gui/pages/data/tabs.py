@@ -90,9 +90,11 @@ class DataTabs(QTabWidget):
         self._filler.show()
         self._raw_notice.show_error(error)
 
-    def show_reason(self, icon: str, title: str, sentence: str, action: str = "") -> None:
-        """Shows in place of all panels why there is nothing to see yet, and the way out."""
-        for gate in self._gates:
+    def show_reason(
+        self, icon: str, title: str, sentence: str, action: str = "", *numbers: int
+    ) -> None:
+        """Shows why some panels, or all, have nothing to show yet, and the way out."""
+        for gate in [self._gates[one - 1] for one in numbers] or self._gates:
             gate.empty.show_reason(icon, title, sentence, action)
             gate.setCurrentIndex(0)
 
