@@ -85,7 +85,7 @@ def test_a_model_stored_in_few_bits_says_what_that_means(
 ) -> None:
     folder = write_model(tmp_path / "small", is_stored=True)
     with qtbot.waitSignal(studio.context.shelf.layers_loaded):
-        page._drops.paths_dropped.emit([str(folder)])
+        page.take_paths([str(folder)])
     details = page._details
     assert details._facts["format"].text() == "F32, INT8"
     assert "in 8 bits already" in details._notice._message.text()
