@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Any, get_args
+from typing import Any, Literal, get_args
 
 from studio.core.recipe.schema_data import Finding
 
@@ -20,6 +20,26 @@ CORRECTABLE_CODES = frozenset(
     }
 )
 """Findings that a person mends best by changing what the rows say."""
+
+
+Lead = Literal["columns", "learning", "lengths", "model"]
+
+LEADS: Mapping[str, tuple[str, Lead]] = {
+    "answer_too_long": ("See what a limit costs", "lengths"),
+    "double_bos": ("Choose a template", "learning"),
+    "empty_answer": ("Check the columns", "columns"),
+    "end_of_turn_unsupervised": ("Choose a template", "learning"),
+    "format_unclear": ("Choose the columns", "columns"),
+    "longer_than_model": ("Choose another model", "model"),
+    "many_tokens": ("Choose another model", "model"),
+    "no_chat_template": ("Choose a template", "learning"),
+    "no_supervised_tokens": ("Check the columns", "columns"),
+    "template_refused": ("Choose a template", "learning"),
+    "text_divided": ("See what a limit costs", "lengths"),
+    "truncated_prompt": ("See what a limit costs", "lengths"),
+    "unknown_tokens": ("Choose another model", "model"),
+}
+"""Where in the window a finding is best mended by hand: the words of the way there, the place."""
 
 
 @dataclass(frozen=True)

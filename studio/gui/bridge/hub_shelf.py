@@ -12,6 +12,7 @@ from studio.core.errors import StudioError
 from studio.core.events.types import DownloadFinished, DownloadProgressed, Event
 from studio.core.hub.cache import iter_snapshots
 from studio.core.hub.client import search
+from studio.core.hub.first_rows import load_first_rows
 from studio.core.hub.names import Repository, RepositoryKind
 from studio.core.hub.offer import HubOffer, build_offer
 from studio.core.hub.store import HubStore
@@ -50,6 +51,8 @@ class HubShelf(QObject):
         kept_listed: The kind and the ``Repository`` of all that lie on this machine already.
         offered: A ``HubOffer``.
         offer_failed: The ``Repository`` and a ``StudioError``.
+        peeked: The ``Repository`` of a data set and its ``FirstRows``.
+        peek_failed: The ``Repository`` and a ``StudioError``.
         changed: A download began, went on or ended.
         arrived: The ``Repository`` and the ``DownloadFinished`` of a complete download.
         failed: The ``Repository`` and a ``StudioError``; what arrived is kept.
@@ -61,6 +64,8 @@ class HubShelf(QObject):
     kept_listed = Signal(str, list)
     offered = Signal(object)
     offer_failed = Signal(object, object)
+    peeked = Signal(object, object)
+    peek_failed = Signal(object, object)
     changed = Signal()
     arrived = Signal(object, object)
     failed = Signal(object, object)
@@ -74,6 +79,7 @@ class HubShelf(QObject):
         self._background = Background(self, max_threads=3)
         self._search: BackgroundCall | None = None
         self._look: BackgroundCall | None = None
+        self._peek: BackgroundCall | None = None
         self._jobs: dict[Repository, LiveJob] = {}
         self._downloads: dict[Repository, Download] = {}
         self._marks: dict[Repository, tuple[float, int]] = {}
@@ -113,6 +119,16 @@ class HubShelf(QObject):
             lambda call: build_offer(self.gate, repository, is_cancelled=lambda: call.is_set),
             self.offered.emit,
             partial(self.offer_failed.emit, repository),
+        )
+
+    def peek(self, repository: Repository) -> None:
+        """Asks for the first rows of a data set; an earlier question is dropped."""
+        if self._peek is not None:
+            self._peek.cancel()
+        self._peek = self._background.start(
+            lambda call: load_first_rows(self.gate, repository, is_cancelled=lambda: call.is_set),
+            partial(self.peeked.emit, repository),
+            partial(self.peek_failed.emit, repository),
         )
 
     def download(self, offer: HubOffer) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
@@ -13,6 +13,8 @@ from typing import Any
 from studio.core.errors import DatasetInvalid
 from studio.core.events.types import RowsPeeked
 from studio.core.files import get_file_error
+from studio.core.hub.client import HubFile
+from studio.core.hub.first_rows import FirstRows
 from studio.core.hub.resolve import find_data_path
 from studio.core.units import format_bytes
 
@@ -96,6 +98,18 @@ def build_peeked(event: RowsPeeked) -> RawRows:
     """Return the rows that a child read of a file of another kind."""
     objects = [json.loads(row) for row in event.rows]
     return _build(objects, event.row_count, event.size_bytes, ())
+
+
+def build_hub_rows(found: FirstRows) -> RawRows:
+    """Return the rows that the hub shows of a data set."""
+    ordered = [{name: row.get(name) for name in found.columns} or row for row in found.rows]
+    return _build(ordered, None, 0, ())
+
+
+def build_file_list(files: Sequence[HubFile]) -> RawRows:
+    """Return names and sizes of files in place of rows."""
+    rows = tuple((one.path, format_bytes(one.size_bytes)) for one in files)
+    return RawRows(("file", "size"), rows, None, sum(one.size_bytes for one in files))
 
 
 def find_shown_file(source: str) -> Path:

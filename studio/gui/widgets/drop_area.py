@@ -100,7 +100,6 @@ class _Veil(QWidget):
         box.addStretch(1)
         for label in (self._title, self._words):
             label.setAlignment(Qt.AlignmentFlag.AlignCenter)
-            label.setMaximumWidth(_WIDEST_WORDS)
             box.addWidget(label)
             box.setAlignment(label, Qt.AlignmentFlag.AlignHCenter)
         box.addStretch(1)
@@ -111,7 +110,7 @@ class _Veil(QWidget):
         self._words.setVisible(bool(words))
         width = min(_WIDEST_WORDS, max(0, self.width() - 2 * SIZES.xl))
         for label in (self._title, self._words):
-            label.setMinimumWidth(width)
+            label.setFixedSize(width, label.heightForWidth(width))
         self._is_usable = is_usable
         self.update()
 

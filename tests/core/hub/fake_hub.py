@@ -76,8 +76,27 @@ class FakeHub:
             self._describe(request, asked[1], asked[2], asked[3])
         elif wanted := re.fullmatch(r"/(datasets/)?([^/]+/[^/]+)/resolve/(\w+)/(.+)", path):
             self._send_file(request, "dataset" if wanted[1] else "model", wanted, token)
+        elif path in ("/splits", "/first-rows"):
+            self._show_rows(request, path, query)
         else:
             self._refuse(request, 404, "")
+
+    def _show_rows(self, request: Asked, path: str, query: dict[str, list[str]]) -> None:
+        """Answer as the hub's viewer of data sets does, for JSONL files."""
+        name = query["dataset"][0]
+        files = self.repositories.get(("dataset", name), {})
+        lines = next((one for one in files if one.endswith(".jsonl")), None)
+        if lines is None:
+            return self._refuse(request, 501, "")
+        if path == "/splits":
+            parts = [{"dataset": name, "config": "default", "split": "test"}]
+            parts += [{"dataset": name, "config": "default", "split": "train"}]
+            return send(request, json.dumps({"splits": parts}).encode())
+        rows = [json.loads(line) for line in files[lines].splitlines()]
+        features = [{"feature_idx": place, "name": key} for place, key in enumerate(rows[0])]
+        shown = [{"row_idx": place, "row": row} for place, row in enumerate(rows[:100])]
+        told = {"features": features, "rows": shown, "truncated": True}
+        return send(request, json.dumps(told).encode())
 
     def _refuse(self, request: Asked, status: int, code: str) -> None:
         send(request, b"{}", status, **({"X_Error_Code": code} if code else {}))
@@ -157,6 +176,7 @@ def running_hub(folder: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[FakeH
     with served(hub.answer) as url:
         hub.url = url
         monkeypatch.setenv("HF_ENDPOINT", url)
+        monkeypatch.setattr("studio.core.hub.first_rows.get_rows_endpoint", lambda: url)
         monkeypatch.setenv("HF_HOME", str(folder / "hf"))
         monkeypatch.setenv("HF_HUB_CACHE", str(folder / "hub"))
         monkeypatch.setenv(OFFLINE_VARIABLE, "0")

@@ -7,7 +7,7 @@ from typing import get_args
 import pytest
 
 from studio.core.recipe.parts import FORMAT_PARTS, fill_columns, find_missing
-from studio.core.recipe.remedies import DataFacts, find_remedies
+from studio.core.recipe.remedies import CORRECTABLE_CODES, LEADS, DataFacts, find_remedies
 from studio.core.recipe.schema_data import Finding
 from studio.engine.data.formats import FORMATS
 from studio.engine.data.problems import KINDS
@@ -29,6 +29,19 @@ FACTS = DataFacts(longest_tokens=900, context_tokens=512, max_tokens=256, source
 def test_each_finding_has_its_remedies(code: str, changes: list[dict[str, object]]) -> None:
     found = find_remedies(code, {"train": [{"source": "a"}]}, FACTS)
     assert [dict(one.changes) for one in found] == changes
+
+
+def test_there_is_a_way_out_of_every_finding() -> None:
+    # These are told for information: nothing about them is wrong.
+    notes = {"pad_is_end", "system_merged", "left_out_by_choice"}
+    # No change of settings makes up for answers that are not there: the rows are looked at.
+    looked_at = {"one_answer_dominates"}
+    ways = set(LEADS) | CORRECTABLE_CODES | notes | looked_at
+    data = {"train": [{"source": "a"}], "think": "auto"}
+    lost = [code for code in KINDS if code not in ways and not find_remedies(code, data, FACTS)]
+    assert lost == []
+    plain = DataFacts(is_plain=True)
+    assert find_remedies("template_refused", data, plain) == ()
 
 
 def test_what_is_done_already_is_not_offered_again() -> None:

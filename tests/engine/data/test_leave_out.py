@@ -64,6 +64,18 @@ def test_rows_with_a_finding_are_left_out_and_counted(
     assert counted == len(ROWS) - len(kept)
 
 
+def test_rows_that_are_much_like_another_are_left_out(
+    chat_tokenizer: Any, write_rows: Write, settings_for: SettingsFor, tmp_path: Path
+) -> None:
+    words = [f"word{number}" for number in range(40)]
+    rows = [chat("tell", " ".join(words)), chat("ask", "x"), chat("tell", " ".join([*words, "!"]))]
+    path = write_rows(rows)
+    kept, counted = learnt_rows(
+        settings_for(path, leave_out=["similar_rows"]), chat_tokenizer, tmp_path
+    )
+    assert (kept, counted) == ([1, 2], 1)
+
+
 def test_a_row_left_out_by_hand_is_on_neither_side(
     chat_tokenizer: Any, write_rows: Write, settings_for: SettingsFor, tmp_path: Path
 ) -> None:

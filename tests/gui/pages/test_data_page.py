@@ -12,8 +12,8 @@ from studio.gui.app import Studio
 from studio.gui.bridge.raw_rows import CHILD_ONLY, count_lines, load_raw_rows, show_cell
 from studio.gui.pages.data.files_card import describe_source, describe_validation
 from studio.gui.pages.data.page import DataPage
-from studio.gui.pages.data.raw_table import RawTableModel
 from studio.gui.pages.data.source_dialog import SourceDialog, ValidationDialog
+from studio.gui.widgets.raw_table import RawTableModel
 
 
 def write_rows(path: Path, count: int = 3) -> Path:

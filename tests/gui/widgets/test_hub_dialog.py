@@ -155,6 +155,27 @@ def test_offline_lists_what_is_here_and_asks_nobody(
     qtbot.waitUntil(lambda: page._files._rows[0]._chip.text() == "1 row")
 
 
+def test_rows_are_shown_before_a_download(hub: FakeHub, studio: Studio, qtbot: QtBot) -> None:
+    hub.add("acme/pictures", {"train.parquet": b"PAR1"}, "dataset")
+    studio.window.show()
+    with qtbot.waitSignal(studio.context.hub.found):
+        dialog = open_hub_dialog(studio.context.hub, "dataset", studio.window, lambda *_: None)
+    choose(dialog, "acme/rows", qtbot)
+    card = dialog._card
+    card._look.click()
+    qtbot.waitUntil(card._rows.isVisible)
+    assert card._rows.model().index(0, 0).data() == "Hi"
+    assert "part train" in card._about_rows.text()
+    assert not any(path.endswith("train.jsonl") for path, _, _ in hub.log)
+    choose(dialog, "acme/pictures", qtbot)
+    assert not card._rows.isVisible()
+    card._look.click()
+    qtbot.waitUntil(card._rows.isVisible)
+    assert "cannot read its files as rows" in card._about_rows.text()
+    assert card._rows.model().index(0, 0).data() == "train.parquet"
+    dialog.accept()
+
+
 def test_a_silent_hub_neither_freezes_the_window_nor_its_end(
     hub: FakeHub, studio: Studio, qtbot: QtBot
 ) -> None:

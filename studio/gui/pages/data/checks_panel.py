@@ -13,6 +13,7 @@ from PySide6.QtWidgets import QFrame, QHBoxLayout, QStackedWidget, QVBoxLayout, 
 from studio.core.events.types import DataProblemFound
 from studio.core.recipe.remedies import (
     CORRECTABLE_CODES,
+    LEADS,
     DataFacts,
     Remedy,
     find_remedies,
@@ -22,6 +23,7 @@ from studio.gui.pages.data.xray_words import get_finding_name
 from studio.gui.theme.tokens import SIZES
 from studio.gui.widgets.buttons import Button
 from studio.gui.widgets.empty_state import EmptyState
+from studio.gui.widgets.flow_row import FlowRow
 from studio.gui.widgets.icon import Icon, Tone
 from studio.gui.widgets.labels import PlainLabel, allow_breaks
 from studio.gui.widgets.scroll import build_scroll_area
@@ -37,13 +39,13 @@ class ChecksPanel(QWidget):
     Signals:
         remedy_chosen: The settings to change, by dotted path.
         rows_wanted: A finding and the place of a row in its list.
-        columns_wanted: The number of a file whose columns are to be chosen.
+        lead_chosen: A place of the window (see ``LEADS``) and the number of the file concerned.
         correction_wanted: A finding whose rows are to be corrected.
     """
 
     remedy_chosen = Signal(object)
     rows_wanted = Signal(str, int)
-    columns_wanted = Signal(int)
+    lead_chosen = Signal(str, int)
     correction_wanted = Signal(str)
 
     def __init__(self, parent: QWidget | None = None) -> None:
@@ -74,7 +76,7 @@ class ChecksPanel(QWidget):
             card = FindingCard(problem, find_remedies(problem.code, data, about))
             card.remedy_chosen.connect(self.remedy_chosen)
             card.rows_wanted.connect(self.rows_wanted)
-            card.columns_wanted.connect(self.columns_wanted)
+            card.lead_chosen.connect(self.lead_chosen)
             card.correction_wanted.connect(self.correction_wanted)
             self._cards.addWidget(card)
         if not problems:
@@ -90,13 +92,13 @@ class FindingCard(QFrame):
     Signals:
         remedy_chosen: The settings to change, by dotted path.
         rows_wanted: The finding and the place of a row in its list.
-        columns_wanted: The number of the file whose columns are to be chosen.
+        lead_chosen: A place of the window (see ``LEADS``) and the number of the file concerned.
         correction_wanted: The finding whose rows are to be corrected.
     """
 
     remedy_chosen = Signal(object)
     rows_wanted = Signal(str, int)
-    columns_wanted = Signal(int)
+    lead_chosen = Signal(str, int)
     correction_wanted = Signal(str)
 
     def __init__(
@@ -122,7 +124,7 @@ class FindingCard(QFrame):
             if words:
                 texts.addWidget(PlainLabel(allow_breaks(words), role))  # type: ignore[arg-type]  # two roles
         texts.addLayout(self._build_places())
-        texts.addLayout(self._build_buttons(remedies))
+        texts.addWidget(self._build_buttons(remedies))
         row = QHBoxLayout(self)
         row.setContentsMargins(SIZES.m, SIZES.m, SIZES.m, SIZES.m)
         row.setSpacing(SIZES.m)
@@ -142,17 +144,18 @@ class FindingCard(QFrame):
                 places.addWidget(PlainLabel(allow_breaks(place), "caption"))
         return places
 
-    def _build_buttons(self, remedies: Sequence[Remedy]) -> QHBoxLayout:
-        line = QHBoxLayout()
-        line.setSpacing(SIZES.s)
+    def _build_buttons(self, remedies: Sequence[Remedy]) -> QWidget:
+        area = QWidget()
+        line = FlowRow(area)
         for remedy in remedies:
             button = Button(remedy.label)
             button.clicked.connect(partial(self.remedy_chosen.emit, dict(remedy.changes)))
             line.addWidget(button)
-        if self._problem.code == "format_unclear":
-            choose = Button("Choose the columns")
-            choose.clicked.connect(partial(self.columns_wanted.emit, self._problem.source or 0))
-            line.addWidget(choose)
+        if self._problem.code in LEADS:
+            words, target = LEADS[self._problem.code]
+            lead = Button(words)
+            lead.clicked.connect(partial(self.lead_chosen.emit, target, self._problem.source or 0))
+            line.addWidget(lead)
         if self._problem.is_listed and self._problem.code in CORRECTABLE_CODES:
             correct = Button("Correct them…", "pencil")
             correct.setToolTip("Opens the rows one by one. Your file stays; a copy is corrected.")
@@ -166,8 +169,9 @@ class FindingCard(QFrame):
                 show.setAccessibleName(f"Look at {row}")
                 show.clicked.connect(partial(self.rows_wanted.emit, self._problem.code, rank))
                 line.addWidget(show)
-        line.addStretch(1)
-        return line
+        if not line.count():
+            area.hide()
+        return area
 
 
 def _is_quiet(problem: DataProblemFound) -> bool:

@@ -28,6 +28,8 @@ from studio.gui.bridge.run_feed import RunFeed
 from studio.gui.pages.data.files_card import FilesCard
 from studio.gui.pages.data.tabs import RAW, DataTabs
 
+_TEXT_SUFFIXES = (".txt", ".text", ".md", ".markdown")
+
 
 @dataclass(frozen=True)
 class _Wanted:
@@ -97,7 +99,8 @@ class RawView(QObject):
         ]
 
     def _on_rows_loaded(self, place: int, raw: RawRows) -> None:
-        rows = "rows" if raw.row_count != 1 else "row"
+        is_text = self._read[place].source.lower().endswith(_TEXT_SUFFIXES)
+        rows = ("line" if is_text else "row") + ("" if raw.row_count == 1 else "s")
         known = raw.row_count is not None
         words = f"{raw.row_count:,} {rows}" if known else format_bytes(raw.size_bytes)
         self._show_count(place, words)

@@ -112,7 +112,7 @@ class SurveyView(QObject):
         tabs.xray.leave_out_toggled.connect(self._on_leave_out_toggled)
         tabs.checks.remedy_chosen.connect(self._on_remedy_chosen)
         tabs.checks.rows_wanted.connect(self._on_rows_wanted)
-        tabs.checks.columns_wanted.connect(self._on_columns_wanted)
+        tabs.checks.lead_chosen.connect(self._on_lead_chosen)
         tabs.lengths.limit_chosen.connect(
             lambda limit: self._context.draft.set_value("data.max_tokens", limit)
         )
@@ -251,7 +251,9 @@ class SurveyView(QObject):
         elif purpose == _LEARNING and not self._tabs.learning.is_editing:
             self._tabs.learning.show_row(row)
         elif purpose.startswith(_COLUMN):
-            self._tabs.columns.show_result(int(purpose.removeprefix(_COLUMN)), row)
+            index = int(purpose.removeprefix(_COLUMN))
+            # Behind the end of a short file the last row comes again.
+            self._tabs.columns.show_result(index, row if row.row > index else None)
 
     def _on_failed(self, error: StudioError) -> None:
         self._tabs.show_state("")
@@ -297,6 +299,14 @@ class SurveyView(QObject):
     def _on_rows_wanted(self, finding: str, rank: int) -> None:
         self._tabs.setCurrentIndex(XRAY)
         self._tabs.xray.choose_list(finding, rank)
+
+    def _on_lead_chosen(self, place: str, position: int) -> None:
+        if place == "columns":
+            self._on_columns_wanted(position)
+        elif place == "model":
+            self.page_requested.emit(place)
+        else:
+            self._tabs.setCurrentIndex(LEARNING if place == "learning" else LENGTHS)
 
     def _on_columns_wanted(self, position: int) -> None:
         self._chosen = position

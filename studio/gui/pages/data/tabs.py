@@ -11,12 +11,12 @@ from studio.gui.pages.data.checks_panel import ChecksPanel
 from studio.gui.pages.data.columns_panel import ColumnsPanel
 from studio.gui.pages.data.learning_panel import LearningPanel
 from studio.gui.pages.data.lengths_panel import LengthsPanel
-from studio.gui.pages.data.raw_table import RawTable
 from studio.gui.pages.data.xray_panel import XrayPanel
 from studio.gui.theme.tokens import SIZES
 from studio.gui.widgets.empty_state import EmptyState
 from studio.gui.widgets.labels import PlainLabel
 from studio.gui.widgets.notice import Notice
+from studio.gui.widgets.raw_table import RawTable
 
 RAW, COLUMNS, LEARNING, XRAY, LENGTHS, CHECKS = range(6)
 TITLES = ("Rows as written", "Columns", "Learning", "X-ray", "Lengths", "Checks")

@@ -10,9 +10,11 @@ from PySide6.QtWidgets import QDialog, QHBoxLayout, QStackedWidget, QVBoxLayout,
 from studio.core.errors import StudioError
 from studio.core.hub.cache import find_hub_snapshot
 from studio.core.hub.client import HubEntry
+from studio.core.hub.first_rows import FirstRows
 from studio.core.hub.names import Repository, RepositoryKind
 from studio.core.hub.offer import HubOffer
 from studio.gui.bridge.hub_shelf import HubShelf
+from studio.gui.bridge.raw_rows import build_file_list, build_hub_rows
 from studio.gui.theme.tokens import SIZES
 from studio.gui.widgets.buttons import Button
 from studio.gui.widgets.empty_state import EmptyState
@@ -121,6 +123,8 @@ class HubDialog(QDialog):
         shelf.offered.connect(self._on_offered)
         shelf.offer_failed.connect(self._on_failed)
         shelf.failed.connect(self._on_failed)
+        shelf.peeked.connect(self._on_peeked)
+        shelf.peek_failed.connect(self._on_peek_failed)
         shelf.changed.connect(self._refresh_download)
         shelf.arrived.connect(self._on_arrived)
         shelf.stopped.connect(self._look_again)
@@ -130,6 +134,7 @@ class HubDialog(QDialog):
         self._card.stop_requested.connect(self._on_stop_requested)
         self._card.discard_requested.connect(self._on_discard_requested)
         self._card.use_requested.connect(self._on_use_requested)
+        self._card.rows_requested.connect(self._on_rows_requested)
 
     def _on_search_requested(self, text: str) -> None:
         self._panel.show_searching()
@@ -196,6 +201,21 @@ class HubDialog(QDialog):
     def _on_discard_requested(self) -> None:
         if self._chosen is not None:
             self._shelf.discard(self._chosen)
+
+    def _on_rows_requested(self) -> None:
+        if self._chosen is not None:
+            self._card.show_looking_at_rows()
+            self._shelf.peek(self._chosen)
+
+    def _on_peeked(self, repository: Repository, found: FirstRows) -> None:
+        if repository == self._chosen:
+            words = f"The first rows of the part {found.part}, as the hub shows them:"
+            self._card.show_rows(build_hub_rows(found), words)
+
+    def _on_peek_failed(self, repository: Repository, error: StudioError) -> None:
+        if repository == self._chosen and self._offer is not None:
+            files = self._offer.files
+            self._card.show_rows(build_file_list(files), f"{error.message} {error.remedy}")
 
     def _on_use_requested(self) -> None:
         if self._chosen is None:

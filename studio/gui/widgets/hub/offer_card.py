@@ -10,12 +10,14 @@ from studio.core.hub.names import Repository
 from studio.core.hub.offer import HubOffer
 from studio.core.units import format_bytes, format_count
 from studio.gui.bridge.hub_shelf import Download
+from studio.gui.bridge.raw_rows import RawRows
 from studio.gui.theme.tokens import SIZES
 from studio.gui.widgets.buttons import Button
 from studio.gui.widgets.card import Card
 from studio.gui.widgets.hub.progress import FULL, describe_download, find_share
-from studio.gui.widgets.labels import Chip, ElidedLabel, PlainLabel
+from studio.gui.widgets.labels import Chip, ElidedLabel, PlainLabel, allow_breaks
 from studio.gui.widgets.notice import Notice
+from studio.gui.widgets.raw_table import RawTable
 
 _FACTS = (
     ("size", "Size"),
@@ -35,12 +37,14 @@ class OfferCard(Card):
         stop_requested: End the download; what arrived is kept.
         discard_requested: Delete what arrived of an unfinished download.
         use_requested: Take what is on this machine.
+        rows_requested: Show the first rows before anything is downloaded.
     """
 
     download_requested = Signal()
     stop_requested = Signal()
     discard_requested = Signal()
     use_requested = Signal()
+    rows_requested = Signal()
 
     def __init__(self, use_words: str, parent: QWidget | None = None) -> None:
         super().__init__(parent=parent)
@@ -62,6 +66,11 @@ class OfferCard(Card):
         self._stop.clicked.connect(self.stop_requested)
         self._discard = Button("Delete the unfinished part", "trash", "quiet")
         self._discard.clicked.connect(self.discard_requested)
+        self._look = Button("Look at the first &rows", "eye", "quiet")
+        self._look.clicked.connect(self.rows_requested)
+        self._about_rows = PlainLabel("", "caption")
+        self._rows = RawTable()
+        self._rows.setMinimumHeight(150)
         top = QHBoxLayout()
         top.setSpacing(SIZES.s)
         top.addWidget(self._name, 1)
@@ -71,6 +80,9 @@ class OfferCard(Card):
         self.body.addWidget(self._table)
         self.body.addWidget(self._fit)
         self.body.addWidget(self._notice)
+        self.body.addWidget(self._look)
+        self.body.addWidget(self._about_rows)
+        self.body.addWidget(self._rows, 4)
         self.body.addStretch(1)
         self.body.addWidget(self._words)
         self.body.addWidget(self._bar)
@@ -108,6 +120,7 @@ class OfferCard(Card):
             self._notice.show_message("warning", offer.problem.message, offer.problem.remedy)
             return
         self._show_state(offer)
+        self._look.setVisible(offer.repository.kind == "dataset")
         if offer.fit is not None:
             self._fit.show_message("success" if offer.fit.fits else "warning", offer.fit.words)
         if entry.is_gated and not offer.is_here:
@@ -133,6 +146,20 @@ class OfferCard(Card):
         self._name.setText(repository.name)
         self._chip.show_state("Not possible", "error")
         self._notice.show_error(error)
+
+    def show_looking_at_rows(self) -> None:
+        """Shows that the hub was asked for the first rows."""
+        self._look.hide()
+        self._about_rows.setText("Asking the hub for the first rows …")
+        self._about_rows.show()
+
+    def show_rows(self, raw: RawRows, words: str) -> None:
+        """Shows rows of a data set, or its files, and what they are."""
+        self._look.hide()
+        self._about_rows.setText(allow_breaks(words))
+        self._about_rows.show()
+        self._rows.show_rows(raw)
+        self._rows.show()
 
     def show_download(self, download: Download) -> None:
         """Shows how far the download is."""
@@ -177,6 +204,7 @@ class OfferCard(Card):
             value.setText("—")
         for widget in (
             self._use, self._fetch, self._stop, self._discard, self._bar, self._words,
+            self._look, self._about_rows, self._rows,
         ):  # fmt: skip
             widget.hide()
 
