@@ -11,6 +11,7 @@ from PySide6.QtWidgets import QHBoxLayout, QMainWindow, QStackedWidget, QWidget
 from studio.gui.context import Context
 from studio.gui.drop_desk import DropDesk
 from studio.gui.routes import Route
+from studio.gui.widgets.drop_area import FilePasser
 from studio.gui.widgets.page import Page
 from studio.gui.widgets.rail import Rail
 
@@ -83,6 +84,7 @@ class Window(QMainWindow):
         if key not in self._pages:
             page = self._routes[key].build(self._context)
             page.show_tabs(self._find_tabs(self._routes[key]), key)
+            FilePasser(page)
             page.page_requested.connect(self.show_page)
             page.run_requested.connect(self.show_run)
             self._stack.addWidget(page)

@@ -7,7 +7,14 @@ from pathlib import Path
 
 from PySide6.QtCore import QEvent, QObject, Signal
 from PySide6.QtGui import QColor, QDragEnterEvent, QDropEvent, QPainter, QPaintEvent, QPen, Qt
-from PySide6.QtWidgets import QVBoxLayout, QWidget
+from PySide6.QtWidgets import (
+    QAbstractScrollArea,
+    QLineEdit,
+    QPlainTextEdit,
+    QTextEdit,
+    QVBoxLayout,
+    QWidget,
+)
 
 from studio.gui.theme.tokens import SIZES, colours_of
 from studio.gui.widgets.labels import PlainLabel, allow_breaks
@@ -77,12 +84,37 @@ class DropCatcher(QObject):
         if not paths or not self._wants(paths):
             return False
         event.acceptProposedAction()
-        self._veil.show_words(self._words)
         self._veil.setGeometry(self._target.rect())
+        self._veil.show_words(self._words)
         self._veil.raise_()
         self._veil.show()
         self.paths_entered.emit(paths)
         return True
+
+
+class FilePasser(QObject):
+    """Lets files that are dropped on the text fields of a page through to the widgets around them.
+
+    Otherwise a field would take the address of a file as text.
+    """
+
+    def __init__(self, page: QWidget) -> None:
+        super().__init__(page)
+        for line in page.findChildren(QLineEdit):
+            line.installEventFilter(self)
+        fields: list[QAbstractScrollArea] = [*page.findChildren(QTextEdit)]
+        for field in [*fields, *page.findChildren(QPlainTextEdit)]:
+            field.viewport().installEventFilter(self)
+
+    def eventFilter(self, watched: QObject, event: QEvent) -> bool:  # noqa: N802 - Qt's name
+        """Refuses files in the name of a field."""
+        del watched
+        if not isinstance(event, QDragEnterEvent) or event.type() != QEvent.Type.DragEnter:
+            return False
+        has_files = bool(get_paths(event))
+        if has_files:
+            event.ignore()
+        return has_files
 
 
 class _Veil(QWidget):
@@ -110,7 +142,7 @@ class _Veil(QWidget):
         self._words.setVisible(bool(words))
         width = min(_WIDEST_WORDS, max(0, self.width() - 2 * SIZES.xl))
         for label in (self._title, self._words):
-            label.setFixedSize(width, label.heightForWidth(width))
+            label.setFixedSize(width, max(0, label.heightForWidth(width)))
         self._is_usable = is_usable
         self.update()
 

@@ -153,3 +153,16 @@ def test_on_the_comparison_only_adapters_are_taken_by_the_page(
         taken.append((catcher.is_hovered, hand.catcher.is_hovered))
         QApplication.sendEvent(page, QDragLeaveEvent())
     assert taken == [(True, False), (False, True), (False, True)]
+
+
+def test_a_text_field_takes_no_files_but_text(studio: Studio, hand: Hand, tmp_path: Path) -> None:
+    page = studio.window.get_page("runs")
+    studio.window.show_page("runs")
+    assert isinstance(page, RunsPage)
+    for mime, is_over_window in ((hand.carry(tmp_path / "a.jsonl"), True), (QMimeData(), False)):
+        mime.setText("a text")
+        event = QDragEnterEvent(QPoint(3, 3), COPY, mime, LEFT, NONE)
+        QApplication.sendEvent(page._search, event)
+        assert event.isAccepted()
+        assert hand.catcher.is_hovered == is_over_window
+        QApplication.sendEvent(studio.window.centralWidget(), QDragLeaveEvent())

@@ -32,6 +32,7 @@ from studio.gui.pages.data.correction.corrector import Corrector
 from studio.gui.pages.data.tabs import CHECKS, COLUMNS, LEARNING, LENGTHS, RAW, XRAY, DataTabs
 from studio.gui.widgets.notice import Notice
 
+_LEARNT_HELP = "So many rows were read; so much of their tokens the model learns to write."
 _XRAY, _COLUMN, _LEARNING = "xray", "column-", "learning"
 
 
@@ -219,7 +220,7 @@ class SurveyView(QObject):
         share = event.supervised_tokens / max(1, event.tokens)
         rows = f"{event.rows:,} row" + ("" if event.rows == 1 else "s")
         words = f"first {rows}" if event.is_sample else rows
-        self._tabs.show_state(f"{words} · {100 * share:.0f} % of the tokens learnt")
+        self._tabs.show_state(f"{words} · {100 * share:.0f} % learnt", _LEARNT_HELP)
         self._tabs.learning.show_template(event)
         self._tabs.xray.show_surveyed(event)
         self._tabs.show_panels(COLUMNS, LEARNING, XRAY)

@@ -103,9 +103,10 @@ class DataTabs(QTabWidget):
         for number in numbers:
             self._gates[number - 1].setCurrentIndex(1)
 
-    def show_state(self, words: str) -> None:
-        """Shows in a few words what is known of the data."""
+    def show_state(self, words: str, more: str = "") -> None:
+        """Shows in a few words what is known of the data, and ``more`` on hover."""
         self._state.setText(words)
+        self._state.setToolTip(more)
 
     def show_finding_count(self, count: int) -> None:
         """Shows how many findings want a look."""
