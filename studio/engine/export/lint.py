@@ -13,6 +13,7 @@ from studio.core.jobs.orders import ExportTarget, ExportTool
 from studio.engine.export.gguf.families import get_family
 from studio.engine.export.gguf.lora import find_lora_obstacle
 from studio.engine.export.gguf.tensors import TensorNames
+from studio.engine.export.gguf.text_part import get_text_part
 from studio.engine.export.gguf.vocabulary import read_vocabulary
 from studio.engine.export.reduced import find_shrink_obstacle
 from studio.engine.lora.stored import StoredAdapter, read_adapter
@@ -236,8 +237,9 @@ def _find_peft_version(stored: StoredAdapter) -> tuple[str, str]:
 def _check_gguf(case: Case) -> list[ExportFinding]:
     """Returns why the model cannot be a GGUF file, if so."""
     try:
-        get_family(case.config)
-        read_vocabulary(case.base, int(case.config.vocab_size), [])
+        config = get_text_part(case.config)
+        get_family(config)
+        read_vocabulary(case.base, int(config.vocab_size), [])
     except StudioError as error:
         return [case.find("model_unsupported", error.message, error.remedy, "merge")]
     return []

@@ -270,8 +270,18 @@ def _find_tied(model: nn.Module) -> list[set[str]]:
 
 
 def find_tensor(parameter: str, tensors: dict[str, StoredTensor]) -> StoredTensor | None:
-    """Returns the tensor of ``parameter``; a file may name it without the base model's prefix."""
-    return tensors.get(parameter) or tensors.get(parameter.partition(".")[2])
+    """Returns the tensor of ``parameter``; a file may name it without the base model's prefix.
+
+    Files of models that see images name the text model first, whatever lies around it.
+    """
+    inner = parameter.removeprefix("model.language_model.")
+    is_text = inner != parameter
+    names = (
+        parameter,
+        parameter.partition(".")[2],
+        f"language_model.model.{inner}" if is_text else f"language_model.{parameter}",
+    )
+    return next((tensors[name] for name in names if name in tensors), None)
 
 
 def _find_twin(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Generator, Iterator
+from collections.abc import Generator, Iterable, Iterator
 from pathlib import Path
 
 from studio.core.errors import AdapterUnusable
@@ -166,25 +166,30 @@ def _start(order: ExportOrder, base: Path, out: Path) -> tuple[Steps, list[Notic
     if order.target == "gguf_lora":
         return export_lora_gguf(base, adapter, out, name=order.name), []
     if order.target == "gguf":
-        return export_gguf(plan_order(order, base), out, name=order.name), []
+        plan = plan_order(order, base)
+        return export_gguf(plan, out, name=order.name), _tell_changes(plan.notes)
     speech = build_export_speech(order, base)
     if order.target == "merged":
         manner, changes = find_manner(order, base, speech)
-        notices = [
-            NoticeRaised(code="export_changed", message=f"In the files, {change}.")
-            for change in changes
-        ]
         steps = export_merged(
             base, adapter, out, keeps_zeros=order.keeps_zeros, onto=order.onto, manner=manner
         )
-        return steps, notices
+        return steps, _tell_changes(changes)
     plan = plan_order(order, base)
     modelfile = build_modelfile(plan, speech, base, name=order.name)
-    warning = NoticeRaised(
-        severity="warning", code="ollama_template", message=modelfile.warning or "-"
-    )
-    steps = export_ollama(plan, modelfile, out, name=order.name)
-    return steps, [warning] if modelfile.warning else []
+    notices = _tell_changes(plan.notes)
+    if modelfile.warning:
+        notices.append(
+            NoticeRaised(severity="warning", code="ollama_template", message=modelfile.warning)
+        )
+    return export_ollama(plan, modelfile, out, name=order.name), notices
+
+
+def _tell_changes(changes: Iterable[str]) -> list[NoticeRaised]:
+    return [
+        NoticeRaised(code="export_changed", message=f"In the files, {change}.")
+        for change in changes
+    ]
 
 
 def _start_adapter(order: ExportOrder, base: Path, out: Path) -> tuple[Steps, list[NoticeRaised]]:

@@ -48,6 +48,21 @@ def _turn(**rope: object) -> dict[str, Any]:
     return {"rope_parameters": {"rope_theta": 10000.0, **rope}}
 
 
+def _make_gemma3(**text: object) -> Any:
+    """Returns the config of a model that sees images, around a text model."""
+    vision = {"hidden_size": 16, "intermediate_size": 24, "num_hidden_layers": 1,
+              "num_attention_heads": 2, "image_size": 28, "patch_size": 14}  # fmt: skip
+    return transformers.Gemma3Config(
+        text_config=text,
+        vision_config=vision,
+        mm_tokens_per_image=4,
+        boi_token_index=257,
+        eoi_token_index=258,
+        image_token_index=259,
+        tie_word_embeddings=text["tie_word_embeddings"],
+    )
+
+
 _MAKERS: dict[str, tuple[Callable[..., Any], dict[str, Any]]] = {
     "llama": (transformers.LlamaConfig, {}),
     "llama tied": (transformers.LlamaConfig, {"tie_word_embeddings": True}),
@@ -74,6 +89,7 @@ _MAKERS: dict[str, tuple[Callable[..., Any], dict[str, Any]]] = {
         transformers.Gemma3TextConfig,
         {**_GEMMA, "sliding_window": 8, "num_hidden_layers": 7},
     ),
+    "gemma3 with images": (_make_gemma3, {**_GEMMA, "sliding_window": 8, "num_hidden_layers": 7}),
     "phi3": (transformers.Phi3Config, {}),
     "phi3 partly rotated": (
         transformers.Phi3Config,

@@ -61,6 +61,8 @@ class GgufFile:
             writer.add_uint32(f"tokenizer.ggml.{name}_token_id", index)
         for name, flag in vocabulary.flags.items():
             writer.add_bool(f"tokenizer.ggml.{name}", flag)
+        if vocabulary.charsmap:
+            writer.add_precompiled_charsmap(vocabulary.charsmap)
         if vocabulary.chat_template is not None:
             writer.add_chat_template(vocabulary.chat_template)
 

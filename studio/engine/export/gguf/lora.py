@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Generator
+from collections.abc import Generator, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -12,12 +13,17 @@ import torch
 from studio.core.errors import AdapterUnusable
 from studio.core.events.types import ExportProgressed
 from studio.core.files import replace_folder
+from studio.engine.export.expert_changes import split_stack
+from studio.engine.export.experts import build_layers
 from studio.engine.export.gguf.families import Family, Value, get_family
 from studio.engine.export.gguf.file import GgufFile
 from studio.engine.export.gguf.numbers import Format
 from studio.engine.export.gguf.tensors import GgufTensor, TensorNames, turn_halves_into_pairs
+from studio.engine.export.gguf.text_part import get_text_part, name_in_text
 from studio.engine.export.seen_base import check_original_fits
 from studio.engine.export.target import check_target
+from studio.engine.lora.expert_layouts import stack_experts
+from studio.engine.lora.experts import ExpertStack
 from studio.engine.lora.stored import StoredAdapter, StoredModule, read_adapter
 from studio.engine.models.files import load_config
 from studio.engine.models.reference import check_model_folder
@@ -42,13 +48,18 @@ def export_lora_gguf(
         FileUnusable: ``target`` is taken or cannot be written to, or the disk is full.
     """
     check_model_folder(base)
-    config = load_config(base)
+    config = get_text_part(load_config(base))
     family = get_family(config)
     stored = read_adapter(adapter)
+    stacks: dict[str, ExpertStack] = {}
+    if any(".experts." in name for name in stored.modules):
+        layers = build_layers(base)
+        stored = stack_experts(stored, layers)
+        stacks = {name: one for name, one in layers.items() if isinstance(one, ExpertStack)}
     check_original_fits(stored)
     check_lora_fits(stored, is_tied=bool(config.tie_word_embeddings))
     alpha = _get_common_alpha(stored)
-    tensors = plan_lora(stored, family, config, alpha)
+    tensors = plan_lora(stored, family, config, alpha, stacks)
     total_bytes = sum(tensor.byte_count for tensor in tensors)
     check_target(target, total_bytes)
     file_name = f"{name}-LoRA-F32.gguf"
@@ -87,6 +98,8 @@ def find_lora_obstacle(stored: StoredAdapter, *, is_tied: bool) -> str:
     if stored.tokens:
         return "it replaces single tokens"
     for name, module in stored.modules.items():
+        if name_in_text(name) is None:
+            return f"it changes the part of the model that sees images ({name})"
         if module.magnitude is not None:
             return "DoRA scales the weights of the base, which llama.cpp does not do"
         if module.is_lookup:
@@ -96,25 +109,39 @@ def find_lora_obstacle(stored: StoredAdapter, *, is_tied: bool) -> str:
     return ""
 
 
-def plan_lora(stored: StoredAdapter, family: Family, config: Any, alpha: float) -> list[GgufTensor]:
-    """Returns the two matrices of each module; ``alpha`` divided by the rank scales each pair."""
+def plan_lora(
+    stored: StoredAdapter,
+    family: Family,
+    config: Any,
+    alpha: float,
+    stacks: Mapping[str, ExpertStack],
+) -> list[GgufTensor]:
+    """Returns the two matrices of each module; ``alpha`` divided by the rank scales each pair.
+
+    Those of the experts in ``stacks`` have one dimension more, which counts the experts.
+    """
     names = TensorNames(family, config)
     tensors = []
     for module_name, module in stored.modules.items():
-        source = f"{module_name}.weight"
-        name, _ = names.find(source)
-        if name is None or name.endswith("_exps.weight"):
+        source = name_in_text(f"{module_name}.weight") or ""
+        stack = stacks.get(module_name)
+        found = names.find_all(module_name if stack is not None else source)
+        if not found:
             raise AdapterUnusable(
                 f"The adapter changes {module_name}, which llama.cpp cannot change at run time.",
                 _REMEDY,
             )
-        lora_b = _scale(module, alpha)
-        pairs = names.get_pairs(source)
-        if pairs:
-            lora_b = turn_halves_into_pairs(lora_b, pairs)
-        for part, values in (("lora_a", module.lora_a), ("lora_b", lora_b)):
-            shape = tuple(values.shape)
-            tensors.append(GgufTensor(f"{name}.{part}", shape, Format.F32, values=values))
+        lora_a, lora_b = module.lora_a, _scale(module, alpha)
+        if stack is not None:
+            pairs = split_stack(replace(module, lora_b=lora_b), stack.sizes[0])
+            lora_a, lora_b = (torch.stack(part) for part in zip(*pairs, strict=True))
+        size = names.get_pairs(source)
+        if size:
+            lora_b = turn_halves_into_pairs(lora_b, size)
+        for name, rows in zip(found, lora_b.chunk(len(found), -2), strict=True):
+            for part, values in (("lora_a", lora_a), ("lora_b", rows.contiguous())):
+                shape = tuple(values.shape)
+                tensors.append(GgufTensor(f"{name}.{part}", shape, Format.F32, values=values))
     return tensors
 
 

@@ -19,6 +19,7 @@ from studio.engine.export.gguf.families import Family, Value, describe_model, ge
 from studio.engine.export.gguf.file import GgufFile
 from studio.engine.export.gguf.mix import RECIPES, Recipe
 from studio.engine.export.gguf.tensors import GgufTensor, plan_tensors
+from studio.engine.export.gguf.text_part import get_text_part, has_other_parts
 from studio.engine.export.gguf.vocabulary import Vocabulary, read_vocabulary
 from studio.engine.export.manner import read_template
 from studio.engine.export.plan import MergePlan, make_plan
@@ -28,16 +29,25 @@ from studio.engine.lora.stored import read_adapter
 from studio.engine.models.files import load_config
 from studio.engine.models.reference import check_model_folder
 
+_TEXT_ONLY = (
+    "only the text model is there: the part that sees images is left out, as llama.cpp takes it "
+    "from a file of its own (mmproj)"
+)
+
 
 @dataclass(frozen=True)
 class GgufPlan:
-    """All that a file will hold, known before its first byte is written."""
+    """All that a file will hold, known before its first byte is written.
+
+    ``notes`` say in words what of the model is not in it.
+    """
 
     family: Family
     recipe: Recipe
     config: Any
     tensors: tuple[GgufTensor, ...]
     vocabulary: Vocabulary
+    notes: tuple[str, ...] = ()
 
     @property
     def total_bytes(self) -> int:
@@ -71,7 +81,8 @@ def plan_gguf(
             f"Choose one of: {', '.join(RECIPES)}.",
         )
     check_model_folder(base)
-    config = load_config(base)
+    whole = load_config(base)
+    config = get_text_part(whole)
     family = get_family(config)
     plan = (
         plan_plainly(base) if adapter is None else make_plan(base, read_adapter(adapter), onto=onto)
@@ -84,7 +95,8 @@ def plan_gguf(
         vocabulary = replace(vocabulary, chat_template=None)
     elif template != "auto":
         vocabulary = replace(vocabulary, chat_template=read_template(template, base_folder))
-    return GgufPlan(family, recipe, config, tuple(tensors), vocabulary)
+    notes = (_TEXT_ONLY,) if has_other_parts(whole) else ()
+    return GgufPlan(family, recipe, config, tuple(tensors), vocabulary, notes)
 
 
 def export_gguf(

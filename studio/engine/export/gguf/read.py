@@ -15,6 +15,8 @@ from studio.core.errors import ModelUnusable
 from studio.engine.export.gguf.families import Family, get_family
 from studio.engine.export.gguf.pretokenizers import GPT2_PATTERN, PATTERNS
 from studio.engine.export.gguf.tensors import TensorNames, turn_pairs_into_halves
+from studio.engine.export.gguf.text_part import get_text_part, name_in_text
+from studio.engine.export.gguf.unigram import build_unigram
 from studio.engine.models.files import load_config
 
 _DAMAGED = "Export it again, and check the drive."
@@ -72,7 +74,7 @@ def load_gguf_model(content: GgufContent, base: Path) -> PreTrainedModel:
     Raises:
         ModelUnusable: A tensor is missing or has another shape than the network needs.
     """
-    config = load_config(base)
+    config = get_text_part(load_config(base))
     family = get_family(config)
     config.tie_word_embeddings = "output.weight" not in content.tensors
     model: Any = AutoModelForCausalLM.from_config(
@@ -99,21 +101,25 @@ def load_lora_into(model: PreTrainedModel, content: GgufContent, base: Path) -> 
     Raises:
         ModelUnusable: The file changes a tensor that the model does not have.
     """
-    config = load_config(base)
+    config = get_text_part(load_config(base))
     family = get_family(config)
     names = TensorNames(family, config)
     alpha = float(content.get(gguf.Keys.Adapter.LORA_ALPHA))
     pending = {name.rpartition(".")[0] for name in content.tensors}
     with torch.no_grad():
         for name, parameter in model.named_parameters():
-            stored, _ = names.find(name)
-            if stored not in pending:
+            text_name = name_in_text(name) or name
+            changes = []
+            for stored in names.find_all(text_name):
+                if stored in pending:
+                    lora_a = content.read_tensor(f"{stored}.lora_a")
+                    lora_b = content.read_tensor(f"{stored}.lora_b")
+                    changes.append(lora_b @ lora_a * (alpha / lora_a.shape[-2]))
+                    pending.discard(stored)
+            if not changes:
                 continue
-            pending.discard(stored)
-            lora_a = content.read_tensor(f"{stored}.lora_a")
-            lora_b = content.read_tensor(f"{stored}.lora_b")
-            change = lora_b @ lora_a * (alpha / lora_a.shape[0])
-            size = names.get_pairs(name)
+            change = torch.cat(changes, -2)
+            size = names.get_pairs(text_name)
             change = turn_pairs_into_halves(change, size) if size else change
             is_turned = bool(family.transposes) and name.endswith(family.transposes)
             parameter += change.t() if is_turned else change
@@ -124,14 +130,10 @@ def load_lora_into(model: PreTrainedModel, content: GgufContent, base: Path) -> 
 
 
 def _restore(name: str, names: TensorNames, family: Family, content: GgufContent) -> torch.Tensor:
-    if name.endswith(".experts.gate_up_proj"):
-        stem = name.removesuffix("gate_up_proj")
-        found = [names.find(f"{stem}{part}_proj.weight")[0] for part in ("gate", "up")]
-        return torch.cat([content.read_tensor(str(one)) for one in found], 1)
-    if name.endswith(".experts.down_proj"):
-        name = f"{name}.weight"
-    stored, _ = names.find(name)
-    values = content.read_tensor(str(stored))
+    found = names.find_all(name)
+    if len(found) > 1:
+        return torch.cat([content.read_tensor(one) for one in found], 1)
+    values = content.read_tensor(found[0] if found else name)
     if family.norm_offset and name.endswith("norm.weight"):
         values = values - family.norm_offset
     if family.transposes and name.endswith(family.transposes):
@@ -152,11 +154,21 @@ class GgufTokenizer:
         marks = (int(gguf.TokenType.CONTROL), int(gguf.TokenType.USER_DEFINED))
         added = [text for text, kind in zip(self._tokens, kinds, strict=True) if kind in marks]
         self._ids = {text: index for index, text in enumerate(self._tokens)}
-        self._is_pieces = content.get("tokenizer.ggml.model") == "llama"
+        model = content.get("tokenizer.ggml.model")
+        self._is_pieces, self._is_unigram = model == "llama", model == "t5"
         self._has_prefix = bool(content.get("tokenizer.ggml.add_space_prefix", True))
         self._scores: Sequence[float] = content.get("tokenizer.ggml.scores", [])
         if self._is_pieces:
             self._backend = Tokenizer(models.BPE())
+        elif self._is_unigram:
+            self._backend = build_unigram(
+                self._tokens,
+                self._scores,
+                int(content.get("tokenizer.ggml.unknown_token_id")),
+                bytes(content.get("tokenizer.ggml.precompiled_charsmap", b"")),
+                is_split=bool(content.get("tokenizer.ggml.remove_extra_whitespaces")),
+                is_known=[kind == gguf.TokenType.NORMAL for kind in kinds],
+            )
         else:
             self._backend = _build_byte_level(content, self._ids)
         specials = [AddedToken(text, normalized=False, special=True) for text in added]
@@ -164,6 +176,8 @@ class GgufTokenizer:
 
     def encode(self, text: str) -> list[int]:
         """Returns the ids of ``text``; no mark is added before or after it."""
+        if self._is_unigram:
+            return self._find_likeliest(text)
         if not self._is_pieces:
             return [self._ids[token] for token in self._backend.encode(text).tokens]
         found: list[int] = []
@@ -173,6 +187,12 @@ class GgufTokenizer:
             found.append(self._ids[mark])
             position = end
         return found + self._join(text[position:])
+
+    def _find_likeliest(self, text: str) -> list[int]:
+        """Returns the likeliest pieces; marks were given ids behind those of the file."""
+        encoding = self._backend.encode(text)
+        pairs = zip(encoding.ids, encoding.tokens, strict=True)
+        return [number if number < len(self._tokens) else self._ids[one] for number, one in pairs]
 
     def _find_marks(self, text: str) -> list[tuple[str, tuple[int, int]]]:
         encoding = self._backend.encode(text)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +16,7 @@ from studio.engine.export.gguf.families import Family, get_head_size, get_layer_
 from studio.engine.export.gguf.mix import Recipe, choose_format
 from studio.engine.export.gguf.numbers import Format, count_bytes
 from studio.engine.export.gguf.rope import build_rope_tensors
+from studio.engine.export.gguf.text_part import name_in_text
 from studio.engine.export.plan import MergePlan
 from studio.engine.export.shards import PlannedTensor, iter_new_rows
 
@@ -92,7 +93,11 @@ def plan_tensors(
     planned = [tensor for shard in plan.shards.values() for tensor in shard]
     names = TensorNames(family, config)
     groups: dict[str, list[tuple[int, PlannedTensor]]] = {}
-    for tensor in planned:
+    for whole in planned:
+        text_name = name_in_text(whole.name)
+        if text_name is None:
+            continue
+        tensor = replace(whole, name=text_name)
         if tensor.name.endswith(_BUFFERS) or (is_tied and tensor.name == "lm_head.weight"):
             continue
         name, expert = names.find(tensor.name)
@@ -139,6 +144,19 @@ class TensorNames:
             if found is not None:
                 return found, expert
         return None, expert
+
+    def find_all(self, name: str) -> list[str]:
+        """Returns the names in the file of all that a model's own tensor ``name`` consists of.
+
+        Only stacks of experts consist of several; a stack's own name has no end.
+        """
+        stem, _, last = name.rpartition(".")
+        parts = [name]
+        if stem.endswith(".experts"):
+            ends = {"gate_up_proj": ("gate_proj", "up_proj")}.get(last, (last,))
+            parts = [f"{stem}.{end}.weight" for end in ends]
+        found = [self.find(part)[0] for part in parts]
+        return [one for one in found if one is not None]
 
     def get_shape(self, parts: tuple[PlannedTensor, ...]) -> tuple[int, ...]:
         """Returns the shape of a tensor that is made of ``parts``."""

@@ -14,6 +14,7 @@ from transformers import PreTrainedTokenizerFast
 from studio.core.errors import ModelUnusable
 from studio.engine.export.gguf.pieces import build_piece_scores, get_space_prefix
 from studio.engine.export.gguf.pretokenizers import find_pretokenizer, flatten
+from studio.engine.export.gguf.unigram import check_unigram, get_charsmap
 from studio.engine.models.files import load_tokenizer
 
 Kind = gguf.TokenType
@@ -27,9 +28,9 @@ _NO_MERGES = ("\ue000 \ue001",)
 class Vocabulary:
     """Everything a GGUF file says about the tokenizer.
 
-    ``model`` is ``gpt2`` (byte-level merges) or ``llama`` (pieces with scores). ``marks`` are the
-    ids of tokens with a role, such as ``eos``. ``flags`` such as ``add_bos_token`` are stored as
-    they are.
+    ``model`` is ``gpt2`` (byte-level merges), ``llama`` (pieces joined by score) or ``t5`` (the
+    likeliest pieces). ``marks`` are the ids of tokens with a role, such as ``eos``. ``flags`` such
+    as ``add_bos_token`` are stored as they are. ``charsmap`` replaces characters first.
     """
 
     model: str
@@ -41,6 +42,7 @@ class Vocabulary:
     marks: Mapping[str, int] = field(default_factory=dict)
     flags: Mapping[str, bool] = field(default_factory=dict)
     chat_template: str | None = None
+    charsmap: bytes = b""
 
 
 def read_vocabulary(folder: Path, row_count: int, generation_ends: Sequence[int]) -> Vocabulary:
@@ -54,6 +56,8 @@ def read_vocabulary(folder: Path, row_count: int, generation_ends: Sequence[int]
     tokenizer = load_tokenizer(folder)
     content = json.loads(tokenizer.backend_tokenizer.to_str())
     model = content["model"]
+    if model.get("type") == "Unigram":
+        return _read_unigram(tokenizer, content, row_count, generation_ends)
     if model.get("type") != "BPE":
         raise _refuse(f"is of the type {model.get('type')}")
     if model.get("continuing_subword_prefix") or model.get("end_of_word_suffix"):
@@ -73,6 +77,36 @@ def read_vocabulary(folder: Path, row_count: int, generation_ends: Sequence[int]
     joined = tuple(" ".join(pair) for pair in merges) or _NO_MERGES
     pre = find_pretokenizer(content)
     return Vocabulary("gpt2", pre, tokens, kinds, joined, (), marks, flags, template)
+
+
+def _read_unigram(
+    tokenizer: PreTrainedTokenizerFast,
+    content: dict[str, Any],
+    row_count: int,
+    generation_ends: Sequence[int],
+) -> Vocabulary:
+    template = tokenizer.chat_template if isinstance(tokenizer.chat_template, str) else None
+    flags = check_unigram(content, has_template=template is not None) | _find_flags(tokenizer)
+    pieces = content["model"]["vocab"]
+    model = {
+        "vocab": {piece: index for index, (piece, _) in enumerate(pieces)},
+        "unk_token": pieces[content["model"]["unk_id"]][0],
+    }
+    tokens, kinds = _lay_out(content | {"model": model}, row_count, is_pieces=True)
+    scores = [float(score) for _, score in pieces]
+    marks = _find_marks(tokenizer, template, generation_ends)
+    marks["unknown"] = int(content["model"]["unk_id"])
+    return Vocabulary(
+        "t5",
+        "default",
+        tokens,
+        kinds,
+        scores=tuple(scores + [0.0] * (row_count - len(scores))),
+        marks=marks,
+        flags=flags,
+        chat_template=template,
+        charsmap=get_charsmap(content),
+    )
 
 
 def _lay_out(
