@@ -13,7 +13,7 @@ from studio.core.jobs.orders import ExportTarget, ExportTool
 from studio.engine.export.gguf.families import get_family
 from studio.engine.export.gguf.lora import find_lora_obstacle
 from studio.engine.export.gguf.tensors import TensorNames
-from studio.engine.export.gguf.text_part import get_text_part
+from studio.engine.export.gguf.text_part import get_text_part, name_in_text
 from studio.engine.export.gguf.vocabulary import read_vocabulary
 from studio.engine.export.reduced import find_shrink_obstacle
 from studio.engine.lora.stored import StoredAdapter, read_adapter
@@ -160,10 +160,11 @@ def _check_llama_cpp(case: Case) -> Iterator[ExportFinding]:
         message = f"llama.cpp cannot apply this adapter beside a base: {reason}."
         yield _whole_gguf(case, "adapter_unsupported", message, *drops)
         return
-    names = TensorNames(get_family(case.config), case.config)
+    config = get_text_part(case.config)
+    names = TensorNames(get_family(config), config)
     for module in case.stored.modules:
-        name, _ = names.find(f"{module}.weight")
-        if name is None or name.endswith("_exps.weight"):
+        weight = name_in_text(f"{module}.weight") or module
+        if not names.find_all(weight) and not names.find_all(module):
             message = f"llama.cpp cannot change {module} while it runs."
             yield _whole_gguf(case, "module_unsupported", message)
             return

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import errno
 import json
+import os
 import struct
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
@@ -24,6 +26,20 @@ _DTYPES = {
     "F32": torch.float32,
     "F16": torch.float16,
     "BF16": torch.bfloat16,
+}
+# The first numbers that round to infinity.
+_LIMITS = {
+    torch.float64: float("inf"),
+    torch.float32: float("inf"),
+    torch.float16: 65520.0,
+    torch.bfloat16: 2.0**128 * (1 - 2.0**-9),
+}
+# Of values in fp32; what is computed on them in turn finds them in the processor's cache.
+_CACHE_BYTES = 4 << 20
+_CANNOT_COPY = {
+    getattr(errno, name)
+    for name in ("EXDEV", "ENOSYS", "EINVAL", "EOPNOTSUPP", "EPERM", "ETXTBSY", "EBADF")
+    if hasattr(errno, name)
 }
 _REMEDY = "The files may be damaged or incomplete: copy or download the model again."
 
@@ -120,17 +136,44 @@ def read_tensor(source: StoredTensor) -> torch.Tensor:
     try:
         with source.path.open("rb") as stream:
             stream.seek(source.begin)
-            block = _read(stream, source.byte_count, source)
+            block = stream.read(source.byte_count)
     except OSError as error:
         raise get_file_error(source.path, error, "read") from error
-    return torch.frombuffer(block, dtype=_DTYPES[source.dtype]).reshape(source.shape)
+    if len(block) != source.byte_count:
+        raise _describe_end(source)
+    return torch.frombuffer(bytearray(block), dtype=_DTYPES[source.dtype]).reshape(source.shape)
 
 
-def iter_new_rows(tensor: PlannedTensor, multiple: int = 1) -> Iterator[torch.Tensor]:
+class Room:
+    """Memory that the blocks of all tensors use in turn: new memory costs more than the sums.
+
+    What is computed in it is gone with the next block.
+    """
+
+    def __init__(self) -> None:
+        self._raw = torch.empty(0, dtype=torch.uint8)
+        self._exact = torch.empty(0)
+
+    def take(self, dtype: torch.dtype, count: int) -> tuple[torch.Tensor, torch.Tensor]:
+        """Returns places for ``count`` values in ``dtype``, and in fp32 (or fp64) to compute in."""
+        size = count * dtype.itemsize
+        if len(self._raw) < size:
+            self._raw = torch.empty(size, dtype=torch.uint8)
+        stored = self._raw[:size].view(dtype)
+        if dtype.itemsize >= torch.float32.itemsize:
+            return stored, stored
+        if len(self._exact) < count:
+            self._exact = torch.empty(count)
+        return stored, self._exact[:count]
+
+
+def iter_new_rows(
+    tensor: PlannedTensor, multiple: int = 1, room: Room | None = None
+) -> Iterator[torch.Tensor]:
     """Yields the new values of ``tensor`` as blocks of rows ``(rows, columns)``, fp32 or fp64.
 
     A tensor with one dimension is one row; each block but the last has a multiple of ``multiple``
-    rows. Memory use is a few blocks of 32 MiB.
+    rows. Memory use is a few blocks. With a ``room`` each block lies where the one before did.
 
     Raises:
         ModelUnusable: It is stored in another kind of number, or the file is too short.
@@ -148,10 +191,10 @@ def iter_new_rows(tensor: PlannedTensor, multiple: int = 1) -> Iterator[torch.Te
         with source.path.open("rb") as stream:
             stream.seek(source.begin)
             if change is not None and change.needs_measuring:
-                for block, weight in _iter_rows(stream, source, columns):
+                for block, _, weight in _iter_rows(stream, source, columns, 1, Room()):
                     change.measure(block, weight)
                 stream.seek(source.begin)
-            for block, weight in _iter_rows(stream, source, columns, multiple):
+            for block, _, weight in _iter_rows(stream, source, columns, multiple, room):
                 yield weight if change is None else change.apply(block, weight)
     except OSError as error:
         raise get_file_error(source.path, error, "read") from error
@@ -160,7 +203,7 @@ def iter_new_rows(tensor: PlannedTensor, multiple: int = 1) -> Iterator[torch.Te
 def write_shard(path: Path, tensors: Iterable[PlannedTensor]) -> Iterator[int]:
     """Writes ``tensors`` into a new file at ``path``; yields how many bytes each write added.
 
-    Memory use is a few blocks of 32 MiB, whatever the size of a tensor.
+    Memory use is a few blocks, whatever the size of a tensor.
 
     Raises:
         ModelUnusable: New values are too large for the format, or a source file is too short.
@@ -178,51 +221,87 @@ def write_shard(path: Path, tensors: Iterable[PlannedTensor]) -> Iterator[int]:
         position += tensor.byte_count
     text = json.dumps(header, separators=(",", ":")).encode()
     text += b" " * (-len(text) % 8)
+    room = Room()
     with path.open("xb") as output:
         output.write(struct.pack("<Q", len(text)) + text)
         for tensor in planned:
             with tensor.source.path.open("rb") as stream:
-                stream.seek(tensor.source.begin)
-                yield from _write_tensor(stream, output, tensor)
+                yield from _write_tensor(stream, output, tensor, room)
 
 
-def _write_tensor(stream: BinaryIO, output: BinaryIO, tensor: PlannedTensor) -> Iterator[int]:
+def _write_tensor(
+    stream: BinaryIO, output: BinaryIO, tensor: PlannedTensor, room: Room
+) -> Iterator[int]:
     source, change = tensor.source, tensor.change
     if change is None and source.packed is not None:
-        for _, weight in _iter_rows(stream, source, source.shape[-1]):
-            yield output.write(_round(weight, _DTYPES[source.dtype], source.name))
+        for _, stored, weight in _iter_rows(stream, source, source.shape[-1], 1, room):
+            yield output.write(_round(weight, stored, source.name))
         return
     if change is None:
-        for position in range(0, source.byte_count, BLOCK_BYTES):
-            yield output.write(
-                _read(stream, min(BLOCK_BYTES, source.byte_count - position), source)
-            )
+        yield from _copy(stream, output, source)
         return
+    columns = change.shape[1]
+    stream.seek(source.begin)
     if change.needs_measuring:
-        for rows, weight in _iter_rows(stream, source, change.shape[1]):
+        for rows, _, weight in _iter_rows(stream, source, columns, 1, room):
             change.measure(rows, weight)
             yield 0
         stream.seek(source.begin)
-    for rows, weight in _iter_rows(stream, source, change.shape[1]):
-        yield output.write(_round(change.apply(rows, weight), _DTYPES[source.dtype], source.name))
+    for rows, stored, weight in _iter_rows(stream, source, columns, 1, room):
+        yield output.write(_round(change.apply(rows, weight), stored, source.name))
+
+
+def _copy(stream: BinaryIO, output: BinaryIO, source: StoredTensor) -> Iterator[int]:
+    """Copies the bytes of a tensor inside the system where it can do that, else by hand."""
+    position = source.begin
+    output.flush()
+    copy_range = getattr(os, "copy_file_range", None)
+    while copy_range is not None and position < source.end:
+        count = min(BLOCK_BYTES, source.end - position)
+        try:
+            copied = copy_range(stream.fileno(), output.fileno(), count, position)
+        except OSError as error:
+            if error.errno in _CANNOT_COPY:
+                break  # between these two drives, or not at all
+            raise
+        if copied == 0:
+            raise _describe_end(source)
+        position += copied
+        yield copied
+    output.seek(0, os.SEEK_END)
+    stream.seek(position)
+    while position < source.end:
+        block = stream.read(min(BLOCK_BYTES, source.end - position))
+        if not block:
+            raise _describe_end(source)
+        position += len(block)
+        yield output.write(block)
 
 
 def _iter_rows(
-    stream: BinaryIO, source: StoredTensor, columns: int, multiple: int = 1
-) -> Iterator[tuple[slice, torch.Tensor]]:
-    """Yields the tensor as blocks of whole rows, ``(rows, columns)``, in fp32 (fp64 stays)."""
+    stream: BinaryIO, source: StoredTensor, columns: int, multiple: int, room: Room | None
+) -> Iterator[tuple[slice, torch.Tensor, torch.Tensor]]:
+    """Yields the tensor as blocks of whole rows: which ones, as they are stored, and in fp32.
+
+    The last are ``(rows, columns)``; fp64 stays. Blocks are small enough to stay in the cache.
+    """
     if source.packed is not None:
-        yield from _iter_unfolded(source.packed, multiple)
+        for block, weight in _iter_unfolded(source.packed, multiple):
+            stored, _ = (room or Room()).take(_DTYPES[source.dtype], weight.numel())
+            yield block, stored, weight
         return
     dtype = _DTYPES[source.dtype]
-    exact = torch.promote_types(dtype, torch.float32)
     count = source.byte_count // (dtype.itemsize * max(1, columns))
-    step = max(1, BLOCK_BYTES // (4 * max(1, columns)) // multiple) * multiple
+    size = min(BLOCK_BYTES, _CACHE_BYTES)
+    step = max(1, size // (4 * max(1, columns)) // multiple) * multiple
     for row in range(0, count, step):
         last = min(count, row + step)
-        block = _read(stream, (last - row) * columns * dtype.itemsize, source)
-        weight = torch.frombuffer(block, dtype=dtype).to(exact)
-        yield slice(row, last), weight.reshape(-1, columns)
+        stored, exact = (room or Room()).take(dtype, (last - row) * columns)
+        if stream.readinto(stored.view(torch.uint8).numpy()) != stored.nbytes:  # type: ignore[attr-defined]  # typeshed's BinaryIO lacks it
+            raise _describe_end(source)
+        if exact is not stored:
+            exact.copy_(stored)
+        yield slice(row, last), stored, exact.view(-1, columns)
 
 
 def _iter_unfolded(packed: StoredWeight, multiple: int) -> Iterator[tuple[slice, torch.Tensor]]:
@@ -253,22 +332,25 @@ def _find_dtype(config: Mapping[str, Any], plain: Iterable[StoredTensor]) -> str
     return named.get(stated) or next((one.dtype for one in plain if one.is_plain), "BF16")
 
 
-def _round(weight: torch.Tensor, dtype: torch.dtype, name: str) -> memoryview:
-    """Returns the bytes of new values, rounded once."""
-    merged = weight.to(dtype).contiguous()
-    if merged.numel() and not all(torch.isfinite(end) for end in torch.aminmax(merged)):
-        raise ModelUnusable(
-            f"{name} plus the adapter is too large for the number format of the base ({dtype}).",
-            "Choose an earlier checkpoint of the adapter, or a base model stored in bfloat16.",
-        )
-    return merged.view(torch.uint8).numpy().data
+def _round(weight: torch.Tensor, stored: torch.Tensor, name: str) -> memoryview:
+    """Returns the bytes of new values, rounded once into the place of the ``stored`` ones."""
+    limit = _LIMITS[stored.dtype]
+    if weight.numel():
+        low, high = torch.aminmax(weight)
+        if not (-limit < float(low) and float(high) < limit):
+            raise ModelUnusable(
+                f"{name} plus the adapter is too large for the number format of the base "
+                f"({stored.dtype}).",
+                "Choose an earlier checkpoint of the adapter, or a base model stored in bfloat16.",
+            )
+    if weight.numel() != stored.numel():  # some changes add rows
+        stored = torch.empty(weight.numel(), dtype=stored.dtype)
+    stored.copy_(weight.reshape(-1))
+    return stored.view(torch.uint8).numpy().data
 
 
-def _read(stream: BinaryIO, count: int, source: StoredTensor) -> bytearray:
-    block = bytearray(count)
-    if stream.readinto(block) != count:  # type: ignore[attr-defined]  # typeshed's BinaryIO lacks it
-        raise ModelUnusable(f"{source.path} ended in the middle of {source.name}.", _REMEDY)
-    return block
+def _describe_end(source: StoredTensor) -> ModelUnusable:
+    return ModelUnusable(f"{source.path} ended in the middle of {source.name}.", _REMEDY)
 
 
 def _locate_tensors(header: Header) -> list[StoredTensor]:

@@ -13,6 +13,7 @@ from studio.engine.export.gguf.families import Value
 from studio.engine.export.gguf.numbers import Format, encode
 from studio.engine.export.gguf.tensors import GgufTensor
 from studio.engine.export.gguf.vocabulary import Vocabulary
+from studio.engine.export.shards import Room
 
 
 class GgufFile:
@@ -81,10 +82,10 @@ class GgufFile:
         writer.write_ti_data_to_file()
         if writer.fout is None:
             return
-        output = writer.fout[0]
+        output, room = writer.fout[0], Room()
         writer.write_padding(output, output.tell())
         for tensor in tensors:
-            for rows in tensor.iter_rows():
+            for rows in tensor.iter_rows(room):
                 yield output.write(encode(rows, tensor.kind, tensor.name))
             writer.write_padding(output, tensor.byte_count)
         output.flush()

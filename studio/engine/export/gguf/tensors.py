@@ -18,7 +18,7 @@ from studio.engine.export.gguf.numbers import Format, count_bytes
 from studio.engine.export.gguf.rope import build_rope_tensors
 from studio.engine.export.gguf.text_part import name_in_text
 from studio.engine.export.plan import MergePlan
-from studio.engine.export.shards import PlannedTensor, iter_new_rows
+from studio.engine.export.shards import PlannedTensor, Room, iter_new_rows
 
 _BUFFERS = (".attn.bias", ".attn.masked_bias", ".rotary_emb.inv_freq")
 _EXPERT = re.compile(r"^(.*\.mlp\.experts)\.(\d+)\.(\w+_proj)\.weight$")
@@ -48,15 +48,18 @@ class GgufTensor:
         """The size in the file."""
         return count_bytes(self.shape, self.kind)
 
-    def iter_rows(self) -> Iterator[torch.Tensor]:
-        """Yields the values as ``(rows, columns)`` in fp32, some MiB at a time."""
+    def iter_rows(self, room: Room | None = None) -> Iterator[torch.Tensor]:
+        """Yields the values as ``(rows, columns)`` in fp32, some MiB at a time.
+
+        With a ``room`` each block may lie where the one before did.
+        """
         if self.values is not None:
             yield self.values.reshape(1, -1)
         for part in self.parts:
             if self.is_transposed:
                 yield torch.cat(list(iter_new_rows(part))).t().float()
                 continue
-            for rows in iter_new_rows(part, multiple=max(1, self.pairs)):
+            for rows in iter_new_rows(part, max(1, self.pairs), room):
                 yield self._turn(rows.float())
 
     def _turn(self, rows: torch.Tensor) -> torch.Tensor:
