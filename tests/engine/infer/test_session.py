@@ -182,7 +182,7 @@ def test_adapters_come_and_go_while_the_base_stays(session: ChatSession, tmp_pat
 
 
 def test_four_columns_answer_as_three_do(session: ChatSession, tmp_path: Path) -> None:
-    """From three rows on the weights lie in another order in memory."""
+    """From four rows on the weights lie in another order in memory."""
     before = _answer(session, _ask(columns=("base", "a1"))) | _answer(
         session, _ask(columns=("a2",))
     )
