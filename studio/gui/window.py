@@ -75,6 +75,14 @@ class Window(QMainWindow):
         page.show_run(folder)
         self.show_page(key)
 
+    def show_part(self, key: str, folder: str, part: str) -> None:
+        """Opens a part of the page with this key, on the run in a folder where one is given."""
+        if folder:
+            self.show_run(key, folder)
+        else:
+            self.show_page(key)
+        self.get_page(key).show_part(part)
+
     def get_page(self, key: str) -> Page:
         """Return the page with this key, building it if it was never open.
 
@@ -87,6 +95,7 @@ class Window(QMainWindow):
             FilePasser(page)
             page.page_requested.connect(self.show_page)
             page.run_requested.connect(self.show_run)
+            page.part_requested.connect(self.show_part)
             self._stack.addWidget(page)
             self._pages[key] = page
         return self._pages[key]

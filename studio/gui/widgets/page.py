@@ -19,10 +19,13 @@ class Page(QWidget):
     Signals:
         page_requested: The user wants the page with this key (see ``studio.gui.routes``).
         run_requested: The user wants the page with this key to show the run in this folder.
+        part_requested: The user wants a part of that page; the folder is empty where no run is
+            meant.
     """
 
     page_requested = Signal(str)
     run_requested = Signal(str, str)
+    part_requested = Signal(str, str, str)
 
     def __init__(
         self,
@@ -70,6 +73,10 @@ class Page(QWidget):
     def take_paths(self, paths: Sequence[str]) -> None:
         """Uses files or folders that were dropped; pages that need none ignore them."""
         del paths
+
+    def show_part(self, part: str) -> None:
+        """Shows a part of the page by its name; pages without such parts ignore it."""
+        del part
 
     def refresh(self) -> None:
         """Brings the page up to date; called each time it is shown."""

@@ -45,6 +45,12 @@ class Segmented(QWidget):
             self._buttons[value] = button
             row.addWidget(button)
 
+    def show_words(self, value: str, words: str) -> None:
+        """Changes the words on a choice."""
+        button = self._buttons[value]
+        button.setText(words)
+        button.setAccessibleName(f"{self.accessibleName()}: {words}")
+
     def show_value(self, value: str) -> None:
         """Marks the choice that holds; unknown values mark none."""
         button = self._buttons.get(value)

@@ -5,15 +5,17 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 
 from PySide6.QtCore import QPoint, Signal
-from PySide6.QtWidgets import QHBoxLayout, QMenu, QWidget
+from PySide6.QtWidgets import QMenu, QWidget
 
 from studio.gui.bridge.run_catalog import RunRow
 from studio.gui.theme.tokens import SIZES
 from studio.gui.widgets.buttons import Button
+from studio.gui.widgets.flow_row import FlowRow
 from studio.gui.widgets.labels import PlainLabel, plain_tooltip
 
 _ALL: tuple[tuple[str, str, str], ...] = (
     ("open", "Open", "eye"),
+    ("rows", "Rows", "search"),
     ("resume", "Resume", "play"),
     ("continue", "Extend", "train"),
     ("compare", "Compare", "compare"),
@@ -23,6 +25,7 @@ _ALL: tuple[tuple[str, str, str], ...] = (
 )
 
 _HELP = {
+    "rows": "Shows which rows were learnt, forgotten, or look mislabelled.",
     "resume": "Goes on with a run that ended before its plan was done, exactly where it was.",
     "continue": "Starts a new run that begins with this adapter, on data of your choice.",
 }
@@ -32,7 +35,8 @@ class RunActions(QWidget):
     """One button per action, on only where the action makes sense.
 
     Signals:
-        requested: The key of an action: open, resume, continue, compare, export, rename or delete.
+        requested: The key of an action: open, rows, resume, continue, compare, export, rename or
+            delete.
     """
 
     requested = Signal(str)
@@ -41,9 +45,7 @@ class RunActions(QWidget):
         super().__init__(parent)
         self._buttons: dict[str, Button] = {}
         self._count = PlainLabel("", "caption", wraps=False)
-        row = QHBoxLayout(self)
-        row.setContentsMargins(0, 0, 0, 0)
-        row.setSpacing(SIZES.xs)
+        row = FlowRow(self, SIZES.xs)
         for key, words, icon in _ALL:
             button = Button(words, icon, "danger" if key == "delete" else "normal")
             button.clicked.connect(lambda _=False, key=key: self.requested.emit(key))
@@ -51,7 +53,6 @@ class RunActions(QWidget):
                 button.setToolTip(plain_tooltip(_HELP[key]))
             self._buttons[key] = button
             row.addWidget(button)
-        row.addStretch(1)
         row.addWidget(self._count)
         self.show_selection(())
 
@@ -79,6 +80,7 @@ def _judge(rows: Sequence[RunRow]) -> dict[str, bool]:
     has_adapters = bool(rows) and all(row.adapter is not None for row in rows)
     return {
         "open": is_one,
+        "rows": is_one and not rows[0].record.is_imported,
         "resume": is_one and rows[0].record.is_resumable,
         "continue": is_one and has_adapters and not rows[0].record.is_active,
         "compare": has_adapters,

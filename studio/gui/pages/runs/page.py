@@ -130,6 +130,8 @@ class RunsPage(Page):
         elif key == "continue":
             self._presenter.train_further(rows[0], self._context.draft)
             self.page_requested.emit("data")
+        elif key == "rows":
+            self.part_requested.emit("train", rows[0].folder, "rows")
         elif key == "resume":
             self._context.feed.resume(rows[0].folder)
             self.run_requested.emit("train", rows[0].folder)

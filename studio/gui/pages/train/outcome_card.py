@@ -40,9 +40,7 @@ class OutcomeCard(QFrame):
         self._icon = Icon("success", "success", 24)
         self._title = PlainLabel("", "heading", wraps=False)
         self._happened = PlainLabel()
-        self._saved = PlainLabel()
-        for label in (self._happened, self._saved):
-            label.setTextInteractionFlags(Qt.TextInteractionFlag.TextSelectableByMouse)
+        self._happened.setTextInteractionFlags(Qt.TextInteractionFlag.TextSelectableByMouse)
         self._resume = Button("Resume", "play", "primary")
         self._compare = Button("Compare answers", "compare", "primary")
         self._check = Button("Forgetting", "search")
@@ -54,7 +52,7 @@ class OutcomeCard(QFrame):
         self._export.clicked.connect(self.export_requested)
         texts = QVBoxLayout()
         texts.setSpacing(2)
-        for label in (self._title, self._happened, self._saved):
+        for label in (self._title, self._happened):
             texts.addWidget(label)
         row = QHBoxLayout(self)
         row.setContentsMargins(SIZES.l, SIZES.m, SIZES.l, SIZES.m)
@@ -78,9 +76,7 @@ class OutcomeCard(QFrame):
         repolish(self)
         self._icon.show_icon(kind, tone)
         self._title.setText(outcome.title)
-        self._happened.setText(outcome.happened)
-        self._saved.setText(outcome.saved)
-        self._saved.setVisible(bool(outcome.saved))
+        self._happened.setText(f"{outcome.happened} {outcome.saved}".strip())
         has_adapter = record.adapter_folder is not None
         self._resume.setVisible(record.is_resumable)
         self._compare.setVisible(has_adapter)

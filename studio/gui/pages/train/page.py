@@ -14,6 +14,7 @@ from studio.gui.pages.train.controls import Controls
 from studio.gui.pages.train.presenter import TrainPresenter
 from studio.gui.pages.train.ready_presenter import ReadyPresenter
 from studio.gui.pages.train.ready_view import ReadyView
+from studio.gui.pages.train.rows_presenter import RowsPresenter
 from studio.gui.pages.train.run_view import RunView
 from studio.gui.theme.tokens import SIZES
 from studio.gui.widgets.buttons import Button
@@ -33,7 +34,8 @@ class TrainPage(Page):
         self._presenter = TrainPresenter(context.feed, context.background, self)
         self._notice = Notice()
         self._ready = ReadyView()
-        self._view = RunView()
+        self._rows = RowsPresenter(context, self._notice, self)
+        self._view = RunView(self._rows.panel)
         self._controls = Controls()
         self._starter = ReadyPresenter(
             self._ready, context.draft, context.feed, context.background,
@@ -58,6 +60,11 @@ class TrainPage(Page):
         self._starter.has_news = False  # an explicit wish for this run
         self._presenter.show_run(folder)
 
+    def show_part(self, part: str) -> None:
+        """Turns to the rows of the run that is shown."""
+        if part == "rows":
+            self._view.show_rows()
+
     def refresh(self) -> None:
         """Shows the run at work; without one, the recipe if it was changed since the last run."""
         self._presenter.show_newest()
@@ -78,6 +85,8 @@ class TrainPage(Page):
         presenter.recipe_loaded.connect(self._on_presenter_recipe_loaded)
         presenter.stopping.connect(self._controls.show_stopping)
         presenter.failed.connect(self._notice.show_error)
+        self._rows.prepared.connect(presenter.show_ready)
+        self._rows.row_requested.connect(lambda part: self.part_requested.emit("data", "", part))
 
     def _connect_views(self) -> None:
         presenter, view, controls = self._presenter, self._view, self._controls
@@ -113,6 +122,7 @@ class TrainPage(Page):
 
     def _on_presenter_record_changed(self, record: RunRecord) -> None:
         self._view.show_record(record)
+        self._rows.show_record(record)
         self._controls.show_record(record)
         self._show_actions()
         is_done = record.is_over and record.adapter_folder is not None

@@ -23,6 +23,8 @@ from studio.gui.theme.tokens import SIZES
 class RunView(QWidget):
     """Shows whatever run it is given; knows nothing of where it comes from.
 
+    ``rows`` is the panel with the run's rows, which somebody else fills.
+
     Signals:
         resume_requested: Go on from the last checkpoint.
         compare_requested: Open Compare with this run's adapter.
@@ -37,8 +39,10 @@ class RunView(QWidget):
     export_requested = Signal()
     reuse_requested = Signal()
 
-    def __init__(self, parent: QWidget | None = None) -> None:
+    def __init__(self, rows: QWidget, parent: QWidget | None = None) -> None:
         super().__init__(parent)
+        self._rows = rows
+        self._is_over = False
         self._outcome = OutcomeCard()
         self._status = StatusCard()
         self._incidents = IncidentBar()
@@ -56,11 +60,13 @@ class RunView(QWidget):
         self._tabs.tabBar().setDrawBase(False)
         for panel, name in (
             (self._plots, "Curves"),
+            (self._rows, "Rows"),
             (self._samples, "Samples"),
             (self._log, "Log"),
             (self._recipe, "Recipe"),
         ):
             self._tabs.addTab(panel, name)
+        self._tabs.currentChanged.connect(lambda _: self._make_room())
         box = QVBoxLayout(self)
         box.setContentsMargins(0, 0, 0, 0)
         box.setSpacing(SIZES.m)
@@ -75,11 +81,13 @@ class RunView(QWidget):
 
     def show_record(self, record: RunRecord) -> None:
         """Shows the newest state of the run."""
+        self._is_over = record.is_over
         self._outcome.show_record(record)
         self._status.show_record(record)
         self._incidents.show_incidents(record.id, record.incidents)
         self._plots.show_incidents(record.incidents)
         self._samples.show_samples(record.samples)
+        self._make_room()
 
     def show_curves(self, curves: RunCurves | None, total_steps: int | None) -> None:
         """Shows the newest curves of the run."""
@@ -93,6 +101,14 @@ class RunView(QWidget):
     def add_events(self, events: Sequence[Event]) -> None:
         """Adds what just happened to the log."""
         self._log.add_events(events)
+
+    def show_rows(self) -> None:
+        """Turns to the rows of the run."""
+        self._tabs.setCurrentWidget(self._rows)
+
+    def _make_room(self) -> None:
+        """Hides the numbers of a run that is over while something else is looked at."""
+        self._status.setVisible(not self._is_over or self._tabs.currentWidget() is self._plots)
 
     def show_recipe(self, text: str) -> None:
         """Shows the frozen recipe of the run."""

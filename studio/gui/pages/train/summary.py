@@ -92,6 +92,8 @@ def _describe_rows(recipe: Recipe, estimate: Estimate | None) -> str:
         )
     else:
         parts.append("validated on files of their own")
+    if recipe.data.exclude:
+        parts.append(f"{len(recipe.data.exclude):,} left out by hand")
     return ", ".join(parts)
 
 
