@@ -21,6 +21,7 @@ from studio.core.jobs.orders import (
     ForgettingOrder,
     ImportOrder,
     InsideOrder,
+    LookAt,
     Pause,
     RemoveColumn,
     Resume,
@@ -301,6 +302,31 @@ def play_evaluate(layout: RunLayout, writer: EventWriter) -> None:
     writer.write(types.RunFinished(step=0))
 
 
+def play_look(layout: RunLayout, writer: EventWriter) -> None:
+    """Looks at one file whose columns nobody can guess."""
+    writer.write(types.JobStarted(kind="survey", process_id=os.getpid(), attempt=1))
+    control = ControlTail.of_attempt(layout)
+    while True:
+        for request in control.read():
+            if isinstance(request, Stop):
+                writer.write(types.RunStopped(step=0))
+                return
+            if isinstance(request, LookAt):
+                names = ("frage", "<i>antwort</i>", "quelle")
+                columns = tuple(types.FoundColumn(name=name, kind="text") for name in names)
+                writer.write(
+                    types.SourceExamined(
+                        request=request.request,
+                        position=0,
+                        source="x",
+                        certainty="unsure",
+                        found_columns=columns,
+                        message="No format fits.",
+                    )
+                )
+        time.sleep(0.005)
+
+
 def play_forgetting(layout: RunLayout, writer: EventWriter) -> None:
     """The base answers every prompt rightly; the adapters fail at those of the user."""
     order = load_order(layout)
@@ -363,6 +389,7 @@ def play_inside(layout: RunLayout, writer: EventWriter) -> None:
 
 
 SCENES = {
+    "look": play_look,
     "inside": play_inside,
     "blend": play_blend,
     "forgetting": play_forgetting,

@@ -52,6 +52,7 @@ from studio.core.events.row_texts import RowRead as RowRead
 from studio.core.events.survey import CopyProgressed as CopyProgressed
 from studio.core.events.survey import CopySaved as CopySaved
 from studio.core.events.survey import DataSurveyed as DataSurveyed
+from studio.core.events.survey import FoundColumn as FoundColumn
 from studio.core.events.survey import LimitsMeasured as LimitsMeasured
 from studio.core.events.survey import RowOpened as RowOpened
 from studio.core.events.survey import RowShown as RowShown

@@ -126,3 +126,29 @@ def test_a_stopped_and_a_failed_evaluation_say_so(
     wait(lambda: not page._presenter.job.is_busy)
     assert page._notice._message.text() == "No space."
     assert page._start._start.isEnabled()
+
+
+def test_columns_that_cannot_be_guessed_are_asked_for(
+    page: EvaluatePage, play: Play, wait: Wait, tmp_path: Path
+) -> None:
+    play("look")
+    page._rows.show_file(str(tmp_path / "rows.csv"))
+    columns = page._rows.columns
+    assert columns.isHidden()  # nobody knows yet which base reads it
+    page._selection.choose_base(str(tmp_path))
+    wait(lambda: columns._fold.is_open)
+    assert "not clear" in columns._words.text()
+    assert "Choose the columns" in page._start._words.text()
+    question, answer = columns._boxes.values()
+    assert question.itemText(2) == "<i>antwort</i>"
+    question.setCurrentIndex(1)
+    question.activated.emit(1)
+    assert not page._start._start.isEnabled()
+    answer.setCurrentIndex(2)
+    answer.activated.emit(2)
+    assert page._start._start.isEnabled()
+    assert page._rows.wish.columns == {"prompt": "frage", "answer": "<i>antwort</i>"}
+    page._rows.show_kind("run")
+    assert page._rows.wish.columns == {}
+    survey = page._look._survey
+    wait(lambda: not survey.is_alive)

@@ -13,6 +13,7 @@ from studio.core.results.store import ResultStore
 from studio.core.results.tables import build_file
 from studio.gui.bridge.adapter_selection import AdapterSelection
 from studio.gui.context import Context
+from studio.gui.pages.evaluate.file_look import FileLook
 from studio.gui.pages.evaluate.metrics_card import MetricsCard
 from studio.gui.pages.evaluate.presenter import EvaluatePresenter
 from studio.gui.pages.evaluate.result_view import ResultView
@@ -45,6 +46,7 @@ class EvaluatePage(Page):
         words = "The base is always measured beside the adapters."
         self._models = ModelsCard("1. Models", words, self._selection)
         self._rows, self._metrics = RowsCard(), MetricsCard()
+        self._look = FileLook(context.feed, self._selection, self)
         self._start = StartCard("Measure")
         self._history = KeptCard("Earlier evaluations")
         self._view = ResultView()
@@ -87,6 +89,9 @@ class EvaluatePage(Page):
         self._selection.offered.connect(self._on_selection_offered)
         for signal in (self._selection.changed, self._rows.changed, self._metrics.changed):
             signal.connect(self._show_obstacle)
+        self._rows.file_chosen.connect(self._look.look_at)
+        self._look.began.connect(self._rows.columns.show_waiting)
+        self._look.found.connect(self._rows.columns.show_found)
         start.start_requested.connect(self._on_start_requested)
         start.stop_requested.connect(presenter.job.stop)
         self._history.chosen.connect(presenter.open)
@@ -97,8 +102,9 @@ class EvaluatePage(Page):
 
     def _show_obstacle(self) -> None:
         if not self._presenter.job.is_busy:
-            obstacle = self._presenter.find_obstacle(self._rows.wish) or self._metrics.obstacle
-            self._start.show_idle(obstacle)
+            rows, metrics = self._rows, self._metrics
+            obstacle = self._presenter.find_obstacle(rows.wish)
+            self._start.show_idle(obstacle or rows.obstacle or metrics.obstacle)
 
     def _show_setup(self) -> None:
         self._stack.setCurrentIndex(0)

@@ -81,6 +81,7 @@ class EvaluatePresenter(QObject):
             data=rows.data,
             run=rows.run or None,
             limit=rows.limit or None,
+            columns=dict(rows.columns),
             metrics=metrics,
             max_new_tokens=max_new_tokens,
             quantisation=self._selection.form,

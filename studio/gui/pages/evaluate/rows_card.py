@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from PySide6.QtCore import Qt, Signal
@@ -19,6 +19,7 @@ from PySide6.QtWidgets import (
 )
 
 from studio.gui.bridge.run_catalog import RunRow
+from studio.gui.pages.evaluate.columns_row import ColumnsRow
 from studio.gui.theme.tokens import SIZES
 from studio.gui.widgets.buttons import Button
 from studio.gui.widgets.card import Card
@@ -32,11 +33,15 @@ _MOST_ROWS = 1_000_000
 
 @dataclass(frozen=True)
 class RowsWish:
-    """A data file or the folder of a run (one of both), and how many rows; 0 means all."""
+    """A data file or the folder of a run (one of both), and how many rows; 0 means all.
+
+    ``columns`` say which column of the file plays which part, where the user said it.
+    """
 
     data: str = ""
     run: str = ""
     limit: int = 0
+    columns: Mapping[str, str] = field(default_factory=dict)
 
 
 class RowsCard(Card):
@@ -44,9 +49,11 @@ class RowsCard(Card):
 
     Signals:
         changed: Other rows are wanted.
+        file_chosen: The path of another file; its columns are to be found.
     """
 
     changed = Signal()
+    file_chosen = Signal(str)
 
     def __init__(self, parent: QWidget | None = None) -> None:
         super().__init__(
@@ -85,6 +92,8 @@ class RowsCard(Card):
             plain_tooltip("More rows take longer and make the intervals narrower. 0 means all.")
         )
         self._limit.valueChanged.connect(lambda _: self.changed.emit())
+        self.columns = ColumnsRow()
+        self.columns.changed.connect(self.changed)
         self._build()
         DropCatcher(self, "Drop a data file").paths_dropped.connect(
             lambda paths: self.show_file(paths[0])
@@ -97,13 +106,21 @@ class RowsCard(Card):
         index = self._run.currentIndex()
         run = self._runs[index] if 0 <= index < len(self._runs) else ""
         is_file = self._kind == "file"
-        return RowsWish(self._data if is_file else "", "" if is_file else run, self._limit.value())
+        if not is_file:
+            return RowsWish("", run, self._limit.value())
+        return RowsWish(self._data, "", self._limit.value(), self.columns.columns)
+
+    @property
+    def obstacle(self) -> str:
+        """What is to be said about the rows before they can be measured on, empty for nothing."""
+        return self.columns.obstacle if self._kind == "file" else ""
 
     def show_kind(self, kind: str) -> None:
         """Offers a ``file``, or the rows of a ``run``."""
         self._kind = kind
         self._switch.show_value(kind)
         self._stack.setCurrentIndex(1 if kind == "file" else 0)
+        self._columns_box.setVisible(kind == "file")
         self.changed.emit()
 
     def show_file(self, path: str) -> None:
@@ -111,7 +128,9 @@ class RowsCard(Card):
         self._data = path
         self._file.setText(path)
         self._file.set_role("strong")
+        self.columns.forget()
         self.show_kind("file")
+        self.file_chosen.emit(path)
 
     def show_runs(self, rows: Sequence[RunRow], wanted: str = "") -> None:
         """Offers these runs; the wanted one or the one chosen before stays chosen."""
@@ -135,6 +154,11 @@ class RowsCard(Card):
         box.setSpacing(SIZES.s)
         box.addWidget(self._switch, 0, Qt.AlignmentFlag.AlignLeft)
         box.addLayout(row)
+        self._columns_box = QWidget()
+        inner = QVBoxLayout(self._columns_box)
+        inner.setContentsMargins(0, 0, 0, 0)
+        inner.addWidget(self.columns)
+        box.addWidget(self._columns_box)
         self.body.addLayout(box)
 
     def _build_file_row(self) -> QWidget:
