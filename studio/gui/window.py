@@ -101,10 +101,12 @@ class Window(QMainWindow):
         return self._pages[key]
 
     def closeEvent(self, event: QCloseEvent) -> None:  # noqa: N802 - Qt's name
-        """Asks whether the window may close, then remembers its place."""
+        """Asks whether the window may close, lets the pages finish, remembers its place."""
         if not self._may_close(self):
             event.ignore()
             return
+        for page in self._pages.values():
+            page.finish()
         self._geometry.setValue("window/geometry", self.saveGeometry())
         event.accept()
 

@@ -97,7 +97,7 @@ def _measure(app: QApplication, place: Path, pictures: Path, count: int) -> str:
     assert isinstance(page, ComparePage)
     page._line_up.choose_base(str(load_starter().model_folder))
     for number in range(1, count):
-        page._sources.add_folder(place / f"adapter {number}")
+        page._shelf.pick_folder(place / f"adapter {number}")
     visitor.wait(lambda: len(page._line_up.columns) == count, "all columns")
     visitor.wait(lambda: page._link.is_ready, "the models")
     page._side.settings._length.setValue(192)

@@ -27,7 +27,8 @@ class Estimate:
 class Difference:
     """A value minus that of the base on the same rows, its interval, and its chance by luck.
 
-    ``p_value`` is two-sided.
+    ``p_value`` is two-sided and never below that of a sign test in which all rows agree: two or
+    three rows prove nothing, however far apart their values are.
     """
 
     value: float
@@ -37,8 +38,8 @@ class Difference:
 
     @property
     def is_significant(self) -> bool:
-        """Whether the interval leaves out zero."""
-        return self.low > 0 or self.high < 0
+        """Whether the interval leaves out zero and there are rows enough to say so."""
+        return (self.low > 0 or self.high < 0) and self.p_value < 1 - _LEVEL
 
 
 class Bootstrap:
@@ -66,7 +67,8 @@ class Bootstrap:
         value = float(combine(counts.sum(axis=0)) - combine(base.sum(axis=0)))
         drawn = combine(self._sum(counts)) - combine(self._sum(base))
         beyond = min(int((drawn <= 0).sum()), int((drawn >= 0).sum()))
-        p_value = min(1.0, 2 * (beyond + 1) / (self._draws + 1))
+        least = 2.0 ** (1 - self._rows)
+        p_value = min(1.0, max(least, 2 * (beyond + 1) / (self._draws + 1)))
         return Difference(value, *_find_interval(drawn), p_value)
 
     def _sum(self, counts: Numbers) -> Numbers:

@@ -9,9 +9,10 @@ from PySide6.QtCore import QObject, Signal
 from studio.core.errors import AdapterUnusable
 from studio.core.runs.store import RunStore
 from studio.core.weights.quantisable import BaseForm
-from studio.gui.bridge.adapter_choice import AdapterChoice, check_base, choose_run, load_choice
+from studio.gui.bridge.adapter_choice import AdapterChoice, AdapterGroup, check_base
+from studio.gui.bridge.adapter_shelf import AdapterShelf
 from studio.gui.bridge.background import Background
-from studio.gui.bridge.run_catalog import RunCatalog, RunRow
+from studio.gui.bridge.run_catalog import RunRow
 
 BASE = "base"
 
@@ -22,7 +23,7 @@ class AdapterSelection(QObject):
     ``form`` is how the base is held: auto means as the adapters saw it in training.
 
     Signals:
-        offered: The history was read; ``choices`` and ``rows`` are new.
+        offered: The history was read; ``groups`` and ``rows`` are new.
         changed: Another base or other adapters are chosen.
         refused: A choice is impossible, or the history cannot be read; a ``StudioError``.
     """
@@ -35,14 +36,23 @@ class AdapterSelection(QObject):
         self, store: RunStore, background: Background, parent: QObject | None = None
     ) -> None:
         super().__init__(parent)
-        self._background = background
-        self._catalog = RunCatalog(store)
-        self._wanted: list[str] = []
+        self._shelf = AdapterShelf(store, background, self)
+        self._shelf.picked.connect(self.add)
+        self._shelf.offered.connect(self.offered)
+        self._shelf.failed.connect(self.refused)
         self.base = ""
         self.form: BaseForm = "auto"
         self.adapters: dict[str, AdapterChoice] = {}
-        self.choices: list[AdapterChoice] = []
-        self.rows: list[RunRow] = []
+
+    @property
+    def groups(self) -> list[AdapterGroup]:
+        """The adapters of the history."""
+        return self._shelf.groups
+
+    @property
+    def rows(self) -> list[RunRow]:
+        """The runs of the history."""
+        return self._shelf.rows
 
     @property
     def folders(self) -> dict[str, str]:
@@ -55,18 +65,15 @@ class AdapterSelection(QObject):
 
     def refresh(self) -> None:
         """Reads which adapters there are."""
-        self._background.start(
-            lambda _: self._catalog.load(), self._on_rows_loaded, self.refused.emit
-        )
+        self._shelf.refresh()
 
     def add_run(self, folder: str) -> None:
         """Adds the adapter of the run in a folder as soon as the history is read."""
-        self._wanted.append(folder)
-        self.refresh()
+        self._shelf.refresh(folder)
 
     def add_folder(self, folder: Path) -> None:
         """Adds the adapter in a folder, or tells what is wrong with it."""
-        self._background.start(lambda _: load_choice(folder), self.add, self.refused.emit)
+        self._shelf.pick_folder(folder)
 
     def add(self, choice: AdapterChoice) -> None:
         """Adds an adapter unless it belongs to another base."""
@@ -109,15 +116,3 @@ class AdapterSelection(QObject):
         while candidate in self.adapters or candidate == BASE:
             candidate, number = f"{name} ({number})", number + 1
         return candidate
-
-    def _on_rows_loaded(self, rows: list[RunRow]) -> None:
-        self.rows = rows
-        self.choices = [choice for row in rows if (choice := choose_run(row)) is not None]
-        wanted, known = self._wanted, {row.folder for row in rows}
-        # a reading that began before the run was there must not forget the wish
-        self._wanted = [folder for folder in wanted if folder not in known]
-        for row in rows:
-            choice = choose_run(row)
-            if row.folder in wanted and choice is not None:
-                self.add(choice)
-        self.offered.emit()

@@ -2,21 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from pathlib import Path
-
 from PySide6.QtCore import Qt
-from PySide6.QtWidgets import QFileDialog, QFrame, QHBoxLayout, QMenu, QSizePolicy, QWidget
+from PySide6.QtWidgets import QFrame, QHBoxLayout, QSizePolicy, QWidget
 
-from studio.gui.bridge.adapter_choice import AdapterChoice
 from studio.gui.bridge.adapter_selection import AdapterSelection
-from studio.gui.bridge.run_catalog import get_base_name
+from studio.gui.parts.adapter_buttons import AddAdapterButton, BaseButton
 from studio.gui.theme.tokens import SIZES
-from studio.gui.widgets.buttons import Button, IconButton
+from studio.gui.widgets.buttons import IconButton
 from studio.gui.widgets.flow_row import FlowRow
-from studio.gui.widgets.labels import ElidedLabel, PlainLabel, plain_tooltip
-
-_LONGEST_NAME = 40
+from studio.gui.widgets.labels import ElidedLabel, PlainLabel
 
 
 class AdapterPicker(QWidget):
@@ -25,10 +19,11 @@ class AdapterPicker(QWidget):
     def __init__(self, selection: AdapterSelection, parent: QWidget | None = None) -> None:
         super().__init__(parent)
         self._selection = selection
-        self._base = Button("Choose a base", "model")
-        self._base.clicked.connect(self._on_base_clicked)
-        self._add = Button("Add adapter", "plus")
-        self._add.clicked.connect(self._show_menu)
+        self._base, self._add = BaseButton(), AddAdapterButton()
+        self._base.base_chosen.connect(selection.choose_base)
+        self._add.adapter_chosen.connect(selection.add)
+        self._add.folder_chosen.connect(selection.add_folder)
+        selection.offered.connect(lambda: self._add.show_choices(selection.groups))
         self._tags: list[QWidget] = []
         self._row = FlowRow(self, SIZES.s)
         for widget in (self._base, PlainLabel("with", "muted", wraps=False), self._add):
@@ -37,10 +32,7 @@ class AdapterPicker(QWidget):
         self._show_selection()
 
     def _show_selection(self) -> None:
-        base = self._selection.base
-        text = get_base_name(base) if base else "Choose a base"
-        self._base.set_text_and_icon(text[:_LONGEST_NAME].replace("&", "&&"), "model")
-        self._base.setToolTip(plain_tooltip(base or "The model without any adapter"))
+        self._base.show_base(self._selection.base)
         for tag in self._tags:
             self._row.removeWidget(tag)
             tag.hide()
@@ -66,30 +58,3 @@ class AdapterPicker(QWidget):
         row.addWidget(close)
         tag.show()
         return tag
-
-    def _show_menu(self) -> None:
-        menu = QMenu(self)
-        for choice in self._selection.choices:
-            name = choice.name
-            if len(name) > _LONGEST_NAME:
-                name = f"{name[:_LONGEST_NAME]}…"
-            words = f"{name}   ({choice.base_name})".replace("&", "&&")
-            menu.addAction(words, self._make_choice(choice))
-        if not self._selection.choices:
-            menu.addAction("No run has an adapter yet").setEnabled(False)
-        menu.addSeparator()
-        menu.addAction("Choose a folder…", self._on_folder_wished)
-        menu.popup(self._add.mapToGlobal(self._add.rect().bottomLeft()))
-
-    def _make_choice(self, choice: AdapterChoice) -> Callable[[], None]:
-        return lambda: self._selection.add(choice)
-
-    def _on_folder_wished(self) -> None:
-        folder = QFileDialog.getExistingDirectory(self, "Choose an adapter folder")
-        if folder:
-            self._selection.add_folder(Path(folder))
-
-    def _on_base_clicked(self) -> None:
-        folder = QFileDialog.getExistingDirectory(self, "Choose the folder of a base model")
-        if folder:
-            self._selection.choose_base(folder)

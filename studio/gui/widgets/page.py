@@ -81,6 +81,9 @@ class Page(QWidget):
     def refresh(self) -> None:
         """Brings the page up to date; called each time it is shown."""
 
+    def finish(self) -> None:
+        """Writes what must not be lost; called once, when the window closes."""
+
     def show_top(self) -> None:
         """Scrolls back to the beginning of the page."""
         if self._area is not None:

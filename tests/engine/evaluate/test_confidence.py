@@ -67,3 +67,13 @@ def test_a_small_but_steady_difference_is_significant_and_luck_is_not() -> None:
 def test_the_same_rows_always_give_the_same_interval() -> None:
     values = _counts(np.arange(30.0))
     assert Bootstrap(30).estimate(values, combine) == Bootstrap(30).estimate(values, combine)
+
+
+@pytest.mark.parametrize("rows", [2, 5, 6, 8])
+def test_a_handful_of_rows_proves_nothing(rows: int) -> None:
+    values = np.arange(1.0, rows + 1)
+    found = Bootstrap(rows).compare(_counts(values + 9.0), _counts(values), combine)
+    agree = 2.0 ** (1 - rows)  # a two-sided sign test in which all rows agree
+    assert found.low > 0
+    assert found.p_value >= agree - 1e-12
+    assert found.is_significant == (agree < 0.05)

@@ -159,7 +159,7 @@ def test_adapters_come_and_go_over_the_same_base(
     job = page._link.job
     page._chat.prompt.sent.emit("First")
     wait(lambda: not page._talk.is_busy)
-    page._sources.add_folder(make_adapter(tmp_path / "late", page._line_up.base))
+    page._shelf.pick_folder(make_adapter(tmp_path / "late", page._line_up.base))
     wait(lambda: page._line_up.find("late") is not None and page._link.is_ready)
     assert page._link.job is job
     late = get_cards(page)[2]
@@ -181,11 +181,11 @@ def test_adapters_of_other_bases_are_refused_in_words(
     """By the name they give, and by what the engine finds in their files."""
     play("chat")
     open_chat(studio, page, folder, wait)
-    page._sources.add_folder(make_adapter(tmp_path / "sql", "meta/Llama-3.2-1B"))
+    page._shelf.pick_folder(make_adapter(tmp_path / "sql", "meta/Llama-3.2-1B"))
     wait(lambda: not page._notice.isHidden())
     assert "was trained on Llama-3.2-1B" in page._notice._message.text()
     page._notice.clear()
-    page._sources.add_folder(make_adapter(tmp_path / "foreign", page._line_up.base))
+    page._shelf.pick_folder(make_adapter(tmp_path / "foreign", page._line_up.base))
     wait(lambda: not page._notice.isHidden())
     assert "made for another model" in page._notice._message.text()
     assert page._line_up.adapters == ("pirate",)
@@ -228,7 +228,7 @@ def test_a_folder_without_a_safe_adapter_is_refused(
 ) -> None:
     for name in names:
         (tmp_path / name).write_text("{}", encoding="utf-8")
-    page._sources.add_folder(tmp_path)
+    page._shelf.pick_folder(tmp_path)
     wait(lambda: not page._notice.isHidden())
     assert words in page._notice._message.text().replace("\u200b", "")
     assert page._notice._remedy.text()

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import json
+import threading
 from pathlib import Path
 
 import pytest
 from PySide6.QtCore import Qt
 from pytestqt.qtbot import QtBot
 
+from studio.core.compare.exchanges import KeptExchange
 from studio.core.compare.journal import Journal
 from studio.core.compare.prompts import load_prompts
 from studio.core.compare.votes import Vote
@@ -190,3 +192,23 @@ def test_the_history_is_searched_shown_again_reused_and_deleted(
     history._clear.click()
     wait(lambda: history._list.count() == 0)
     end_chat(chat, wait)
+
+
+def test_what_was_answered_is_on_the_disk_when_the_window_closes(
+    studio: Studio, home: Home, qtbot: QtBot
+) -> None:
+    page, background = studio.window.get_page("compare"), studio.context.background
+    assert isinstance(page, ComparePage)
+    qtbot.waitUntil(lambda: not background.is_busy)
+    is_free = threading.Event()
+    for _ in range(2):  # all threads are busy, so that nothing is written beside the window
+        background.start(lambda _: is_free.wait(20), lambda _: None)
+    for moment in (1.0, 2.0):
+        kept = KeptExchange(time_seconds=moment, base="b", turns=(), answers=())
+        page._side._records.keep(kept)
+    studio.window.close()
+    journal = Journal(home.compare / "history.jsonl", KeptExchange)
+    assert [one.time_seconds for one in journal.load()] == [1.0, 2.0]
+    is_free.set()
+    qtbot.waitUntil(lambda: not background.is_busy)
+    assert len(journal.load()) == 2

@@ -8,8 +8,8 @@ from studio.core.compare.prompts import Conversation
 from studio.core.errors import StudioError
 from studio.core.jobs.orders import Turn
 from studio.core.starter import StarterKit, load_starter
+from studio.gui.bridge.adapter_shelf import AdapterShelf
 from studio.gui.bridge.chat_link import ChatLink
-from studio.gui.bridge.run_catalog import RunCatalog
 from studio.gui.context import Context
 from studio.gui.pages.compare.chat_view import ChatView
 from studio.gui.pages.compare.chooser import Chooser
@@ -17,7 +17,7 @@ from studio.gui.pages.compare.line_up import LineUp
 from studio.gui.pages.compare.marker import Marker
 from studio.gui.pages.compare.options import AskOptions
 from studio.gui.pages.compare.side import Side
-from studio.gui.pages.compare.sources import Sources
+from studio.gui.pages.compare.sources import connect_sources
 from studio.gui.pages.compare.stage import Stage
 from studio.gui.pages.compare.talk import Talk
 from studio.gui.theme.tokens import SIZES
@@ -41,8 +41,8 @@ class ComparePage(Page):
         self._chooser = Chooser()
         self._chat = ChatView()
         self._side = Side(context.home.compare, context.background, self._line_up, self._talk)
-        catalog = RunCatalog(context.feed.store)
-        self._sources = Sources(catalog, context.background, self._chooser, self._line_up, self)
+        self._shelf = AdapterShelf(context.feed.store, context.background, self)
+        connect_sources(self._shelf, self._chooser, self._line_up, self)
         self._marker = Marker(self._chat.list, context.background, self)
         self._stage = Stage(self._talk, self._line_up, self._chat, self._marker, self._get_options)
         self._empty = EmptyState(
@@ -57,12 +57,16 @@ class ComparePage(Page):
 
     def show_run(self, folder: str) -> None:
         """Adds the adapter of the run in a folder."""
-        self._sources.refresh(folder)
+        self._shelf.refresh(folder)
 
     def refresh(self) -> None:
         """Reads which adapters and prompt sets there are."""
-        self._sources.refresh()
+        self._shelf.refresh()
         self._side.desk.refresh()
+
+    def finish(self) -> None:
+        """Writes what was answered and voted and is not on the disk yet."""
+        self._side.finish()
 
     def ask(self, prompts: list[Conversation]) -> None:
         """Asks all columns these prompts, one after the other."""
@@ -100,9 +104,10 @@ class ComparePage(Page):
         self._stage.judged.connect(side.take_vote)
         self._chooser.marks_switched.connect(self._marker.turn)
         self._chooser.blind_switched.connect(self._on_chooser_blind_switched)
-        self._notice.action_requested.connect(self._on_notice_action_requested)
+        for answering in (self._notice.clear, self._line_up.reload):
+            self._notice.action_requested.connect(answering)
         self._empty.action_requested.connect(lambda: self.page_requested.emit("train"))
-        for failing in (self._line_up.refused, self._sources.failed, side.failed):
+        for failing in (self._line_up.refused, self._shelf.failed, side.failed):
             failing.connect(self._notice.show_error)
         self._line_up.changed.connect(self._on_line_up_changed)
         self._link.loading.connect(chat.show_loading)
@@ -132,10 +137,6 @@ class ComparePage(Page):
     def _on_link_failed(self, error: StudioError) -> None:
         self._chat.show_unloaded()
         self._notice.show_error(error, "Load again")
-
-    def _on_notice_action_requested(self) -> None:
-        self._notice.clear()
-        self._line_up.reload()
 
     def _on_starter_loaded(self, kit: StarterKit) -> None:
         self._kit = kit

@@ -88,6 +88,10 @@ class Side(QObject):
         """The buttons for the head of the page."""
         return [*self._openers.values(), self._export]
 
+    def finish(self) -> None:
+        """Writes what is not on the disk yet, before the window closes."""
+        self._records.finish()
+
     def take_vote(self, exchange: Exchange) -> None:
         """Keeps a vote and shows the ranks that follow from it."""
         self._records.vote(exchange.keep_vote())
