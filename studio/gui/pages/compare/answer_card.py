@@ -50,13 +50,14 @@ class AnswerCard(QFrame):
         self._facts = PlainLabel("", "caption")
         top = QHBoxLayout()
         top.setSpacing(2)
-        for widget in (self._chip, self._again, self._copy):
+        for widget in (self._again, self._copy):
             top.addWidget(widget)
         top.insertWidget(0, self._name, 1)
         box = QVBoxLayout(self)
         box.setContentsMargins(SIZES.m, SIZES.s, SIZES.s, SIZES.s)
         box.setSpacing(SIZES.xs)
         box.addLayout(top)
+        box.addWidget(self._chip, 0, Qt.AlignmentFlag.AlignLeft)
         box.addWidget(self._answer)
         box.addStretch(1)
         box.addWidget(self._facts)

@@ -45,6 +45,7 @@ class HistoryPanel(QWidget):
         self._list = QListWidget()
         self._list.setAccessibleName("Earlier prompts")
         self._list.setWordWrap(True)
+        self._list.setHorizontalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAlwaysOff)
         self._list.itemActivated.connect(lambda _: self._on_show_clicked())
         self._list.currentRowChanged.connect(lambda _: self._enable())
         self._show = Button("Show answers", "eye")

@@ -91,8 +91,10 @@ class _RankRow(QWidget):
         super().__init__()
         words = (
             f"{rating.strength:.0f} ({rating.strength_low:.0f} to {rating.strength_high:.0f}), "
-            f"Elo {rating.elo:.0f} ({rating.elo_low:.0f} to {rating.elo_high:.0f})"
+            f"Elo {rating.elo:.0f}"
         )
+        if rating.elo_low < rating.elo_high:  # a single vote says nothing about chance
+            words += f" ({rating.elo_low:.0f} to {rating.elo_high:.0f})"
         wins = f"{rating.wins} won, {rating.ties} drawn, {rating.losses} lost"
         self.setAccessibleName(f"{place}. {rating.name}: {words}; {wins}")
         box = QVBoxLayout(self)

@@ -24,8 +24,8 @@ from studio.gui.widgets.buttons import Button
 
 _BUTTONS = (
     ("prompts", "Prompts", "file", "Saved sets of prompts"),
-    ("history", "History", "undo", "What was asked before"),
-    ("ranks", "Ranks", "runs", "Who wins the blind tests"),
+    ("history", "History", "runs", "What was asked before"),
+    ("ranks", "Ranks", "train", "Who wins the blind tests"),
 )
 
 
