@@ -152,7 +152,11 @@ class SettingResolved(Event):
 
 
 class DataPrepared(Event):
-    """The rows are read, rendered and tokenised."""
+    """The rows are read, rendered and tokenised.
+
+    ``is_estimate``: the rows are read and counted, tokens and cut rows are judged by a sample; the
+    rest is tokenised while training runs, and then the exact numbers follow.
+    """
 
     train_rows: int
     validation_rows: int
@@ -161,6 +165,7 @@ class DataPrepared(Event):
     max_tokens: int
     truncated_rows: int = 0
     skipped_rows: int = 0
+    is_estimate: bool = False
 
 
 class ModelLoaded(Event):

@@ -148,13 +148,15 @@ def _describe_finish(record: RunRecord) -> str:
 
 def _describe_data(event: types.DataPrepared) -> str:
     share = event.supervised_tokens / event.train_tokens if event.train_tokens else 0.0
+    about = "about " if event.is_estimate else ""
     line = (
-        f"Data ready: {event.train_rows:,} rows to train on, {event.validation_rows:,} to "
-        f"validate; {format_count(event.train_tokens)} tokens, {format_fraction(share)} of them "
+        f"Data {'read' if event.is_estimate else 'ready'}: {event.train_rows:,} rows to train on, "
+        f"{event.validation_rows:,} to validate; {about}{format_count(event.train_tokens)} "
+        f"tokens, {format_fraction(share)} of them "
         f"are learnt; longest example {event.max_tokens:,} tokens"
     )
     if event.truncated_rows:
-        line += f"; {event.truncated_rows:,} rows were cut"
+        line += f"; {about}{event.truncated_rows:,} rows were cut"
     if event.skipped_rows:
         line += f"; {event.skipped_rows:,} rows were left out"
     return line

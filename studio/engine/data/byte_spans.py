@@ -8,7 +8,8 @@ span does not begin and end with a token, is left to the tokenizer's own offsets
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from itertools import islice
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,6 +22,18 @@ _ALPHABET = frozenset(
     [chr(one) for one in _PRINTABLE] + [chr(256 + one) for one in range(256 - len(_PRINTABLE))]
 )
 """The 256 characters by which byte-level tokenizers write bytes (as GPT-2 does)."""
+
+
+class SpannedText(NamedTuple):
+    """A text, the spans of characters to find in it, and where its first question starts."""
+
+    text: str
+    spans: tuple[Span, ...]
+    head_characters: int
+
+
+Counted = tuple[list[Span], int] | None
+"""The spans in tokens and the tokens before the head; None where counting does not tell."""
 
 
 class ByteSpans:
@@ -49,34 +62,64 @@ class ByteSpans:
             lengths[number] = len(content.encode("utf-8", "surrogatepass"))
         return cls(lengths)
 
-    def find(
-        self, ids: Ids, text: str, spans: Sequence[Span], head_characters: int
-    ) -> tuple[list[Span], int] | None:
-        """Return the spans of ASCII text in tokens, and the number of tokens before its head.
+    def find(self, ids: Ids, counts: Sequence[int], texts: Sequence[SpannedText]) -> list[Counted]:
+        """Return for each ASCII text its spans in tokens and the tokens before its head.
 
-        None where that cannot be told by counting.
+        None where that cannot be told by counting. ``ids`` are the tokens of all texts one after
+        the other, ``counts`` how many each has.
         """
-        if not len(ids):
-            return None
         sizes = self._lengths[ids]
-        ends = np.cumsum(sizes)
-        if int(ends[-1]) != len(text) or not sizes.all():
+        ends = np.concatenate([np.zeros(1, np.int64), np.cumsum(sizes)])
+        each = np.array(counts, dtype=np.int64)
+        stops = np.cumsum(each)
+        starts = stops - each
+        bases = ends[starts]
+        are_counted = ends[stops] - bases == [len(one.text) for one in texts]
+        are_counted[np.searchsorted(stops, np.flatnonzero(sizes == 0), side="right")] = False
+        asked = [
+            place
+            for place in np.flatnonzero(are_counted).tolist()
+            if counts[place] and _can_be_told(texts[place])
+        ]
+        edges = [edge for place in asked for span in texts[place].spans for edge in span]
+        repeats = [len(texts[place].spans) for place in asked]
+        offsets = np.repeat(bases[asked], repeats)
+        begins, behinds = np.array(edges[::2], np.int64), np.array(edges[1::2], np.int64)
+        heads = bases[asked] + [texts[place].head_characters for place in asked]
+        firsts = np.searchsorted(ends[1:], offsets + begins, side="right")
+        lasts = np.searchsorted(ends[1:], offsets + behinds, side="left")
+        fits = ends[lasts + 1] - offsets == behinds
+        tokens = np.repeat(starts[asked], repeats)
+        spans = zip(
+            (ends[firsts] - offsets).tolist(),
+            fits.tolist(),
+            (firsts - tokens).tolist(),
+            (lasts - tokens + 1).tolist(),
+            strict=True,
+        )
+        before = np.searchsorted(ends[1:], heads, side="right") - starts[asked]
+        found: list[Counted] = [None] * len(texts)
+        for place, head in zip(asked, before.tolist(), strict=True):
+            own = list(islice(spans, len(texts[place].spans)))
+            told = _join(texts[place], own)
+            if told is not None:
+                found[place] = told, head if texts[place].head_characters > 0 else 0
+        return found
+
+
+def _can_be_told(one: SpannedText) -> bool:
+    """Return whether no edge lies in a blank, which belongs to the token of a neighbour."""
+    text, head = one.text, one.head_characters
+    if head > 0 and (head >= len(text) or text[head].isspace()):
+        return False
+    return not any(
+        start >= end or text[start].isspace() or text[end - 1].isspace() for start, end in one.spans
+    )
+
+
+def _join(one: SpannedText, found: Sequence[tuple[int, bool, int, int]]) -> list[Span] | None:
+    """Return the spans in tokens, None where one does not end with a token or begins before it."""
+    for (begin, fits, _, _), (start, _) in zip(found, one.spans, strict=True):
+        if not fits or (begin != start and one.text[begin:start].strip()):
             return None
-        wanted = [place for span in spans for place in span]
-        if any(
-            start >= end or text[start].isspace() or text[end - 1].isspace() for start, end in spans
-        ):
-            return None
-        firsts = np.searchsorted(ends, [*wanted[::2], head_characters], side="right").tolist()
-        lasts = np.searchsorted(ends, wanted[1::2], side="left").tolist()
-        found: list[Span] = []
-        for (start, end), first, last in zip(spans, firsts, lasts, strict=False):
-            begin = int(ends[first]) - int(sizes[first])
-            if int(ends[last]) != end or text[begin:start].strip():
-                return None
-            found.append((first, last + 1))
-        if head_characters <= 0:
-            return found, 0
-        if head_characters >= len(text) or text[head_characters].isspace():
-            return None
-        return found, firsts[-1]
+    return [(first, behind) for _, _, first, behind in found]

@@ -48,19 +48,26 @@ class ContentChecks:
         joined = "\n".join(texts)
         found: list[str] = []
         marks = self._text_marks if is_text else self._marks
-        if marks and any(one in joined for one in self._firsts) and marks.search(joined):
+        if marks and _holds_any(joined, self._firsts) and marks.search(joined):
             found.append("marks_in_text" if is_text else "typed_marks")
         if "@" in joined and any(
             not _RESERVED.search(one.group()) for one in _ADDRESS.finditer(joined)
         ):
             found.append("email_address")
-        if any(one in joined for one in _KEY_STARTS) and _KEYS.search(joined):
+        if _holds_any(joined, _KEY_STARTS) and _KEYS.search(joined):
             found.append("secret_key")
         if "{{" in joined and _UNFILLED.search(joined):
             found.append("unfilled_places")
         if not joined.isascii() and _MISREAD.search(joined):
             found.append("wrong_encoding")
         return tuple(found)
+
+
+def _holds_any(text: str, parts: Sequence[str]) -> bool:
+    for part in parts:  # noqa: SIM110 - a generator costs three times what looking costs
+        if part in text:
+            return True
+    return False
 
 
 def _any_of(marks: Collection[str]) -> re.Pattern[str] | None:

@@ -52,15 +52,7 @@ class SourceReader:
             return (yield from self._encode(source, None))
         files = self.find_real_files(source)
         before = [path.stat() for path in files]
-        hashes = dict(zip(_names(files), hash_files(files), strict=True))
-        key = source_key(
-            source,
-            self._settings,
-            hashes,
-            self._tokenizer_hash,
-            self.encoder.template.source,
-            self._stop_ids,
-        )
+        key = self._find_key(source, files)
         known = self._cache.find(key)
         if known is not None:
             yield len(known)
@@ -77,10 +69,30 @@ class SourceReader:
             if not is_kept:
                 shutil.rmtree(folder, ignore_errors=True)
 
+    def find(self, source: DataSource) -> RowTable | None:
+        """Return the rows of a source if they were prepared before.
+
+        Raises:
+            FileUnusable: A file is missing or may not be read.
+        """
+        if self._cache is None:
+            return None
+        return self._cache.find(self._find_key(source, self.find_real_files(source)))
+
     def find_real_files(self, source: DataSource) -> list[Path]:
         """Return the files on disk that a source consists of; an archive is one file."""
         found = find_files(source_path(source, self._base_folder), source.split)
         return list(dict.fromkeys(find_archive(one) or one for one in found))
+
+    def _find_key(self, source: DataSource, files: list[Path]) -> str:
+        return source_key(
+            source,
+            self._settings,
+            dict(zip(_names(files), hash_files(files), strict=True)),
+            self._tokenizer_hash,
+            self.encoder.template.source,
+            self._stop_ids,
+        )
 
     def _encode(self, source: DataSource, folder: Path | None) -> Generator[int, None, RowTable]:
         """Return the rows as a table; all again the long way if the short one was disproved."""

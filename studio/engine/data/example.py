@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, overload
@@ -46,17 +47,60 @@ ORIGIN = np.dtype(
 """Where an example comes from, as ``studio.core.microscope.files`` reads it."""
 
 
-class ExampleStore(Sequence[Example]):
+class Examples(Sequence[Example], ABC):
+    """Examples in the order of their rows, wherever their tokens come from.
+
+    ``source_positions`` has the shape ``(examples,)``.
+    """
+
+    sources: tuple[str, ...]
+    source_positions: NDArray[np.int64]
+
+    def __len__(self) -> int:
+        return len(self.source_positions)
+
+    @overload
+    def __getitem__(self, index: int) -> Example: ...
+
+    @overload
+    def __getitem__(self, index: slice) -> list[Example]: ...
+
+    def __getitem__(self, index: int | slice) -> Example | list[Example]:
+        if isinstance(index, slice):
+            return [self[one] for one in range(*index.indices(len(self)))]
+        if not -len(self) <= index < len(self):
+            raise IndexError(index)
+        return self._build(index % len(self))
+
+    def __iter__(self) -> Iterator[Example]:
+        return (self[index] for index in range(len(self)))
+
+    @property
+    @abstractmethod
+    def at_once(self) -> int:
+        """How many examples may be measured by one call without filling the memory."""
+
+    @abstractmethod
+    def measure(self, documents: Sequence[int]) -> tuple[list[int], list[int]]:
+        """Return those of the examples that can be trained, and the tokens of each of them."""
+
+    @abstractmethod
+    def list_origins(self) -> NDArray[Any]:
+        """Return where each example comes from; shape ``(examples,)`` of ``ORIGIN``."""
+
+    @abstractmethod
+    def _build(self, place: int) -> Example: ...
+
+
+class ExampleStore(Examples):
     """Examples in flat arrays in memory; indexing builds a view without copying.
 
     ``lengths``, ``learnt`` (tokens with a target) and ``source_positions`` have the shape
     ``(examples,)``.
     """
 
-    sources: tuple[str, ...]
     lengths: NDArray[np.int64]
     learnt: NDArray[np.int64]
-    source_positions: NDArray[np.int64]
 
     def __init__(self, examples: Iterable[tuple[Example, int]], sources: Sequence[str]) -> None:
         """Store examples, each with the position of its file in ``sources``."""
@@ -75,21 +119,19 @@ class ExampleStore(Sequence[Example]):
         self._rows = np.array([one.row for one, _ in pairs], dtype=np.int64)
         self.source_positions = np.array([position for _, position in pairs], dtype=np.int64)
 
-    def __len__(self) -> int:
-        return len(self.lengths)
+    @property
+    def at_once(self) -> int:
+        """All of them: they are there already."""
+        return max(1, len(self))
 
-    @overload
-    def __getitem__(self, index: int) -> Example: ...
+    @property
+    def largest_token(self) -> int:
+        """The highest token number, -1 without any token."""
+        return int(self._ids.max(initial=-1))
 
-    @overload
-    def __getitem__(self, index: slice) -> list[Example]: ...
-
-    def __getitem__(self, index: int | slice) -> Example | list[Example]:
-        if isinstance(index, slice):
-            return [self[one] for one in range(*index.indices(len(self)))]
-        if not -len(self) <= index < len(self):
-            raise IndexError(index)
-        return self._build(index % len(self))
+    def measure(self, documents: Sequence[int]) -> tuple[list[int], list[int]]:
+        """Return the documents themselves and the tokens of each."""
+        return list(documents), self.lengths[np.asarray(documents, dtype=np.int64)].tolist()
 
     def _build(self, place: int) -> Example:
         start, end = self._starts[place], self._starts[place + 1]
@@ -100,9 +142,6 @@ class ExampleStore(Sequence[Example]):
             row=int(self._rows[place]),
             source=self.sources[self.source_positions[place]],
         )
-
-    def __iter__(self) -> Iterator[Example]:
-        return (self[index] for index in range(len(self)))
 
     def list_origins(self) -> NDArray[Any]:
         """Return where each example comes from; shape ``(examples,)`` of ``ORIGIN``."""

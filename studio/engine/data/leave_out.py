@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import numpy as np
+from numpy.typing import NDArray
 
 from studio.core.recipe.schema_data import DataSettings
 from studio.engine.data.example import Flags
@@ -59,11 +60,14 @@ def _by_row(settings: DataSettings, table: RowTable, max_tokens: int) -> Flags:
     flags = np.asarray(table.rows["problems"] & np.uint64(bits) != 0)
     if "truncated_prompt" in settings.leave_out:
         flags = flags | ((table.rows["length"] > max_tokens) & ~table.rows["is_text"])
+    return np.asarray(flags | find_excluded(settings, table.rows["key"]))
+
+
+def find_excluded(settings: DataSettings, keys: NDArray[np.bytes_]) -> Flags:
+    """Return which rows stand in the recipe's list of excluded ones, by the 16 bytes of each."""
     marks = {bytes.fromhex(mark) for mark in settings.exclude if _is_mark(mark)}
-    if marks:
-        # Numpy drops zero bytes at the end of such texts, here and in the table alike.
-        flags = flags | np.isin(table.rows["key"], np.array(sorted(marks), dtype="S16"))
-    return np.asarray(flags)
+    # Numpy drops zero bytes at the end of such texts, here and in the table alike.
+    return np.asarray(np.isin(keys, np.array(sorted(marks), dtype="S16")))
 
 
 def _is_mark(text: str) -> bool:

@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from studio.engine.data.collate import MicroBatch, collate_packed, collate_padded
-from studio.engine.data.example import ExampleStore
+from studio.engine.data.example import Examples, ExampleStore
 from studio.engine.data.pack import group_padded, pack
 
 
@@ -22,8 +22,8 @@ from studio.engine.data.pack import group_padded, pack
 class StepPlan:
     """One optimizer step: its number inside the epoch and its micro-batches.
 
-    ``documents`` are positions in the store. ``supervised_tokens`` is the divisor of the loss of
-    the whole step.
+    ``documents`` are positions in the store; none where all that were drawn cannot be trained.
+    ``supervised_tokens`` is the divisor of the loss of the whole step.
     """
 
     epoch: int
@@ -34,7 +34,7 @@ class StepPlan:
 
 
 def epoch_order(
-    examples: ExampleStore, weights: Sequence[float], seed: int, epoch: int
+    examples: Examples, weights: Sequence[float], seed: int, epoch: int
 ) -> NDArray[np.int64]:
     """Return the positions of the documents of one epoch in their random order.
 
@@ -55,7 +55,7 @@ def epoch_order(
     return _random(seed, "epoch", epoch).permutation(every)
 
 
-def epoch_documents(examples: ExampleStore, weights: Sequence[float]) -> int:
+def epoch_documents(examples: Examples, weights: Sequence[float]) -> int:
     """Return how many documents an epoch has; the same in every epoch."""
     counts = np.bincount(examples.source_positions, minlength=len(weights))
     return sum(
@@ -63,13 +63,13 @@ def epoch_documents(examples: ExampleStore, weights: Sequence[float]) -> int:
     )
 
 
-def steps_per_epoch(examples: ExampleStore, weights: Sequence[float], batch_sequences: int) -> int:
+def steps_per_epoch(examples: Examples, weights: Sequence[float], batch_sequences: int) -> int:
     """Return the number of optimizer steps of an epoch; the last one may be smaller."""
     return -(-epoch_documents(examples, weights) // batch_sequences)
 
 
 def iter_steps(
-    examples: ExampleStore,
+    examples: Examples,
     *,
     batch_sequences: int,
     micro_batch_tokens: int,
@@ -82,7 +82,8 @@ def iter_steps(
 ) -> Iterator[StepPlan]:
     """Yield the steps of one epoch from ``start_step`` on.
 
-    Every step has ``batch_sequences`` documents; the last of an epoch has what is left and never
+    Every step has ``batch_sequences`` documents, less those that turn out to be untrainable where
+    rows are tokenised as they are needed; the last of an epoch has what is left and never
     reaches into the next epoch. How a step is divided into micro-batches does not change which
     documents it has.
 
@@ -100,31 +101,33 @@ def iter_steps(
     weights = [1.0] * len(examples.sources) if weights is None else weights
     order = epoch_order(examples, weights, seed, epoch)
     for step in range(start_step, -(-len(order) // batch_sequences)):
-        documents = order[step * batch_sequences : (step + 1) * batch_sequences]
+        drawn = order[step * batch_sequences : (step + 1) * batch_sequences]
+        documents, _ = examples.measure(drawn.tolist())
         batches = tuple(
-            iter_micro_batches(
-                examples, documents.tolist(), micro_batch_tokens, packs=packs, pad_id=pad_id
-            )
+            iter_micro_batches(examples, documents, micro_batch_tokens, packs=packs, pad_id=pad_id)
         )
         yield StepPlan(
             epoch=epoch,
             step=step,
-            documents=tuple(documents.tolist()),
+            documents=tuple(documents),
             micro_batches=batches,
             supervised_tokens=sum(batch.supervised_tokens for batch in batches),
         )
 
 
 def iter_micro_batches(
-    examples: ExampleStore,
+    examples: Examples,
     documents: Sequence[int],
     micro_batch_tokens: int,
     *,
     packs: bool = True,
     pad_id: int = 0,
 ) -> Iterator[MicroBatch]:
-    """Yield micro-batches that together hold the given documents once each."""
-    lengths = [int(examples.lengths[document]) for document in documents]
+    """Yield micro-batches that together hold the given documents once each.
+
+    Documents that turn out to be untrainable are left out.
+    """
+    documents, lengths = examples.measure(documents)
     if packs:
         for group in pack(lengths, micro_batch_tokens):
             chosen = tuple(documents[position] for position in group)

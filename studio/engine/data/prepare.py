@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection, Generator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -49,7 +49,8 @@ class PreparedData:
 
     ``lengths`` are the tokens of each row before cutting, shape ``(rows,)``. ``train_weights`` has
     one entry per file in ``train.sources``. ``end_of_turn_ids`` are the tokens that end the
-    answers: where generation has to stop.
+    answers: where generation has to stop. ``tables`` hold the rows of the training files uncut.
+    ``was_disproved`` says that the template had to be followed the long way.
     """
 
     train: ExampleStore
@@ -61,6 +62,24 @@ class PreparedData:
     lengths: NDArray[np.int64]
     template: str
     end_of_turn_ids: tuple[int, ...]
+    tables: tuple[RowTable, ...] = field(default=(), repr=False)
+    was_disproved: bool = False
+    preparation: Literal["whole"] = "whole"
+
+    @property
+    def longest(self) -> int:
+        """The tokens of the longest example to train on."""
+        return int(self.train.lengths.max())
+
+    @property
+    def sample(self) -> ExampleStore:
+        """Examples among which the longest are found: all."""
+        return self.train
+
+    @property
+    def max_tokens_reason(self) -> str:
+        """Why an open limit became what it is."""
+        return "fits 99 % of the rows"
 
 
 def prepare(
@@ -111,12 +130,14 @@ def iter_prepare(
     base_folder: Path,
     stop_ids: Collection[int] = (),
     cache_folder: Path | None = None,
+    held: Sequence[Flags] | None = None,
 ) -> Generator[int, None, PreparedData]:
     """Return what ``prepare`` returns, and meanwhile yield the number of rows read so far.
 
-    A caller that wants to stop simply does not go on.
+    A caller that wants to stop simply does not go on. ``held`` marks the rows of each training
+    file to hold back where that is decided already.
     """
-    _check_limit(settings, model_context)
+    check_limit(settings, model_context)
     if not settings.active_train:
         raise DatasetInvalid(
             "Every data file of the recipe is switched off.", "Switch at least one file on."
@@ -127,7 +148,7 @@ def iter_prepare(
     if not isinstance(settings.validation, ValidationFraction):
         before = sum(len(table) for table in train.tables)
         validation = yield from _read_all(settings.validation, reader, base_folder, before)
-    return _assemble(settings, reader.encoder, model_context, train, validation)
+    return _assemble(settings, reader.encoder, model_context, train, validation, held)
 
 
 @dataclass
@@ -176,6 +197,7 @@ def _assemble(
     model_context: int | None,
     train: _Side,
     validation: _Side,
+    held_back: Sequence[Flags] | None,
 ) -> PreparedData:
     log = ProblemLog()
     _log_sources(settings, encoder, train, validation, log)
@@ -187,7 +209,7 @@ def _assemble(
     )
     left_out = find_left_out(settings, train.tables, max_tokens, model_context)
     log_left_out(train.tables, left_out, log)
-    taught, held = divide(settings, train.tables, validation.tables, left_out)
+    taught, held = divide(settings, train.tables, validation.tables, left_out, held_back)
     names = [[str(one.source) for one in side.sources] for side in (train, validation)]
     overlap = settings.overlap_tokens
     train_store = TableExamples(taught, names[0], max_tokens, overlap, log)
@@ -213,6 +235,8 @@ def _assemble(
         lengths=lengths,
         template=encoder.template.name,
         end_of_turn_ids=tuple(sorted(endings)),
+        tables=tuple(train.tables),
+        was_disproved=encoder.template.is_disproved,
     )
 
 
@@ -244,14 +268,20 @@ def divide(
     train: Sequence[RowTable],
     validation: Sequence[RowTable],
     left_out: Sequence[Flags],
+    held_back: Sequence[Flags] | None = None,
 ) -> tuple[list[TableRows], list[TableRows]]:
     """Return the rows to learn from and the rows held back; no row says the same on both sides.
 
-    Rows of ``train`` that ``left_out`` marks are on neither side.
+    Rows of ``train`` that ``left_out`` marks are on neither side. ``held_back`` marks those of
+    the other side where that is decided already.
     """
     every = [~one for one in left_out]
     if isinstance(settings.validation, ValidationFraction):
-        held = _hold_back(train, every, settings.validation.fraction)
+        if held_back is None:
+            usable = [table.usable() & one for table, one in zip(train, every, strict=True)]
+            keys = [table.rows["key"] for table in train]
+            held_back = hold_back(keys, usable, settings.validation.fraction)
+        held = [one & other for one, other in zip(every, held_back, strict=True)]
         taught = [one & ~other for one, other in zip(every, held, strict=True)]
         sources = train
     else:
@@ -263,12 +293,12 @@ def divide(
     )
 
 
-def _hold_back(tables: Sequence[RowTable], kept: Sequence[Flags], fraction: float) -> list[Flags]:
-    usable = [table.usable() & one for table, one in zip(tables, kept, strict=True)]
-    keys = np.concatenate(
-        [table.rows["key"][one] for table, one in zip(tables, usable, strict=True)]
-    )
-    chosen = choose_validation(keys, fraction)
+def hold_back(
+    keys: Sequence[NDArray[np.bytes_]], usable: Sequence[Flags], fraction: float
+) -> list[Flags]:
+    """Return which usable rows of each source are held back; ``keys`` tell what they say."""
+    every = np.concatenate([one[flags] for one, flags in zip(keys, usable, strict=True)])
+    chosen = choose_validation(every, fraction)
     held = []
     for one in usable:
         flags = np.zeros(len(one), dtype=np.bool_)
@@ -293,7 +323,12 @@ def choose_max_tokens(
     return min(longest, model_context) if model_context is not None else longest
 
 
-def _check_limit(settings: DataSettings, model_context: int | None) -> None:
+def check_limit(settings: DataSettings, model_context: int | None) -> None:
+    """Return quietly unless the recipe's limit is more than the model can read.
+
+    Raises:
+        RecipeInvalid: It is.
+    """
     wanted = settings.max_tokens
     if isinstance(wanted, int) and model_context is not None and wanted > model_context:
         raise RecipeInvalid(

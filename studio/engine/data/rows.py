@@ -131,6 +131,10 @@ class RowEncoder:
             record = Conversation(record.turns[: last + 1], record.tools)
         return record
 
+    def has_answer(self, record: Conversation) -> bool:
+        """Return whether there is anything to learn, as far as can be told without writing it."""
+        return bool(record.answer_positions()) and not _is_answer_empty(self.settle(record))
+
     def _write(self, record: Record) -> tuple[TextToEncode | None, tuple[str, ...], str]:
         if isinstance(record, TokenRow):
             return None, (), ""
@@ -142,8 +146,7 @@ class RowEncoder:
         record = self.settle(record)
         is_cut = len(record.turns) < turns
         problems: tuple[str, ...] = ("trailing_turns_ignored",) if is_cut else ()
-        answer = record.turns[record.answer_positions()[-1]]
-        if not (answer.content or "").strip() and not answer.extra.get("tool_calls"):
+        if _is_answer_empty(record):
             return None, ("empty_answer",), ""
         contents = [turn.content for turn in record.turns if turn.content]
         problems += self._checks.check(contents, is_text=False)
@@ -241,6 +244,11 @@ def chosen_turns(text: str) -> frozenset[int] | None:
     if text.strip() == "all":
         return None
     return frozenset(int(number) for number in text.split(","))
+
+
+def _is_answer_empty(record: Conversation) -> bool:
+    answer = record.turns[record.answer_positions()[-1]]
+    return not (answer.content or "").strip() and not answer.extra.get("tool_calls")
 
 
 def _iter_batches(

@@ -88,6 +88,11 @@ class TableExamples(ExampleStore):
         return origins
 
     @property
+    def largest_token(self) -> int:
+        """The highest token number of the rows, those that are not trained among them."""
+        return max((int(one.ids.max(initial=-1)) for one in self._tables.values()), default=-1)
+
+    @property
     def cut_tokens(self) -> NDArray[np.int64]:
         """How many tokens of the row each example lacks; shape ``(examples,)``."""
         return np.asarray(self._pieces["cut_end"] - self._pieces["cut_start"])

@@ -15,10 +15,11 @@ from numpy.typing import NDArray
 
 from studio.core.errors import DatasetInvalid
 from studio.engine.data.answers import Span
+from studio.engine.data.digest import RowDigest
 from studio.engine.data.example import Flags, Ids
 from studio.engine.data.problems import KINDS, leaves_row_out
 from studio.engine.data.rows import EncodedRow
-from studio.engine.data.sources.row import place_of
+from studio.engine.data.sources.row import Row, place_of
 from studio.engine.data.tokenize import Encoded
 
 ROW = np.dtype(
@@ -91,6 +92,20 @@ class RowTable:
             head_tokens=int(row["head"]),
             bos_tokens=int(row["bos"]),
             problems=(),
+        )
+
+    def row(self, place: int) -> EncodedRow:
+        """Return one row as it was before it was stored; its columns and its digest are not."""
+        row = self.rows[place]
+        bits = int(row["problems"])
+        part = Path(self.about.parts[int(row["part"])])
+        return EncodedRow(
+            Row({}, part, int(row["number"]), int(row["line"]) or None),
+            self.encoded(place) if row["length"] else None,
+            RowDigest(bytes(row["key"])),
+            bool(row["is_text"]),
+            int(row["characters"]),
+            tuple(code for index, code in enumerate(self.about.codes) if bits >> index & 1),
         )
 
     def place(self, index: int) -> str:

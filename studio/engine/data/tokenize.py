@@ -10,7 +10,7 @@ import numpy as np
 
 from studio.core.errors import ModelUnusable
 from studio.engine.data.answers import Span
-from studio.engine.data.byte_spans import ByteSpans
+from studio.engine.data.byte_spans import ByteSpans, SpannedText
 from studio.engine.data.conversation import TokenRow
 from studio.engine.data.example import Flags, Ids
 
@@ -111,32 +111,43 @@ class Encoder:
     ) -> list[Encoded]:
         """Return the tokens of each text; those that cannot be counted get offsets."""
         plain = [place for place, one in enumerate(texts) if one.text.isascii()]
-        done: dict[int, Encoded] = {}
+        done: list[Encoded | None] = [None] * len(texts)
         for start in range(0, len(plain), COUNTED_ROWS):
             places = plain[start : start + COUNTED_ROWS]
-            quick = self._backend.encode_batch_fast(
-                [texts[place].text for place in places], add_special_tokens=False
-            )
-            for place, encoding in zip(places, quick, strict=True):
-                found = self._mark_by_counting(texts[place], encoding.ids, counted)
-                if found is not None:
-                    done[place] = found
-        rest = [place for place in range(len(texts)) if place not in done]
-        if len(plain) - len(done) > len(plain) // 4:
+            marked = self._mark_by_counting([texts[place] for place in places], counted)
+            for place, found in zip(places, marked, strict=True):
+                done[place] = found
+        rest = [place for place, found in enumerate(done) if found is None]
+        if len(rest) - (len(texts) - len(plain)) > len(plain) // 4:
             self._bytes = None  # mostly in vain with this template
-        exact = self._encode_with_offsets([texts[place] for place in rest])
-        done.update(zip(rest, exact, strict=True))
-        return [done[place] for place in range(len(texts))]
+        exact = iter(self._encode_with_offsets([texts[place] for place in rest]))
+        return [next(exact) if found is None else found for found in done]
 
     def _mark_by_counting(
-        self, one: TextToEncode, numbers: list[int], counted: ByteSpans
-    ) -> Encoded | None:
-        ids = np.array(numbers, dtype=np.int32)
-        trained = one.trained or ()
-        found = counted.find(ids, one.text, (*one.answers, *trained), one.head_characters)
-        if found is None:
-            return None
-        spans, head = found
+        self, texts: Sequence[TextToEncode], counted: ByteSpans
+    ) -> list[Encoded | None]:
+        quick = self._backend.encode_batch_fast(
+            [one.text for one in texts], add_special_tokens=False
+        )
+        numbers: list[int] = []
+        counts = []
+        for encoding in quick:
+            ids = encoding.ids
+            counts.append(len(ids))
+            numbers += ids
+        flat = np.array(numbers, dtype=np.int32)
+        asked = [
+            SpannedText(one.text, (*one.answers, *(one.trained or ())), one.head_characters)
+            for one in texts
+        ]
+        marked: list[Encoded | None] = []
+        stop = 0
+        for one, count, found in zip(texts, counts, counted.find(flat, counts, asked), strict=True):
+            start, stop = stop, stop + count
+            marked.append(None if found is None else self._build(one, flat[start:stop], *found))
+        return marked
+
+    def _build(self, one: TextToEncode, ids: Ids, spans: list[Span], head: int) -> Encoded:
         added = int(self._wants_bos and not (self._bos and one.text.startswith(self._bos)))
         if added:
             ids = np.concatenate([np.array([self._bos_id], dtype=np.int32), ids])

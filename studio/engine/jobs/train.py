@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Generator, Iterator
+from contextlib import ExitStack
 from pathlib import Path
 
 import torch
@@ -14,13 +15,15 @@ from studio.core.recipe.load import load_recipe
 from studio.core.recipe.save import save_recipe
 from studio.core.runs.layout import RunLayout
 from studio.engine.data.prepare import PreparedData
+from studio.engine.data.streaming import StreamedRows
 from studio.engine.infer.samples import SamplePrompts
 from studio.engine.infer.speech import build_speech
 from studio.engine.jobs.lease import find_home, wait_for_device
 from studio.engine.jobs.requests import RequestFeed, StopWished
 from studio.engine.jobs.settled import SettledRecipe
-from studio.engine.jobs.train_data import check_vocabulary, load_data
+from studio.engine.jobs.train_data import check_vocabulary, open_data
 from studio.engine.jobs.train_model import LoadedBase, load_base, start_from_data
+from studio.engine.jobs.train_rest import WatchingControl, follow_rest
 from studio.engine.models.files import load_config, load_tokenizer
 from studio.engine.models.load import resolve_device
 from studio.engine.models.reference import ModelReference, find_model
@@ -36,7 +39,11 @@ from studio.engine.train.collaborators import LoopSettings
 from studio.engine.train.document_losses import DocumentLosses
 from studio.engine.train.keeper import Keeper
 from studio.engine.train.loop import TrainingLoop
-from studio.engine.train.manifest import build_manifest, save_or_check_manifest
+from studio.engine.train.manifest import (
+    build_manifest,
+    read_preparation,
+    save_or_check_manifest,
+)
 from studio.engine.train.optimizers import build_optimizer
 from studio.engine.train.progress import Progress
 from studio.engine.train.random_state import seed_everything
@@ -84,7 +91,7 @@ def _run(order: TrainOrder, layout: RunLayout, control: RequestFeed) -> Iterator
     yield from settled.settle("train.devices", str(device), why)
     yield from wait_for_device(layout, device, control)
     tokenizer, config = load_tokenizer(reference.folder), load_config(reference.folder)
-    data = yield from load_data(
+    data = yield from open_data(
         settled.recipe.data,
         reference,
         tokenizer,
@@ -92,23 +99,28 @@ def _run(order: TrainOrder, layout: RunLayout, control: RequestFeed) -> Iterator
         base_folder,
         control,
         find_home(layout).cache / "rows",
+        read_preparation(layout.manifest),
     )
-    yield from settled.settle("data.max_tokens", data.max_tokens, "fits 99 % of the rows")
+    yield from settled.settle("data.max_tokens", data.max_tokens, data.max_tokens_reason)
     save_or_check_manifest(layout.manifest, build_manifest(reference, data, recipe.train.seed))
-    longest = int(data.train.lengths.max())
-    base = yield from load_base(settled, reference, device, longest, base_folder)
-    control.check_stop()
-    check_vocabulary(data, base.model)
-    speech = build_speech(
-        reference.folder,
-        tokenizer,
-        config,
-        template=recipe.data.template,
-        base_folder=base_folder,
-    )
-    prompts = recipe.train.sample_prompts
-    sampler = SamplePrompts(base.model, base.adapter, speech, prompts, base.attention)
-    yield from _train(settled, layout, control, reference, data, base, sampler)
+    with ExitStack() as end:
+        if isinstance(data, StreamedRows):
+            end.callback(data.close)
+            data.start_rest()
+        base = yield from load_base(settled, reference, device, data.longest, base_folder)
+        control.check_stop()
+        check_vocabulary(data, base.model)
+        speech = build_speech(
+            reference.folder,
+            tokenizer,
+            config,
+            template=recipe.data.template,
+            base_folder=base_folder,
+        )
+        prompts = recipe.train.sample_prompts
+        sampler = SamplePrompts(base.model, base.adapter, speech, prompts, base.attention)
+        steps = _train(settled, layout, control, reference, data, base, sampler)
+        yield from follow_rest(steps, data)
 
 
 def _train(
@@ -116,7 +128,7 @@ def _train(
     layout: RunLayout,
     control: RequestFeed,
     reference: ModelReference,
-    data: PreparedData,
+    data: PreparedData | StreamedRows,
     base: LoadedBase,
     sampler: SamplePrompts,
 ) -> Iterator[Event]:
@@ -150,12 +162,13 @@ def _train(
         keep=train.keep_checkpoints,
         row_losses=row_losses,
     )
+    rest = data.rest if isinstance(data, StreamedRows) else None
     loop = TrainingLoop(
         task,
         base.adapter,
         optimizer,
         source,
-        control,
+        WatchingControl(control, rest),
         keeper,
         settings,
         progress,
@@ -171,17 +184,21 @@ def _train(
 
 
 def _plan_batches(
-    settled: SettledRecipe, data: PreparedData, base: LoadedBase, task: CausalTask, cache: Path
+    settled: SettledRecipe,
+    data: PreparedData | StreamedRows,
+    base: LoadedBase,
+    task: CausalTask,
+    cache: Path,
 ) -> Generator[Event, None, PreparedSource]:
     train = settled.recipe.train
     choice = resolve_micro_batch_tokens(
         train,
         base.model,
-        int(data.train.lengths.max()),
+        data.longest,
         recomputing=base.recomputing.now,
     )
     if train.micro_batch_tokens == "auto" and can_search(base.model.device):
-        search = TokenSearch(task, base.adapter, data.train, packs=base.is_packed)
+        search = TokenSearch(task, base.adapter, data.sample, packs=base.is_packed)
         choice = search.find(choice, train.batch_sequences, cache, *_name_work(settled, base))
     yield from settled.settle("train.micro_batch_tokens", choice.value, choice.why)
     return PreparedSource(

@@ -16,6 +16,7 @@ from studio.core.errors import AdapterUnusable, DatasetInvalid, FileUnusable, Mo
 from studio.core.files import get_file_error, write_json_atomically
 from studio.core.runs.layout import RunLayout
 from studio.engine.data.prepare import PreparedData
+from studio.engine.data.streaming import Preparation, StreamedRows
 from studio.engine.models.reference import ModelReference, hash_file, hash_model
 
 FORMAT_VERSION = 1
@@ -32,7 +33,9 @@ def get_versions() -> dict[str, str]:
     }
 
 
-def build_manifest(reference: ModelReference, data: PreparedData, seed: int) -> dict[str, Any]:
+def build_manifest(
+    reference: ModelReference, data: PreparedData | StreamedRows, seed: int
+) -> dict[str, Any]:
     """Returns the manifest of a run that starts now.
 
     Raises:
@@ -49,6 +52,7 @@ def build_manifest(reference: ModelReference, data: PreparedData, seed: int) -> 
         },
         "data": {str(path): hash_file(path) for path in paths},
         "template": data.template,
+        "preparation": data.preparation,
         "seed": seed,
         "versions": get_versions(),
     }
@@ -82,6 +86,18 @@ def save_or_check_manifest(path: Path, manifest: dict[str, Any]) -> None:
             "Put the original file back, or start a new run.",
             code="data_changed",
         )
+
+
+def read_preparation(path: Path) -> Preparation | None:
+    """Returns how the data of an earlier attempt was prepared; None for a run that is new.
+
+    Raises:
+        FileUnusable: The manifest cannot be read.
+    """
+    if not path.exists():
+        return None
+    # Runs of earlier versions knew no other way.
+    return "streamed" if _load(path)["preparation"] == "streamed" else "whole"
 
 
 def check_trained_on(adapter: Path, model: Path) -> None:
@@ -128,7 +144,11 @@ def _made(place: Path, adapter: Path) -> bool:
 def _load(path: Path) -> dict[str, Any]:
     try:
         manifest = json.loads(path.read_text(encoding="utf-8"))
-        return {"base": {"files": dict(manifest["base"]["files"])}, "data": dict(manifest["data"])}
+        return {
+            "base": {"files": dict(manifest["base"]["files"])},
+            "data": dict(manifest["data"]),
+            "preparation": manifest.get("preparation"),
+        }
     except OSError as error:
         raise get_file_error(path, error, "read") from error
     except (ValueError, KeyError, TypeError) as error:

@@ -13,7 +13,7 @@ from studio.core.events.types import Event, NoticeRaised
 from studio.core.files import get_file_error, open_atomically
 from studio.core.microscope.files import LOSSES_MAGIC, ORIGINS_MAGIC, find_end, pack_step
 from studio.core.runs.layout import RowFiles
-from studio.engine.data.example import ExampleStore
+from studio.engine.data.example import Examples
 from studio.engine.train.document_losses import DocumentLoss
 
 _EVERY_SECONDS = 1.0
@@ -33,7 +33,7 @@ class RowLossLog:
         self._written_at = 0.0
         self._next_step = 0
 
-    def start(self, store: ExampleStore, data_step: int) -> Iterator[Event]:
+    def start(self, store: Examples, data_step: int) -> Iterator[Event]:
         """Names the documents; what was written of the data's steps from ``data_step`` on goes.
 
         Yields:

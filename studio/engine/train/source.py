@@ -5,17 +5,37 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import PurePath
+from typing import Protocol
 
 from studio.engine.data.collate import MicroBatch
+from studio.engine.data.example import Examples
 from studio.engine.data.loader import StepPlan, iter_micro_batches, iter_steps, steps_per_epoch
-from studio.engine.data.prepare import PreparedData
+
+
+class TrainingRows(Protocol):
+    """The examples of a run; ``train_weights`` has one entry per file in ``train.sources``."""
+
+    @property
+    def train(self) -> Examples:
+        """What is learnt."""
+        ...
+
+    @property
+    def validation(self) -> Examples:
+        """What is held back."""
+        ...
+
+    @property
+    def train_weights(self) -> tuple[float, ...]:
+        """How often the rows of each file are drawn."""
+        ...
 
 
 @dataclass(frozen=True)
 class PreparedSource:
-    """Steps and validation batches of prepared data; remembers nothing between calls."""
+    """Steps and validation batches of data; remembers nothing between calls."""
 
-    data: PreparedData
+    data: TrainingRows
     batch_sequences: int
     micro_batch_tokens: int
     seed: int
@@ -44,12 +64,14 @@ class PreparedSource:
 
     def iter_validation(self) -> Iterator[MicroBatch]:
         """Yields all validation documents, in micro-batches of the same size as in training."""
-        yield from iter_micro_batches(
-            self.data.validation,
-            range(len(self.data.validation)),
-            self.micro_batch_tokens,
-            packs=self.packs,
-        )
+        rows = self.data.validation
+        for start in range(0, len(rows), rows.at_once):
+            yield from iter_micro_batches(
+                rows,
+                range(start, min(start + rows.at_once, len(rows))),
+                self.micro_batch_tokens,
+                packs=self.packs,
+            )
 
     def with_micro_batch_tokens(self, tokens: int) -> PreparedSource:
         """Returns the same documents in the same steps, divided into other micro-batches."""

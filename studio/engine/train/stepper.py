@@ -104,6 +104,9 @@ class Stepper:
         if self._plans is None:
             self._plans = self.source.iter_steps(self.progress.data_step)
         plan = next(self._plans)
+        while not plan.micro_batches:  # all that were drawn fell out when they were tokenised
+            self.progress = self.progress.behind_data(self.progress.data_step + 1)
+            plan = next(self._plans)
         if plan.supervised_tokens == 0:
             raise DatasetInvalid(
                 f"Step {self.progress.step + 1} has no token to learn from.",
