@@ -15,7 +15,11 @@ _log = logging.getLogger(__name__)
 
 
 class ExportRecord(BaseModel):
-    """One finished export; ``time_seconds`` is Unix time."""
+    """One finished export; ``time_seconds`` is Unix time.
+
+    ``tool`` is the card of the page that it was made for, ``rank`` the highest one of the adapter
+    (0: unknown), ``changes`` what was left out of it, in words.
+    """
 
     model_config = ConfigDict(frozen=True, extra="ignore")
     name: str
@@ -27,6 +31,9 @@ class ExportRecord(BaseModel):
     largest_difference: float | None = None
     reasons: tuple[str, ...] = ()
     prompts: str = ""
+    tool: str = ""
+    rank: int = 0
+    changes: tuple[str, ...] = ()
     time_seconds: float = 0.0
 
 

@@ -8,7 +8,7 @@ from PySide6.QtWidgets import QFrame, QHBoxLayout, QVBoxLayout, QWidget
 
 from studio.gui.theme.tokens import SIZES
 from studio.gui.widgets.icon import Icon
-from studio.gui.widgets.labels import PlainLabel, plain_tooltip, repolish
+from studio.gui.widgets.labels import Chip, ChipKind, PlainLabel, plain_tooltip, repolish
 
 _PRESSES = (Qt.Key.Key_Space, Qt.Key.Key_Return, Qt.Key.Key_Enter)
 
@@ -33,6 +33,8 @@ class ChoiceCard(QFrame):
         self._details = ""
         self._name = f"{title}. {sentence}"
         self._mark = Icon(icon, "faint")
+        self._state = Chip()
+        self._state.hide()
         top = QHBoxLayout()
         top.setSpacing(SIZES.s)
         top.addWidget(PlainLabel(title, "strong"), 1)
@@ -44,7 +46,14 @@ class ChoiceCard(QFrame):
         self._sentence = PlainLabel(sentence, "caption")
         box.addWidget(self._sentence)
         box.addStretch(1)
+        box.addWidget(self._state, 0, Qt.AlignmentFlag.AlignLeft)
         self.show_chosen(False)
+
+    def show_state(self, text: str, kind: ChipKind = "plain") -> None:
+        """Shows a word about the card, such as a finding; none when the text is empty."""
+        self._state.show_state(text, kind)
+        self._state.setVisible(bool(text))
+        self.setAccessibleDescription(text)
 
     def show_sentence(self, is_shown: bool) -> None:
         """Shows the sentence on the card, or only on hover where space is short."""

@@ -14,6 +14,7 @@ from studio.gui.bridge.export_history import ExportHistory, ExportRecord
 from studio.gui.pages.export.page import ExportPage
 from studio.gui.pages.export.presenter import Place, find_place
 from studio.gui.pages.export.snippets import build_snippet
+from studio.gui.pages.export.tools import TOOLS
 from tests.gui.playing import TIMEOUT_MS, Play
 from tests.gui.story import tell_finished, write_run
 
@@ -120,10 +121,10 @@ def test_a_gguf_file_is_ordered_in_the_size_that_was_chosen(
 ) -> None:
     play("export")
     open_run(studio, page, folder, wait)
-    assert page._format._quant_row.isHidden()
-    page._format._cards["gguf"].chosen.emit()
-    assert not page._format._quant_row.isHidden()
-    quant = page._format._quant
+    assert page._tools._quant_row.isHidden()
+    page._tools._cards["llama_cpp"].chosen.emit()
+    assert not page._tools._quant_row.isHidden()
+    quant = page._tools._quant
     quant.setCurrentIndex(quant.findData("q4_k_m"))
     quant.activated.emit(quant.currentIndex())
     wait(lambda: page._presenter.place is not None)
@@ -136,11 +137,13 @@ def test_a_gguf_file_is_ordered_in_the_size_that_was_chosen(
     assert "llama-cli -m" in page._result._code.toPlainText()
 
 
-def test_each_format_can_be_chosen(page: ExportPage) -> None:
-    assert all(card.isEnabled() for card in page._format._cards.values())
-    for key, card in page._format._cards.items():
-        card.chosen.emit()
-        assert page._presenter.target == key
+def test_each_tool_and_each_form_can_be_chosen(page: ExportPage) -> None:
+    for tool in TOOLS:
+        page._tools._cards[tool.key].chosen.emit()
+        assert (page._presenter.tool, page._presenter.target) == (tool, tool.forms[0].target)
+        for form in tool.forms:
+            page._tools.form_chosen.emit(form.target)
+            assert (page._presenter.tool, page._presenter.target) == (tool, form.target)
 
 
 def test_ollama_is_told_in_its_own_words() -> None:
@@ -150,10 +153,11 @@ def test_ollama_is_told_in_its_own_words() -> None:
 
 
 def test_each_tool_gets_its_own_command() -> None:
-    adapter = build_snippet(build_record(name="Pirate talk"))
-    assert "--enable-lora" in adapter
+    adapter = build_snippet(build_record(name="Pirate talk", tool="vllm", rank=24))
+    assert "--enable-lora --max-lora-rank 32" in adapter
     assert "pirate-talk='/out/pirate '" in adapter
-    assert "vllm serve '/out/pirate '" in build_snippet(build_record(target="merged"))
+    merged = build_record(target="merged", tool="vllm")
+    assert "vllm serve '/out/pirate '" in build_snippet(merged)
     lora = build_snippet(build_record(target="gguf_lora", files=("p-LoRA-F32.gguf",)))
     assert "--lora '/out/pirate '" in lora
     assert "p-LoRA-F32.gguf" in lora
@@ -184,7 +188,7 @@ def test_the_code_to_load_an_export_is_python_whatever_the_path(target: str) -> 
 
 def test_an_export_that_differs_says_not_to_use_it(page: ExportPage) -> None:
     page._result.show_record(build_record(is_verified=False, largest_difference=0.3))
-    assert page._result._chip.text() == "Differs"
+    assert page._result._chip.text() == "Failed"
     assert "Do not use them" in page._result._proof.text()
 
 

@@ -8,9 +8,8 @@ from pathlib import Path
 from PySide6.QtCore import QStandardPaths, QUrl
 from PySide6.QtGui import QDesktopServices
 
-from studio.gui.bridge.adapter_choice import AdapterChoice, choose_run
+from studio.gui.bridge.adapter_choice import AdapterChoice, AdapterGroup
 from studio.gui.bridge.preferences import Preferences
-from studio.gui.bridge.run_catalog import RunRow
 
 FOLDER_KEY = "export_folder"
 
@@ -22,26 +21,25 @@ def get_start_folder(preferences: Preferences) -> Path:
     return Path(preferences.get_text(FOLDER_KEY, str(fallback)))
 
 
-def merge_choices(rows: Sequence[RunRow], others: Sequence[AdapterChoice]) -> list[AdapterChoice]:
+def merge_groups(
+    found: Sequence[AdapterGroup], others: Sequence[AdapterChoice]
+) -> list[AdapterGroup]:
     """Returns the adapters of all runs, then those picked from other folders before."""
-    of_runs = [choice for row in rows if (choice := choose_run(row)) is not None]
-    folders = {choice.folder for choice in of_runs}
-    return [*of_runs, *(other for other in others if other.folder not in folders)]
+    folders = {one.folder for group in found for one in (group.final, *group.checkpoints)}
+    picked = [AdapterGroup("", other) for other in others if other.folder not in folders]
+    return [*found, *picked]
 
 
 def find_choice(
-    rows: Sequence[RunRow],
-    choices: Sequence[AdapterChoice],
-    wanted_run: str,
-    current: AdapterChoice | None,
+    groups: Sequence[AdapterGroup], wanted_run: str, current: AdapterChoice | None
 ) -> AdapterChoice | None:
     """Returns what to show: the wanted run's adapter, else the current one, else the newest."""
-    for row in rows:
-        if wanted_run and row.folder == wanted_run and (choice := choose_run(row)) is not None:
-            return choice
-    if current in choices:
+    for group in groups:
+        if wanted_run and group.folder == wanted_run:
+            return group.final
+    if any(current in (group.final, *group.checkpoints) for group in groups):
         return current
-    return choices[0] if choices else None
+    return groups[0].final if groups else None
 
 
 def open_folder(folder: str) -> None:

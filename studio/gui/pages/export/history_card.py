@@ -10,6 +10,7 @@ from PySide6.QtWidgets import QGridLayout, QWidget
 
 from studio.gui.bridge.export_history import ExportRecord
 from studio.gui.pages.export.snippets import NAMES
+from studio.gui.pages.export.tools import get_tool
 from studio.gui.theme.tokens import SIZES
 from studio.gui.widgets.buttons import Button
 from studio.gui.widgets.card import Card
@@ -47,13 +48,13 @@ class HistoryCard(Card):
         for row, record in enumerate(records[:_SHOWN]):
             moment = time.strftime("%d %b, %H:%M", time.localtime(record.time_seconds))
             name = ElidedLabel(record.name, mode=Qt.TextElideMode.ElideRight)
-            chip = Chip(*(("Verified", "success") if record.is_verified else ("Differs", "error")))
+            chip = Chip(*(("Verified", "success") if record.is_verified else ("Failed", "error")))
             show = Button("Show", "eye", "quiet")
             show.setAccessibleName(f"Show the export of {record.name}")
             show.clicked.connect(lambda _=False, record=record: self.chosen.emit(record))
             cells: tuple[QWidget, ...] = (
                 name,
-                PlainLabel(NAMES[record.target], "muted", wraps=False),
+                PlainLabel(_name_kind(record), "muted", wraps=False),
                 ElidedLabel(record.folder, "muted"),
                 PlainLabel(moment, "muted", wraps=False),
                 chip,
@@ -62,3 +63,9 @@ class HistoryCard(Card):
             for column, cell in enumerate(cells):
                 self._grid.addWidget(cell, row, column)
         self.setVisible(bool(records))
+
+
+def _name_kind(record: ExportRecord) -> str:
+    """Returns what was written, and for which tool where that says more."""
+    title = get_tool(record.tool).title if record.tool in ("vllm", "lm_studio", "hub") else ""
+    return f"{NAMES[record.target]}, {title}" if title else NAMES[record.target]

@@ -14,6 +14,7 @@ from PySide6.QtCore import QObject, Signal
 from studio.core.errors import StudioError
 from studio.core.events.types import Event, ExportFinished, ExportProgressed, NoticeRaised
 from studio.core.jobs.orders import ExportOrder, ExportTarget, QuantKind
+from studio.core.jobs.remedies import REMEDIES, apply_remedy
 from studio.core.paths import slug
 from studio.core.runs.exporting import read_export_details
 from studio.core.runs.record import RunRecord
@@ -23,6 +24,7 @@ from studio.gui.bridge.background import Background, BackgroundCall
 from studio.gui.bridge.export_history import ExportHistory, ExportRecord
 from studio.gui.bridge.live_job import LiveJob
 from studio.gui.bridge.run_feed import RunFeed
+from studio.gui.pages.export.tools import TOOLS, Tool, find_tool, get_tool
 
 _TARGETS = get_args(ExportTarget)
 _QUANTS = get_args(QuantKind)
@@ -45,7 +47,9 @@ class Place:
 
 
 class ExportPresenter(QObject):
-    """Holds the three choices and runs one export at a time.
+    """Holds the choices and runs one export at a time.
+
+    ``remedies`` are names of what makes the adapter smaller; ``rank`` is its own, 0 if unknown.
 
     Signals:
         changed: Adapter, format or folder is another one.
@@ -82,7 +86,10 @@ class ExportPresenter(QObject):
         self._measuring: BackgroundCall | None = None
         self._bytes: tuple[int, int] = (0, 0)
         self.choice: AdapterChoice | None = None
+        self.tool: Tool = TOOLS[0]
         self.target: ExportTarget = "adapter"
+        self.remedies: tuple[str, ...] = ()
+        self.rank = 0
         self.quant: QuantKind = "q8_0"
         self.parent_folder: Path | None = None
         self.place: Place | None = None
@@ -107,11 +114,36 @@ class ExportPresenter(QObject):
     def choose(self, choice: AdapterChoice | None) -> None:
         """Exports another adapter; None while there is none."""
         self.choice = choice
+        self.remedies, self.rank = (), 0
+        self._note_change()
+
+    def choose_tool(self, key: str) -> None:
+        """Exports for another tool, in the kind of files that suits it best."""
+        self.tool = get_tool(key)
+        self.target = self.tool.forms[0].target
+        self.remedies = ()
         self._note_change()
 
     def choose_target(self, target: str) -> None:
-        """Exports as one of the kinds of ``ExportTarget``."""
+        """Exports as one of the kinds of ``ExportTarget``, for this tool or one that takes it."""
         self.target = next((known for known in _TARGETS if known == target), "adapter")
+        if all(form.target != self.target for form in self.tool.forms):
+            self.tool = find_tool(self.target)
+        self.remedies = ()
+        self._note_change()
+
+    def apply(self, remedy: str) -> None:
+        """Does what a remedy says: another kind of files, or a smaller adapter."""
+        target = REMEDIES[remedy].target
+        if target is not None:
+            self.choose_target(target)
+        elif remedy not in self.remedies:
+            self.remedies = (*self.remedies, remedy)
+            self._note_change()
+
+    def take_back(self, remedy: str) -> None:
+        """Exports without a remedy that was chosen."""
+        self.remedies = tuple(name for name in self.remedies if name != remedy)
         self._note_change()
 
     def choose_quant(self, quant: str) -> None:
@@ -132,7 +164,7 @@ class ExportPresenter(QObject):
         """Starts to write the files."""
         if self.is_busy or self.reason or self.choice is None or self.place is None:
             return
-        self._order = ExportOrder.model_validate(
+        order = ExportOrder.model_validate(
             {
                 **self.place.details,
                 "adapter": str(self.choice.folder),
@@ -143,6 +175,9 @@ class ExportPresenter(QObject):
                 "name": slug(self.choice.name),
             }
         )
+        for remedy in self.remedies:
+            order = apply_remedy(order, remedy)
+        self._order = order
         self._done = None
         self._bytes = (0, 0)
         job = self._feed.start_job(self._order)
@@ -222,6 +257,9 @@ class ExportPresenter(QObject):
             largest_difference=done.largest_difference,
             reasons=done.reasons,
             prompts=done.prompts,
+            tool=self.tool.key,
+            rank=min(self.rank, self._order.rank or self.rank),
+            changes=tuple(REMEDIES[name].words for name in self.remedies),
             time_seconds=time.time(),
         )
         self.finished.emit(record)

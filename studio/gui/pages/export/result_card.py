@@ -7,12 +7,13 @@ from PySide6.QtGui import QGuiApplication
 from PySide6.QtWidgets import QHBoxLayout, QPlainTextEdit, QWidget
 
 from studio.gui.bridge.export_history import ExportRecord
+from studio.gui.pages.export.give_panel import GivePanel
 from studio.gui.pages.export.snippets import NAMES, build_snippet, name_place
 from studio.gui.theme.fonts import build_mono_font
 from studio.gui.theme.tokens import SIZES
 from studio.gui.widgets.buttons import Button
 from studio.gui.widgets.card import Card
-from studio.gui.widgets.labels import Chip, ElidedLabel, PlainLabel
+from studio.gui.widgets.labels import Chip, ElidedLabel, PlainLabel, plain_tooltip
 
 _SHOWN_FILES = 12
 _CODE_MARGINS = 40  # frame, padding and a horizontal scroll bar
@@ -23,13 +24,15 @@ class ResultCard(Card):
 
     Signals:
         open_requested: The user wants to see this folder.
+        upload_requested: The ``ExportRecord`` that shall go to the hub.
     """
 
     open_requested = Signal(str)
+    upload_requested = Signal(object)
 
     def __init__(self, parent: QWidget | None = None) -> None:
         super().__init__(parent=parent)
-        self._folder = ""
+        self._record: ExportRecord | None = None
         self._title = PlainLabel("", "heading", wraps=False)
         self._chip = Chip()
         self._place = ElidedLabel("", "muted")
@@ -42,7 +45,12 @@ class ResultCard(Card):
         self._code.setVerticalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAlwaysOff)
         self._code.setAccessibleName("Code that loads the export")
         show = Button("Open folder", "folder")
-        show.clicked.connect(lambda: self.open_requested.emit(self._folder))
+        show.clicked.connect(self._on_open_clicked)
+        self._upload = Button("Upload…", "export")
+        self._upload.setToolTip(
+            plain_tooltip("Puts the files on the Hugging Face Hub, after a question.")
+        )
+        self._upload.clicked.connect(lambda: self.upload_requested.emit(self._record))
         copy = Button("Copy code", "copy")
         copy.clicked.connect(lambda: QGuiApplication.clipboard().setText(self._code.toPlainText()))
         top = QHBoxLayout()
@@ -51,6 +59,7 @@ class ResultCard(Card):
         top.addWidget(self._chip)
         top.addStretch(1)
         top.addWidget(show)
+        top.addWidget(self._upload)
         top.addWidget(copy)
         self.body.setSpacing(SIZES.s)
         self.body.addLayout(top)
@@ -59,16 +68,21 @@ class ResultCard(Card):
         self._use = PlainLabel("", "overline", wraps=False)
         self.body.addWidget(self._use)
         self.body.addWidget(self._code)
+        self.give = GivePanel()
+        self.body.addWidget(self.give)
         self.hide()
 
     def show_record(self, record: ExportRecord) -> None:
         """Shows one export."""
-        self._folder = record.folder
+        self._record = record
+        self.give.show_record(record)
+        self._upload.setVisible(record.is_verified and record.target != "capsule")
         self._title.setText(f"{NAMES[record.target]} of {record.name}"[:80])
         self._use.setText(name_place(record))
         self._chip.show_state(
-            *(("Verified", "success") if record.is_verified else ("Differs", "error"))
+            *(("Verified", "success") if record.is_verified else ("Failed", "error"))
         )
+        self._proof.set_role("body" if record.is_verified else "error")
         self._place.setText(record.folder)
         self._proof.setText(describe_proof(record))
         shown = ", ".join(record.files[:_SHOWN_FILES])
@@ -79,6 +93,10 @@ class ResultCard(Card):
         lines = self._code.document().blockCount()
         self._code.setFixedHeight(lines * self._code.fontMetrics().lineSpacing() + _CODE_MARGINS)
         self.show()
+
+    def _on_open_clicked(self) -> None:
+        if self._record is not None:
+            self.open_requested.emit(self._record.folder)
 
 
 def describe_proof(record: ExportRecord) -> str:
@@ -92,6 +110,7 @@ def describe_proof(record: ExportRecord) -> str:
         )
     if record.is_verified:
         asked = f" Asked: {record.prompts}." if record.prompts else ""
+        asked += f" Changed for this export: {'; '.join(record.changes)}." if record.changes else ""
         return f"The files were loaded again and answer like the trained adapter{by}.{asked}"
     if record.reasons:
         return (

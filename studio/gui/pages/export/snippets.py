@@ -1,4 +1,4 @@
-"""The exact code that loads an export in other tools."""
+"""The exact code or command line that runs an export in each tool."""
 
 from __future__ import annotations
 
@@ -15,27 +15,29 @@ from transformers import AutoModelForCausalLM, AutoTokenizer
 base = AutoModelForCausalLM.from_pretrained({base!r})
 tokenizer = AutoTokenizer.from_pretrained({base!r})
 model = PeftModel.from_pretrained(base, {folder!r})
-
-# vLLM, in a terminal (a rank above 64 needs a larger number):
-# vllm serve {base_word} --enable-lora --max-lora-rank 64 --lora-modules {name}={folder_word}
 """
 _MERGED = """\
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
 model = AutoModelForCausalLM.from_pretrained({folder!r})
 tokenizer = AutoTokenizer.from_pretrained({folder!r})
-
-# vLLM, in a terminal:
-# vllm serve {folder_word} --served-model-name {name}
 """
-
-
+_VLLM_ADAPTER = """\
+vllm serve {base_word} --enable-lora --max-lora-rank {rank} --lora-modules {name}={folder_word}
+"""
+_VLLM_MERGED = """\
+vllm serve {folder_word} --served-model-name {name}
+"""
 _GGUF = """\
 llama-cli -m {file} -cnv
-# LM Studio: put the file into its models folder, one folder per model inside a folder per maker
+llama-server -m {file} --port 8080
 """
 _GGUF_LORA = """\
 llama-cli -m path/to/the/base.gguf --lora {file} -cnv
+"""
+_LM_STUDIO = """\
+lms import {file} --user-repo lora-studio/{name} --hard-link
+lms load {name}
 """
 _OLLAMA = """\
 cd {folder}
@@ -53,36 +55,46 @@ NAMES = {
     "ollama": "Model for Ollama",
     "capsule": "Capsule",
 }
+# What vLLM lets --max-lora-rank be.
+_VLLM_RANKS = (8, 16, 32, 64, 128, 256, 320, 512)
 
 
 def build_snippet(record: ExportRecord) -> str:
-    """Returns what loads the export: Python code, or the commands of llama.cpp and Ollama."""
+    """Returns what runs the export in its tool: Python code, or commands for a terminal."""
+    name = slug(record.name).lower()
     if record.target == "ollama":
-        return _OLLAMA.format(folder=shlex.quote(record.folder), name=slug(record.name).lower())
+        return _OLLAMA.format(folder=shlex.quote(record.folder), name=name)
     if record.target == "capsule":
         file = next(iter(record.files), "")
         return _CAPSULE.format(file=shlex.quote(str(Path(record.folder) / file)))
     if record.target in ("gguf", "gguf_lora"):
         file = next((name for name in record.files if name.endswith(".gguf")), "")
         text = _GGUF if record.target == "gguf" else _GGUF_LORA
-        return text.format(file=shlex.quote(str(Path(record.folder) / file)))
-    template = _ADAPTER if record.target == "adapter" else _MERGED
+        text = _LM_STUDIO if record.tool == "lm_studio" else text
+        return text.format(file=shlex.quote(str(Path(record.folder) / file)), name=name)
+    is_adapter = record.target == "adapter"
+    template = _ADAPTER if is_adapter else _MERGED
+    if record.tool == "vllm":
+        template = _VLLM_ADAPTER if is_adapter else _VLLM_MERGED
     base = record.base or "path/to/the/base"
     return template.format(
         base=base,
         folder=record.folder,
         base_word=_quote(base),
         folder_word=_quote(record.folder),
-        name=slug(record.name).lower(),
+        name=name,
+        rank=next((rank for rank in _VLLM_RANKS if rank >= record.rank), 512)
+        if record.rank
+        else 64,
     )
 
 
 def name_place(record: ExportRecord) -> str:
     """Returns where the snippet belongs."""
-    is_python = record.target in ("adapter", "merged")
+    is_python = record.target in ("adapter", "merged") and record.tool != "vllm"
     return "Load it in Python" if is_python else "Run it in a terminal"
 
 
 def _quote(text: str) -> str:
-    """Returns one word of a command line; a line break must not end the comment it stands in."""
+    """Returns one word of a command line; a line break in it would end the line."""
     return shlex.quote(" ".join(text.splitlines()))

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 from studio.core.hub.token import find_token, save_token
 from studio.core.network.gate import OFFLINE_SETTING
+from studio.core.programs.lm_studio import FOLDER_SETTING, find_models_folder
+from studio.core.programs.ollama import ADDRESS_SETTING
 from studio.gui.context import Context
 from studio.gui.pages.settings.about import AboutCard
 from studio.gui.pages.settings.appearance import AppearanceCard
 from studio.gui.pages.settings.folders import FoldersCard, HomeCard
 from studio.gui.pages.settings.network import NetworkCard
+from studio.gui.pages.settings.programs import ProgramsCard
 from studio.gui.widgets.notice import Notice
 from studio.gui.widgets.page import Page
 
@@ -32,6 +35,11 @@ class SettingsPage(Page):
         self._network = NetworkCard(context.gate)
         self._network.offline_chosen.connect(self._on_offline_chosen)
         self._network.token_entered.connect(self._on_token_entered)
+        self._programs = ProgramsCard()
+        self._programs.address_entered.connect(
+            lambda text: context.preferences.keep(ADDRESS_SETTING, text)
+        )
+        self._programs.folder_chosen.connect(self._on_programs_folder_chosen)
         self._notice = Notice()
         preferences.save_failed.connect(self._notice.show_error)
         for card in (
@@ -39,6 +47,7 @@ class SettingsPage(Page):
             self._appearance,
             self._network,
             self._folders,
+            self._programs,
             HomeCard(context.home.folder),
             AboutCard(),
         ):
@@ -56,8 +65,20 @@ class SettingsPage(Page):
         self._context.preferences.keep(OFFLINE_SETTING, is_offline)
 
     def refresh(self) -> None:
-        """Looks whether an access token of the hub is saved."""
+        """Looks whether an access token of the hub is saved, and where LM Studio is."""
         self._context.background.start(lambda _: find_token(), self._on_token_known)
+
+        chosen = self._context.preferences.get_text(FOLDER_SETTING)
+        self._context.background.start(
+            lambda _: find_models_folder(chosen),
+            lambda found: self._programs.show_places(
+                self._context.preferences.get_text(ADDRESS_SETTING), chosen, found
+            ),
+        )
+
+    def _on_programs_folder_chosen(self, folder: str) -> None:
+        self._context.preferences.keep(FOLDER_SETTING, folder)
+        self.refresh()
 
     def _on_token_entered(self, token: str) -> None:
         self._notice.clear()

@@ -1,0 +1,55 @@
+"""Ties the checks of all tools to the cards that show them."""
+
+from __future__ import annotations
+
+from PySide6.QtCore import QObject, Signal
+
+from studio.gui.bridge.export_check import ExportCheck
+from studio.gui.pages.export.findings import describe_applied, describe_price, get_state, list_open
+from studio.gui.pages.export.presenter import ExportPresenter
+from studio.gui.pages.export.tool_card import ToolCard
+from studio.gui.pages.export.tools import TOOLS
+
+
+class CheckDesk(QObject):
+    """Checks the adapter that is chosen, and shows what was found and what remedies settled.
+
+    Signals:
+        failed: A ``StudioError``: the adapter or its base cannot be read.
+    """
+
+    failed = Signal(object)
+
+    def __init__(self, check: ExportCheck, presenter: ExportPresenter, card: ToolCard) -> None:
+        super().__init__(card)
+        self._check, self._presenter, self._card = check, presenter, card
+        check.changed.connect(self._show)
+        presenter.changed.connect(self._on_presenter_changed)
+        card.chosen.connect(presenter.choose_tool)
+        card.form_chosen.connect(presenter.choose_target)
+        card.quant_chosen.connect(presenter.choose_quant)
+        card.remedy_chosen.connect(presenter.apply)
+        card.remedy_dropped.connect(presenter.take_back)
+
+    def _on_presenter_changed(self) -> None:
+        presenter = self._presenter
+        self._card.show_choice(presenter.tool, presenter.target, presenter.quant)
+        self._card.setEnabled(not presenter.is_busy)
+        self._check.check(presenter.choice)
+        self._show()
+
+    def _show(self) -> None:
+        presenter, checked = self._presenter, self._check.checked
+        presenter.rank = 0 if checked is None else checked.rank
+        is_checking = self._check.is_checking
+        self._card.show_states(
+            {tool.key: get_state(checked, tool, is_checking=is_checking) for tool in TOOLS}
+        )
+        found = list_open(checked, presenter.tool, presenter.target, presenter.remedies)
+        self._card.show_findings(
+            found,
+            {name: describe_applied(name, checked) for name in presenter.remedies},
+            {name: describe_price(name, checked) for one in found for name in one.remedies},
+        )
+        if self._check.error is not None:
+            self.failed.emit(self._check.error)
