@@ -46,6 +46,7 @@ class ChoiceCard(QFrame):
         self._sentence = PlainLabel(sentence, "caption")
         box.addWidget(self._sentence)
         box.addStretch(1)
+        box.addSpacing(SIZES.xs)
         box.addWidget(self._state, 0, Qt.AlignmentFlag.AlignLeft)
         self.show_chosen(False)
 

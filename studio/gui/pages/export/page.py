@@ -94,6 +94,10 @@ class ExportPage(Page):
         self.show_top()
 
     def _on_presenter_changed(self) -> None:
+        place = self._presenter.place
+        if place is not None:
+            self._on_presenter_place_found(place)
+            return
         self._place.show_place(str(self._presenter.parent_folder or ""), None, None)
         self._show_idle()
 

@@ -31,7 +31,7 @@ class PlaceCard(Card):
         super().__init__("3. Place", parent=parent)
         self._target = ElidedLabel("", "strong")
         self._space = PlainLabel("", "caption", wraps=False)
-        change = Button("Change…", "folder")
+        self._change = change = Button("Change…", "folder")
         change.clicked.connect(self.folder_requested)
         self._export = Button("&Export", "export", "primary")
         self._export.clicked.connect(self.export_requested)
@@ -72,6 +72,7 @@ class PlaceCard(Card):
 
     def show_idle(self, reason: str) -> None:
         """Offers Export, or says why it cannot work yet."""
+        self._change.setEnabled(True)
         self._export.show()
         self._export.setEnabled(not reason)
         self._stop.hide()
@@ -80,6 +81,7 @@ class PlaceCard(Card):
 
     def show_progress(self, words: str, done_bytes: int, total_bytes: int) -> None:
         """Shows what is being written and how far it is."""
+        self._change.setEnabled(False)
         self._export.hide()
         self._stop.show()
         self._bar.show()

@@ -51,8 +51,10 @@ class ResultCard(Card):
             plain_tooltip("Puts the files on the Hugging Face Hub, after a question.")
         )
         self._upload.clicked.connect(lambda: self.upload_requested.emit(self._record))
-        copy = Button("Copy code", "copy")
-        copy.clicked.connect(lambda: QGuiApplication.clipboard().setText(self._code.toPlainText()))
+        self._copy = Button("Copy code", "copy")
+        self._copy.clicked.connect(
+            lambda: QGuiApplication.clipboard().setText(self._code.toPlainText())
+        )
         top = QHBoxLayout()
         top.setSpacing(SIZES.m)
         top.addWidget(self._title)
@@ -60,7 +62,7 @@ class ResultCard(Card):
         top.addStretch(1)
         top.addWidget(show)
         top.addWidget(self._upload)
-        top.addWidget(copy)
+        top.addWidget(self._copy)
         self.body.setSpacing(SIZES.s)
         self.body.addLayout(top)
         for widget in (self._place, self._proof, self._files):
@@ -79,6 +81,8 @@ class ResultCard(Card):
         self._upload.setVisible(record.is_verified and record.target != "capsule")
         self._title.setText(f"{NAMES[record.target]} of {record.name}"[:80])
         self._use.setText(name_place(record))
+        is_command = "terminal" in name_place(record)
+        self._copy.set_text_and_icon("Copy command" if is_command else "Copy code", "copy")
         self._chip.show_state(
             *(("Verified", "success") if record.is_verified else ("Failed", "error"))
         )

@@ -63,11 +63,11 @@ class SourceCard(Card):
                 name = f"{name[:_LONGEST_NAME]}…"
             base = f"  (base {group.final.base_name})" if group.final.base else ""
             self._box.addItem(f"{name}{base}")
-        group = find_group_of(groups, chosen)
-        self._box.setCurrentIndex(self._groups.index(group) if group is not None else -1)
+        owner = find_group_of(groups, chosen)
+        self._box.setCurrentIndex(self._groups.index(owner) if owner is not None else -1)
         self._box.setPlaceholderText("Choose an adapter" if groups else "No adapter yet")
         self._box.setEnabled(bool(groups))
-        self._show_steps(group, chosen)
+        self._show_steps(owner, chosen)
         hint = "" if groups else "Train an adapter first, or choose the folder of one."
         self._place.setText(str(chosen.folder) if chosen is not None else hint)
 

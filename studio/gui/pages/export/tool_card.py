@@ -16,7 +16,7 @@ from studio.gui.widgets.buttons import Button
 from studio.gui.widgets.card import Card
 from studio.gui.widgets.choice_card import ChoiceCard
 from studio.gui.widgets.flow_row import FlowRow
-from studio.gui.widgets.icon import Icon
+from studio.gui.widgets.icon import Icon, Tone
 from studio.gui.widgets.labels import PlainLabel, allow_breaks, plain_tooltip
 from studio.gui.widgets.segmented import Segmented
 
@@ -182,7 +182,7 @@ def _build_strip(kind: str, message: str, advice: str, buttons: Sequence[Button]
     line = QHBoxLayout(strip)
     line.setContentsMargins(SIZES.m, SIZES.m - 2, SIZES.m, SIZES.m - 2)
     line.setSpacing(SIZES.m)
-    tone = "warning" if kind == "warning" else "accent"
+    tone: Tone = "warning" if kind == "warning" else "accent"
     line.addWidget(Icon(kind, tone), 0, Qt.AlignmentFlag.AlignTop)
     line.addLayout(texts, 1)
     return strip

@@ -7,6 +7,7 @@ import re
 from PySide6.QtCore import Signal
 from PySide6.QtWidgets import QDialog, QGridLayout, QHBoxLayout, QLineEdit, QVBoxLayout, QWidget
 
+from studio.core.errors import Offline
 from studio.core.network.gate import Gate
 from studio.core.units import format_bytes
 from studio.gui.theme.tokens import SIZES
@@ -107,10 +108,10 @@ class UploadDialog(QDialog):
 
 def find_obstacle(gate: Gate, *, has_token: bool) -> str:
     """Returns why nothing can go up now, and what to do about it; empty when it can."""
-    if not gate.is_open:
-        return (
-            f"{gate.describe()} Nothing can be uploaded. Settings, Network says how to change it."
-        )
+    try:
+        gate.check("upload to the hub")
+    except Offline as error:
+        return str(error)
     if not has_token:
         return (
             "The hub lets only known users upload. Save an access token (kind: write) under "
