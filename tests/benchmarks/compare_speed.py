@@ -1,20 +1,22 @@
 """Measures what N answers side by side cost: one batch here, N merged models, peft's mixed batch.
 
 Run it as ``python -m tests.benchmarks.compare_speed``; it writes ``results/compare_speed.md``. On
-the processor, times are its seconds (all threads), so that other programs hardly count. On a card
-(``--device cuda --shape llama-1b``) they are seconds on the clock, and the table has a file of its
-own.
+the processor, times are its seconds (all threads), and all ways of a line take turns, so that what
+other programs do counts little and hits all of them alike. On a card (``--device cuda --shape
+llama-1b``) they are seconds on the clock, one way after the other because not all fit into its
+memory, and the table has a file of its own.
 """
 
 from __future__ import annotations
 
 import argparse
 import copy
+import os
 import platform
 import tempfile
 import time
 import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -32,6 +34,8 @@ from studio.engine.lora.stack import AdapterStack
 from studio.engine.lora.stacked import RowChoice, StackedModule
 from studio.engine.lora.state import load_adapter, save_adapter
 
+Way = Callable[[], Callable[[], object]]
+"""Builds a model and returns what answers with it once."""
 RESULTS = Path(__file__).parent / "results"
 PROMPT_TOKENS, RANK = 64, 16
 SHAPES: dict[str, dict[str, int]] = {
@@ -72,9 +76,13 @@ SHAPES: dict[str, dict[str, int]] = {
 
 @dataclass(frozen=True)
 class Row:
-    """What N columns cost: seconds of the three ways, of our first token, and bytes of weights."""
+    """What N columns cost: seconds of the three ways, of our first token, and bytes of weights.
+
+    ``one`` are the seconds of our answer in one column, measured in turns with the others.
+    """
 
     count: int
+    one: float
     ours: float
     merged: float
     peers: float | None
@@ -99,12 +107,24 @@ class Bench:
     def measure(self, count: int) -> Row:
         """Returns what ``count`` columns cost."""
         folders = self.folders[:count]
-        ours, first, held = self._measure_stacked(copy.deepcopy(self.base), folders)
-        merged = self._measure_merged(copy.deepcopy(self.base), folders[0]) * count
-        peers = None
+        ways: dict[str, Way] = {
+            "one": lambda: self._make_stacked(self.folders[:1]),
+            "ours": lambda: self._make_stacked(folders),
+            "first": lambda: self._make_stacked(folders, tokens=1),
+            "merged": lambda: self._make_merged(folders[0]),
+        }
         if not self.arguments.skip_peers:
-            peers = self._time(self._make_peft(copy.deepcopy(self.base), folders))
-        return Row(count, ours, merged, peers, first, held)
+            ways["peers"] = lambda: self._make_peft(folders)
+        seconds = self._time(ways)
+        return Row(
+            count,
+            one=seconds["one"],
+            ours=seconds["ours"],
+            merged=seconds["merged"] * count,
+            peers=seconds.get("peers"),
+            first=seconds["first"],
+            bytes=count_bytes(self._stack(folders)[0]),
+        )
 
     def _build_base(self) -> Any:
         torch.manual_seed(0)
@@ -126,15 +146,18 @@ class Bench:
             adapter.detach()
         return folders
 
-    def _time(self, work: Callable[[], object]) -> float:
-        """Returns the least seconds of several runs after a first one."""
-        work()
-        seconds = []
-        for _ in range(self.arguments.repeats):
-            start = self._read_clock()
-            work()
-            seconds.append(self._read_clock() - start)
-        return min(seconds)
+    def _time(self, ways: Mapping[str, Way]) -> dict[str, float]:
+        """Returns the least seconds of each way over several rounds after a first one."""
+        if self.is_card and len(ways) > 1:
+            return {name: self._time({name: way})[name] for name, way in ways.items()}
+        works = {name: way() for name, way in ways.items()}
+        seconds: dict[str, list[float]] = {name: [] for name in ways}
+        for _ in range(self.arguments.repeats + 1):
+            for name, work in works.items():
+                start = self._read_clock()
+                work()
+                seconds[name].append(self._read_clock() - start)
+        return {name: min(values[1:]) for name, values in seconds.items()}
 
     def _read_clock(self) -> float:
         if not self.is_card:
@@ -142,38 +165,42 @@ class Bench:
         torch.cuda.synchronize(self.device)
         return time.perf_counter()
 
-    def _measure_stacked(self, base: Any, folders: Sequence[Path]) -> tuple[float, float, int]:
+    def _stack(self, folders: Sequence[Path]) -> tuple[Any, AdapterStack]:
+        base = copy.deepcopy(self.base)
         if len(folders) >= LEAST_ROWS:
             lay_out_for_rows(base)
         stack = AdapterStack(base)
         for number, folder in enumerate(folders):
             stack.load(str(number), folder)
-        sampling = Sampling(max_new_tokens=self.arguments.answer_tokens)
+        return base, stack
+
+    def _make_stacked(
+        self, folders: Sequence[Path], tokens: int | None = None
+    ) -> Callable[[], object]:
+        base, stack = self._stack(folders)
+        sampling = Sampling(max_new_tokens=tokens or self.arguments.answer_tokens)
         prompts = [Prompt(self.ids, sampling, RowChoice(name)) for name in stack.names]
 
-        def start() -> Generation:
-            generation = Generation(base, prompts, (), stack=stack)
-            generation.advance()
-            return generation
-
         def work() -> None:
-            generation = start()
+            generation = Generation(base, prompts, (), stack=stack)
             while generation.open_rows:
                 generation.advance()
 
-        return self._time(work), self._time(start), count_bytes(base)
+        return work
 
-    def _measure_merged(self, model: Any, folder: Path) -> float:
+    def _make_merged(self, folder: Path) -> Callable[[], object]:
+        model = copy.deepcopy(self.base)
         adapter = load_adapter(model, folder)
         adapter.detach()
         with torch.no_grad():
             for module in adapter.modules.values():
                 module.base.weight.copy_(module.get_merged_weight())
         inputs = self._build_inputs(1)
-        return self._time(lambda: model.generate(**inputs))
+        return lambda: model.generate(**inputs)
 
-    def _make_peft(self, base: Any, folders: Sequence[Path]) -> Callable[[], object]:
+    def _make_peft(self, folders: Sequence[Path]) -> Callable[[], object]:
         names = [str(number) for number in range(len(folders))]
+        base = copy.deepcopy(self.base)
         model = peft.PeftModel.from_pretrained(base, str(folders[0]), adapter_name=names[0])
         for name, folder in zip(names[1:], folders[1:], strict=True):
             model.load_adapter(str(folder), adapter_name=name)
@@ -238,10 +265,10 @@ def main(words: Sequence[str] | None = None) -> None:
 def _build_report(rows: list[Row], bench: Bench) -> str:
     arguments = bench.arguments
     place = platform.machine()
-    clock = "Processor seconds"
+    load = ", ".join(f"{value:.1f}" for value in os.getloadavg())
+    clock = f"Processor seconds, all ways in turns (load average of the shared machine {load})"
     if bench.is_card:
         place, clock = torch.cuda.get_device_name(bench.device), "Seconds"
-    one = rows[0]
     lines = [
         "# Answers side by side",
         "",
@@ -254,22 +281,23 @@ def _build_report(rows: list[Row], bench: Bench) -> str:
         "that of all weights, base and adapters.",
         "",
         "| columns | one batch (ours) | N merged, transformers.generate | peft adapter_names | "
-        "ours against one column | faster than merged | faster than peft | tokens/s of all | "
-        "first token | memory |",
-        "|---|---|---|---|---|---|---|---|---|---|",
+        "ours against one column | faster than merged | faster than peft | "
+        "tokens/s of one column | tokens/s of all | first token | memory |",
+        "|---|---|---|---|---|---|---|---|---|---|---|",
     ]
-    lines += [_describe(row, one, arguments.answer_tokens) for row in rows]
+    lines += [_describe(row, arguments.answer_tokens) for row in rows]
     return "\n".join([*lines, ""])
 
 
-def _describe(row: Row, one: Row, tokens: int) -> str:
+def _describe(row: Row, tokens: int) -> str:
     peers = (
         ("", "") if row.peers is None else (f"{row.peers:.2f} s", f"{row.peers / row.ours:.2f}x")
     )
     return (
         f"| {row.count} | {row.ours:.2f} s | {row.merged:.2f} s | {peers[0]} | "
-        f"{row.ours / one.ours:.2f}x | {row.merged / row.ours:.2f}x | {peers[1]} | "
-        f"{row.count * tokens / row.ours:.0f} | {row.first:.3f} s | {row.bytes / 1e6:.0f} MB |"
+        f"{row.ours / row.one:.2f}x | {row.merged / row.ours:.2f}x | {peers[1]} | "
+        f"{tokens / row.one:.0f} | {row.count * tokens / row.ours:.0f} | {row.first:.3f} s | "
+        f"{row.bytes / 1e6:.0f} MB |"
     )
 
 

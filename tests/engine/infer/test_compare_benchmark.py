@@ -20,7 +20,7 @@ def test_a_dry_run_writes_the_table(tmp_path: Path, monkeypatch: pytest.MonkeyPa
     compare_speed.main([*words, "--out", str(out)])
     rows = [line for line in out.read_text(encoding="utf-8").splitlines() if line[:3] == "| 3"]
     assert len(rows) == 1
-    assert rows[0].count("|") == 11
+    assert rows[0].count("|") == 12
 
 
 def test_n_columns_hold_the_base_once_and_each_adapter_once(tmp_path: Path) -> None:
