@@ -192,23 +192,6 @@ def test_a_full_disk_is_told_and_what_was_saved_before_stays(
     assert find_checkpoints(layout.checkpoints) == [layout.checkpoint(2)]
 
 
-@pytest.fixture
-def small_disk(tmp_path: Path) -> Iterator[Callable[[int], Path]]:
-    """Returns a function that makes a disk of some bytes; skips where only others may do so."""
-    folder = tmp_path / "disk"
-    folder.mkdir()
-
-    def make(size_bytes: int) -> Path:
-        command = ["mount", "-t", "tmpfs", "-o", f"size={size_bytes}", "tmpfs", str(folder)]
-        if sys.platform != "linux" or subprocess.run(command, capture_output=True).returncode:
-            pytest.skip("a small disk cannot be made here")
-        return folder
-
-    yield make
-    if folder.is_mount():
-        subprocess.run(["umount", str(folder)], check=True)
-
-
 def test_on_a_disk_that_is_really_full_the_run_goes_on_after_cleaning_up(
     tmp_path: Path, base: Path, chats: Path, small_disk: Callable[[int], Path]
 ) -> None:

@@ -7,6 +7,7 @@ measurement is a process of its own, so that its peak memory is its own.
 from __future__ import annotations
 
 import json
+import os
 import shutil
 import subprocess
 import sys
@@ -79,6 +80,23 @@ def _copy(folder: Path) -> None:
     shutil.copyfile(folder / "base" / "model.safetensors", folder / "out" / "copy")
 
 
+def _convert(folder: Path) -> None:
+    """Does the least that a file in another 16-bit format takes: read, convert, write."""
+    import torch
+
+    (folder / "out").mkdir()
+    raw, exact = torch.empty(1 << 20, dtype=torch.bfloat16), torch.empty(1 << 20)
+    new = torch.empty(1 << 20, dtype=torch.float16)
+    source = (folder / "base" / "model.safetensors").open("rb")
+    with source, (folder / "out" / "floor").open("wb") as output:
+        while count := source.readinto(raw.view(torch.uint8).numpy()):
+            exact.copy_(raw)
+            new.copy_(exact)
+            output.write(new.view(torch.uint8).numpy()[:count])
+        output.flush()
+        os.fsync(output.fileno())
+
+
 def _write_gguf(quant: str) -> Callable[[Path], None]:
     def write(folder: Path) -> None:
         from studio.engine.export.gguf.model import export_gguf, plan_gguf
@@ -91,6 +109,7 @@ def _write_gguf(quant: str) -> Callable[[Path], None]:
 
 WAYS: dict[str, Callable[[Path], None]] = {
     "copy of the file": _copy,
+    "floor: read, convert to F16, write": _convert,
     "peft: merge_and_unload + save_pretrained": _merge_peft,
     "merged": _merge_ours,
     **{f"GGUF {quant}": _write_gguf(quant) for quant in QUANTS},
@@ -110,10 +129,10 @@ def measure(way: str, folder: Path) -> dict[str, float]:
     del torch
     Path("/proc/self/clear_refs").write_text("5")  # forget the peak of the imports
     before = _read_peak()
-    started = time.monotonic()
+    started, computed = time.monotonic(), time.process_time()
     WAYS[way](folder)
-    seconds = time.monotonic() - started
-    return {"seconds": seconds, "megabytes": (_read_peak() - before) / 1024}
+    seconds, cpu = time.monotonic() - started, time.process_time() - computed
+    return {"seconds": seconds, "cpu": cpu, "megabytes": (_read_peak() - before) / 1024}
 
 
 def _read_peak() -> int:
@@ -152,22 +171,28 @@ def main(folder: Path) -> None:
         "# Export of a 0.5B model (Qwen2.5-0.5B's shape, bfloat16, rank 16 on all layers)",
         "",
         f"{weights / 1e6:.0f} M weights; written by `python -m tests.benchmarks.export_speed` on 2 "
-        "CPU cores that other work shared. Memory is the peak beyond the imports.",
+        "cores of a shared machine: other work ran meanwhile, so that the seconds of the processor "
+        "say more than those of the clock. Each way ran twice, the quicker one counts; all but "
+        "peft and the plain copy wait until the disk has everything. Memory is the peak beyond the "
+        "imports.",
         "",
-        "| way | seconds | M weights/s | peak memory, MB | file, MB |",
-        "|---|---|---|---|---|",
+        "| way | seconds | of the processor | M weights/s | peak memory, MB | file, MB |",
+        "|---|---|---|---|---|---|",
     ]
     for way in WAYS:
-        text = subprocess.run(
-            [*_COMMAND, str(folder), way], check=True, capture_output=True, text=True
-        ).stdout
-        found = json.loads(text.splitlines()[-1])
-        size = sum(path.stat().st_size for path in (folder / "out").iterdir()) / 1e6
-        shutil.rmtree(folder / "out")
+        tries = []
+        for _ in range(2):
+            text = subprocess.run(
+                [*_COMMAND, str(folder), way], check=True, capture_output=True, text=True
+            ).stdout
+            tries.append(json.loads(text.splitlines()[-1]))
+            size = sum(path.stat().st_size for path in (folder / "out").iterdir()) / 1e6
+            shutil.rmtree(folder / "out")
+        found = min(tries, key=lambda one: float(one["seconds"]))
         speed = weights / 1e6 / found["seconds"]
         lines.append(
-            f"| {way} | {found['seconds']:.1f} | {speed:.0f} | {found['megabytes']:.0f} "
-            f"| {size:.0f} |"
+            f"| {way} | {found['seconds']:.1f} | {found['cpu']:.1f} | {speed:.0f} "
+            f"| {found['megabytes']:.0f} | {size:.0f} |"
         )
         print(lines[-1], flush=True)
     lines += measure_quantisers()

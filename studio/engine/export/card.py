@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import math
 import re
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +18,8 @@ from studio.core.units import format_duration
 from studio.engine.export.card_facts import CARD_NAME, HUB_NAME, CardFacts
 from studio.engine.export.certificate import CERTIFICATE_NAME, Certificate
 
+_TASK = {"type": "text-generation", "name": "Text generation"}
+_LARGEST_LOSS = 50.0
 _LIBRARIES = {"adapter": "peft", "merged": "transformers"}
 _RELATIONS = {"adapter": "adapter", "gguf_lora": "adapter", "merged": "finetune"}
 
@@ -64,7 +68,41 @@ def build_header(facts: CardFacts) -> dict[str, Any]:
     ]
     if datasets:
         header["datasets"] = datasets
+    results = _list_results(facts, datasets)
+    if results:
+        header["model-index"] = [{"name": facts.order.name, "results": results}]
     return header
+
+
+def _list_results(facts: CardFacts, datasets: Sequence[str]) -> list[dict[str, Any]]:
+    """Returns what was measured, in the hub's form: on held-out rows, and by the certificate."""
+    results = []
+    loss = None if facts.record is None else facts.record.best_validation_loss
+    if loss is not None:
+        rows = {
+            "name": "held-out rows of the training data",
+            "type": datasets[0] if len(datasets) == 1 else "custom",
+            "split": "validation",
+        }
+        metrics = [_measure("loss", "Loss", loss)]
+        if loss < _LARGEST_LOSS:
+            metrics.append(_measure("perplexity", "Perplexity", math.exp(loss)))
+        results.append({"task": _TASK, "dataset": rows, "metrics": metrics})
+    proof = facts.certificate
+    if proof.verdicts:
+        prompts = {"name": f"prompts of the certificate ({proof.prompts or 'own'})",
+                   "type": "custom"}  # fmt: skip
+        metrics = [
+            _measure("accuracy", "Tokens equal to base and adapter", proof.equal_fraction),
+            _measure("kl_divergence", "Divergence per token, nats", proof.mean_divergence),
+        ]
+        results.append({"task": _TASK, "dataset": prompts, "metrics": metrics})
+    return results
+
+
+def _measure(kind: str, name: str, value: float) -> dict[str, Any]:
+    shown = round(value, 6) if math.isfinite(value) else str(value)
+    return {"type": kind, "name": name, "value": shown}
 
 
 def build_usage(facts: CardFacts) -> str:

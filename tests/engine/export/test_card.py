@@ -68,6 +68,13 @@ def test_the_hub_reads_the_header(tmp_path: Path) -> None:
     assert data["library_name"] == "peft"
     assert data["datasets"] == ["org/open-set"]
     assert {"lora", "lora-studio"} <= set(data["tags"])
+    results = {one.metric_type: one for one in card.data.eval_results}
+    assert results["loss"].metric_value == 0.75
+    assert results["loss"].dataset_type == "org/open-set"
+    assert results["perplexity"].metric_value == pytest.approx(2.117)
+    assert results["accuracy"].metric_value == 1.0
+    assert results["kl_divergence"].metric_value == pytest.approx(1e-7, abs=1e-6)
+    assert card.data.model_name == "talk"
     for words in ("0.5000", "0.7500", "mails.jsonl", "rank: 16", "100.0%", "apache-2.0"):
         assert words in card.text
 
@@ -97,6 +104,7 @@ def test_each_kind_of_export_has_its_words(
     data = card.data.to_dict()
     assert (data["library_name"], data["base_model_relation"]) == (library, relation)
     assert "license" not in data
+    assert {one.metric_type for one in card.data.eval_results} == {"accuracy", "kl_divergence"}
     assert "does not say under which licence" in card.text
 
 
