@@ -8,14 +8,22 @@ from typing import Any
 import pytest
 import torch
 import transformers
+from safetensors.torch import load_file
 from torch import nn
 
+from studio.core.events.types import ExportFinished, NoticeRaised
+from studio.core.jobs.orders import ExportOrder
 from studio.core.recipe.schema import AdapterSettings
+from studio.core.runs.layout import RunLayout
 from studio.engine.export import shards
 from studio.engine.export.merged import export_merged
+from studio.engine.jobs import export
 from studio.engine.lora.inject import inject
 from studio.engine.lora.state import load_adapter, save_adapter
+from tests.engine.export.test_gguf_lora import train_adapter
+from tests.engine.export.tiny_families import build_family
 from tests.engine.lora.tiny_models import build_batch, build_model
+from tests.engine.tiny_run import ScriptedControl, of_type
 
 _TIED = {"tie_word_embeddings": True}
 # family, changes of its config, settings of the adapter, tokens, whether the tables stay tied
@@ -66,3 +74,30 @@ def test_merged_logits_equal_unmerged_ones(
         assert (again(input_ids=ids).logits - expected).abs().max() < 1e-6
     if stays_tied is not None:
         assert merged.config.tie_word_embeddings is stays_tied
+
+
+def test_only_the_text_layers_of_a_model_that_sees_images_change(tmp_path: Path) -> None:
+    base, adapter = tmp_path / "base", tmp_path / "adapter"
+    model = build_family(base, "gemma3 with images")
+    train_adapter(model, base, adapter, ("*.language_model.*_proj",))
+    list(export_merged(base, adapter, tmp_path / "out"))
+    before, after = (load_file(place / "model.safetensors") for place in (base, tmp_path / "out"))
+    assert list(before) == list(after)
+    for name, tensor in before.items():
+        is_changed = name.startswith("language_model.") and name.endswith("_proj.weight")
+        assert torch.equal(after[name], tensor) is not is_changed, name
+    ids = torch.arange(40, 64)[None]
+    with torch.no_grad():
+        expected = model(input_ids=ids).logits
+        assert (_load(tmp_path / "out")(input_ids=ids).logits - expected).abs().max() < 1e-5
+        assert (_load(base)(input_ids=ids).logits - expected).abs().max() > 1e-2
+
+
+def test_a_gguf_export_says_that_images_are_left_out(tmp_path: Path) -> None:
+    base, adapter = tmp_path / "base", tmp_path / "adapter"
+    train_adapter(build_family(base, "gemma3 with images"), base, adapter, ("*.vision_tower.*",))
+    order = ExportOrder(adapter=str(adapter), target="gguf", out=str(tmp_path / "out"), quant="f16")
+    events = list(export.run(order, RunLayout(tmp_path), ScriptedControl(RunLayout(tmp_path))))
+    told = [event.message for event in of_type(events, NoticeRaised)]
+    assert any("the part that sees images is left out" in message for message in told)
+    assert of_type(events, ExportFinished)[0].is_verified
