@@ -8,7 +8,11 @@ from pytestqt.modeltest import ModelTester
 from pytestqt.qtbot import QtBot
 
 from studio.core.errors import DatasetInvalid, FileUnusable
+from studio.core.events.types import RowsPeeked
+from studio.core.jobs.orders import PeekOrder
+from studio.core.runs.record import RunFailure, RunRecord
 from studio.gui.app import Studio
+from studio.gui.bridge.live_job import LiveJob
 from studio.gui.bridge.raw_rows import CHILD_ONLY, count_lines, load_raw_rows, show_cell
 from studio.gui.pages.data.files_card import describe_source, describe_validation
 from studio.gui.pages.data.page import DataPage
@@ -190,3 +194,27 @@ def test_what_is_held_back_is_told_and_changed(
     assert studio.context.draft.get_value("data.validation") == {"fraction": 0.0}
     assert page._files._held.text().startswith("Validation: none")
     assert describe_validation([{"source": "/a/b.jsonl"}]) == "Validation: b.jsonl."
+
+
+def test_packed_rows_are_read_by_a_child(
+    page: DataPage, studio: Studio, qtbot: QtBot, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    job = LiveJob(studio.context.feed.store, lambda: None)
+    orders: list[PeekOrder] = []
+    monkeypatch.setattr(studio.context.feed, "start_job", lambda order: orders.append(order) or job)
+    folder = tmp_path / "parts"
+    folder.mkdir()
+    (folder / "train.parquet").write_bytes(b"PAR1")
+    page.take_paths([str(folder)])
+    qtbot.waitUntil(lambda: bool(orders))
+    assert (orders[0].source, orders[0].split) == (str(folder), "train")
+    assert "Reading the first rows" in page._tabs._raw_notice._message.text()
+    rows = (json.dumps({"q": "a", "n": 1}), json.dumps({"q": "b", "n": 2}))
+    job.events_arrived.emit([RowsPeeked(rows=rows, row_count=2, size_bytes=9)])
+    assert page._files._rows[0]._chip.text() == "2 rows"
+    assert page._tabs._table.model().index(1, 0).data() == "b"
+    page._files._rows[0].format_chosen.emit("prompt")
+    assert page._files._rows[0]._chip.text() == "2 rows"
+    failure = RunFailure(code="x", message="Damaged.", remedy="Copy it again.")
+    job.ended.emit(RunRecord(status="failed", failure=failure))
+    assert page._tabs._raw_notice._message.text() == "Damaged."

@@ -358,3 +358,50 @@ def test_the_limit_tells_what_it_saves_in_time(page: DataPage, child: Child) -> 
     assert "rough guess" in told
     panel._on_limit_moved(40)
     assert panel._time.text() == "An epoch takes about 4 min."
+
+
+def test_a_validation_file_that_is_not_clear_is_told(page: DataPage, child: Child) -> None:
+    unclear = SourceExamined(
+        request=0, position=0, side="validation", source="/x/own.jsonl", certainty="unsure",
+        message="Columns found: de, en.",
+    )  # fmt: skip
+    child.say(unclear, SURVEYED, LIMITS)
+    card = page._tabs.checks._cards.itemAt(0).widget()
+    assert "own.jsonl cannot be used yet. Columns found" in card._problem.message
+    assert page._tabs.tabText(CHECKS) == "Checks (1)"
+
+
+def test_a_known_kind_of_file_is_asked_about_by_name(
+    page: DataPage, studio: Studio, child: Child
+) -> None:
+    columns = {"prompt": "prompt", "answer": "chosen"}
+    way = LayoutOption(format="prompt", columns=columns, words="Learn to write the better answer")
+    lines = LayoutOption(format="text", columns={}, words="Line by line", documents="line")
+    asked = SourceExamined(
+        request=0, position=0, source="rows.jsonl", certainty="unsure", seems="Preference pairs",
+        options=(way, lines), message="Every row has two answers.",
+    )  # fmt: skip
+    child.say(asked)
+    panel = page._tabs.columns
+    assert panel._name.text() == "Preference pairs"
+    gate = page._tabs._gates[XRAY - 1]
+    assert gate.empty._title.text() == "One question first"
+    gate.empty.action_requested.emit()
+    assert page._tabs.currentIndex() == COLUMNS
+    buttons = {button.text(): button for button in _buttons(panel)}
+    buttons["Learn to write the better answer"].click()
+    source = studio.context.draft.get_value("data.train")[0]
+    assert (source["format"], source["columns"]) == ("prompt", columns)
+    child.say(asked)
+    buttons = {button.text(): button for button in _buttons(panel)}
+    buttons["Line by line"].click()
+    assert studio.context.draft.get_value("data.train")[0]["documents"] == "line"
+
+
+def test_a_finding_leads_to_where_it_is_mended(page: DataPage, child: Child, qtbot: QtBot) -> None:
+    for place, tab in (("learning", LEARNING), ("lengths", LENGTHS), ("columns", COLUMNS)):
+        page._tabs.checks.lead_chosen.emit(place, 0)
+        assert page._tabs.currentIndex() == tab
+    with qtbot.waitSignal(page.page_requested) as told:
+        page._tabs.checks.lead_chosen.emit("model", 0)
+    assert told.args == ["model"]

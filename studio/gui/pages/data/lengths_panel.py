@@ -125,8 +125,8 @@ def describe_auto(found: LimitsMeasured) -> str:
     is_capped = found.auto_tokens == found.context_tokens
     limits = found.limits or (1,)
     cut = interpolate(limits, found.cut_rows_fraction or (0.0,), found.auto_tokens)
-    why = "the most that the model reads" if is_capped and cut > 0.01 else "99 % of the rows fit"
-    return f"Automatic ({found.auto_tokens:,} tokens: {why})"
+    why = "the model's limit" if is_capped and cut > 0.01 else "99 % of rows fit"
+    return f"Automatic: {found.auto_tokens:,} ({why})"
 
 
 def describe_cost(found: LimitsMeasured, limit: int) -> tuple[str, str]:

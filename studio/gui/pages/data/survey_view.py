@@ -185,6 +185,8 @@ class SurveyView(QObject):
 
     def _on_examined(self, event: SourceExamined) -> None:
         if event.side != "train":
+            if not event.format:
+                self._note_validation_file(event)
             return
         self._examined[event.position] = event
         self.source_examined.emit(event)
@@ -211,6 +213,20 @@ class SurveyView(QObject):
             self._show_checks()
         if event.position == self._chosen:
             self.show_source(event.position)
+
+    def _note_validation_file(self, event: SourceExamined) -> None:
+        """Notes that rows of a validation file cannot be used as it stands."""
+        name = Path(event.source).name
+        self._problems.append(
+            DataProblemFound(
+                code="unreadable",
+                message=f"The validation file {name} cannot be used yet. {event.message}",
+                remedy="Write its columns as in the training data, or measure on a share of the "
+                "training rows instead.",
+                is_fatal=True,
+            )
+        )
+        self._show_checks()
 
     def _on_surveyed(self, event: DataSurveyed) -> None:
         self._surveyed = event

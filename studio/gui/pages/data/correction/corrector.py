@@ -48,6 +48,7 @@ class Corrector(QObject):
         survey.correction_failed.connect(self._on_failed)
         survey.row_shown.connect(self._on_row_shown)
         notice.action_requested.connect(self._on_undo_requested)
+        context.draft.changed.connect(self._on_draft_changed)
 
     def open(self, row: RowShown) -> None:
         """Opens a row to be corrected."""
@@ -153,6 +154,16 @@ class Corrector(QObject):
         for position, source in enumerate(sources if isinstance(sources, list) else []):
             if source["source"] == path:
                 replace_entry(self._context.draft, files, position, entry)
+
+    def _on_draft_changed(self) -> None:
+        """Takes the notice away once the copy is no longer used."""
+        if self._undo is None:
+            return
+        sources = self._context.draft.get_value(_PATHS[self._undo[0]])
+        listed = sources if isinstance(sources, list) else []
+        if not any(source["source"] == self._undo[1] for source in listed):
+            self._undo = None
+            self._notice.clear()
 
     def _on_finished(self) -> None:
         self._dialog = None
