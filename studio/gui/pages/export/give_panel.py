@@ -14,7 +14,8 @@ from studio.gui.bridge.export_history import ExportRecord
 from studio.gui.bridge.giving import Surroundings
 from studio.gui.theme.tokens import SIZES
 from studio.gui.widgets.buttons import Button
-from studio.gui.widgets.card import Line, build_row
+from studio.gui.widgets.card import Line
+from studio.gui.widgets.flow_row import FlowRow
 from studio.gui.widgets.labels import PlainLabel, allow_breaks
 from studio.gui.widgets.notice import Notice, Severity
 
@@ -70,7 +71,11 @@ class GivePanel(QWidget):
         ask.addWidget(PlainLabel("Use it now", "overline", wraps=False))
         label = PlainLabel("Name", wraps=False)
         label.setBuddy(self._name)
-        ask.addLayout(build_row(label, self._name, self._ollama, self._lm_studio, again))
+        doors = QWidget()
+        row = FlowRow(doors)
+        for widget in (label, self._name, self._ollama, self._lm_studio, again):
+            row.addWidget(widget)
+        ask.addWidget(doors)
         ask.addWidget(self._where)
         self._progress = QWidget()
         line = QHBoxLayout(self._progress)
@@ -82,8 +87,8 @@ class GivePanel(QWidget):
         box = QVBoxLayout(self)
         box.setContentsMargins(0, 0, 0, 0)
         box.setSpacing(SIZES.s)
-        for widget in (self._ask, self._progress, self._outcome, self._answers):
-            box.addWidget(widget)
+        for part in (self._ask, self._progress, self._outcome, self._answers):
+            box.addWidget(part)
         self._around = Surroundings()
         self._takes_ollama = self._takes_lm_studio = False
         self._progress.hide()

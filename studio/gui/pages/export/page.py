@@ -91,6 +91,7 @@ class ExportPage(Page):
 
     def _show_record(self, record: ExportRecord) -> None:
         self._desk.show_record(record)
+        self._result.take_focus()
         self.show_top()
 
     def _on_presenter_changed(self) -> None:

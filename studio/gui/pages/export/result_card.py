@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from PySide6.QtCore import Qt, Signal
 from PySide6.QtGui import QGuiApplication
-from PySide6.QtWidgets import QHBoxLayout, QPlainTextEdit, QWidget
+from PySide6.QtWidgets import QHBoxLayout, QPlainTextEdit, QSizePolicy, QWidget
 
 from studio.gui.bridge.export_history import ExportRecord
 from studio.gui.pages.export.give_panel import GivePanel
@@ -13,6 +13,7 @@ from studio.gui.theme.fonts import build_mono_font
 from studio.gui.theme.tokens import SIZES
 from studio.gui.widgets.buttons import Button
 from studio.gui.widgets.card import Card
+from studio.gui.widgets.flow_row import FlowRow
 from studio.gui.widgets.labels import Chip, ElidedLabel, PlainLabel, plain_tooltip
 
 _SHOWN_FILES = 12
@@ -33,7 +34,8 @@ class ResultCard(Card):
     def __init__(self, parent: QWidget | None = None) -> None:
         super().__init__(parent=parent)
         self._record: ExportRecord | None = None
-        self._title = PlainLabel("", "heading", wraps=False)
+        self._title = ElidedLabel("", "heading", mode=Qt.TextElideMode.ElideRight)
+        self._title.setSizePolicy(QSizePolicy.Policy.Maximum, QSizePolicy.Policy.Fixed)
         self._chip = Chip()
         self._place = ElidedLabel("", "muted")
         self._proof = PlainLabel("")
@@ -44,8 +46,8 @@ class ResultCard(Card):
         self._code.setLineWrapMode(QPlainTextEdit.LineWrapMode.NoWrap)
         self._code.setVerticalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAlwaysOff)
         self._code.setAccessibleName("Code that loads the export")
-        show = Button("Open folder", "folder")
-        show.clicked.connect(self._on_open_clicked)
+        self._show = Button("Open folder", "folder")
+        self._show.clicked.connect(self._on_open_clicked)
         self._upload = Button("Upload…", "export")
         self._upload.setToolTip(
             plain_tooltip("Puts the files on the Hugging Face Hub, after a question.")
@@ -60,12 +62,13 @@ class ResultCard(Card):
         top.addWidget(self._title)
         top.addWidget(self._chip)
         top.addStretch(1)
-        top.addWidget(show)
-        top.addWidget(self._upload)
-        top.addWidget(self._copy)
+        actions = QWidget()
+        row = FlowRow(actions)
+        for button in (self._show, self._copy, self._upload):
+            row.addWidget(button)
         self.body.setSpacing(SIZES.s)
         self.body.addLayout(top)
-        for widget in (self._place, self._proof, self._files):
+        for widget in (self._place, self._proof, self._files, actions):
             self.body.addWidget(widget)
         self._use = PlainLabel("", "overline", wraps=False)
         self.body.addWidget(self._use)
@@ -97,6 +100,10 @@ class ResultCard(Card):
         lines = self._code.document().blockCount()
         self._code.setFixedHeight(lines * self._code.fontMetrics().lineSpacing() + _CODE_MARGINS)
         self.show()
+
+    def take_focus(self) -> None:
+        """Lets keys go on here, and not to whatever stands after the button that was pressed."""
+        self._show.setFocus(Qt.FocusReason.OtherFocusReason)
 
     def _on_open_clicked(self) -> None:
         if self._record is not None:

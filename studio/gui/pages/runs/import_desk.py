@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from pathlib import Path
 
 from PySide6.QtCore import QObject, Signal
 from PySide6.QtWidgets import QFileDialog, QMenu, QWidget
 
 from studio.core.events.types import ImportFinished, NoticeRaised
+from studio.gui.bridge.run_catalog import get_base_name
 from studio.gui.bridge.run_importer import RunImporter
 from studio.gui.context import Context
 from studio.gui.widgets.buttons import Button
@@ -86,6 +86,6 @@ def describe_import(done: ImportFinished, notices: Sequence[NoticeRaised]) -> tu
     checked = f"{done.modules:,} adapted layers were checked"
     if done.hashes:
         checked += f" and {done.hashes} files compared with their hashes"
-    base = f" Its base model is {Path(done.base).name or done.base}." if done.base else ""
+    base = f" Its base model is {get_base_name(done.base)}." if done.base else ""
     notes = " ".join(f"{notice.message} {notice.remedy}" for notice in notices)
     return f"{done.name} is among your runs now.", f"{checked}.{base} {notes}".strip()
