@@ -94,13 +94,12 @@ def build_theirs(library: Any, weight: Tensor, kind: str, dtype: torch.dtype) ->
     return module
 
 
-def list_works(layer: nn.Module, library: Any, kind: str, dtype: torch.dtype) -> dict[str, Work]:
+def list_works(layer: Any, library: Any, kind: str, dtype: torch.dtype) -> dict[str, Work]:
     """Returns what is timed with one layer, by name."""
     device = next(layer.parameters()).device
-    width = layer.in_features
-    rows = torch.randn(ROWS, int(width), dtype=dtype, device=device)  # type: ignore[call-overload]  # nn.Module is untyped
+    rows = torch.randn(ROWS, layer.in_features, dtype=dtype, device=device)
     needing = rows.clone().requires_grad_()
-    gradient = torch.randn(ROWS, int(layer.out_features), dtype=dtype, device=device)  # type: ignore[call-overload]  # as above
+    gradient = torch.randn(ROWS, layer.out_features, dtype=dtype, device=device)
 
     def backward() -> None:
         layer(needing).backward(gradient)
@@ -110,10 +109,12 @@ def list_works(layer: nn.Module, library: Any, kind: str, dtype: torch.dtype) ->
         held = layer.get_held()
         works["unfold"] = lambda: held.borrow(dtype)
     elif kind == "nf4":
-        state = layer.weight.quant_state  # type: ignore[union-attr]  # bitsandbytes is untyped
-        out = borrow_buffer(tuple(state.shape), dtype, device)
+        state = layer.weight.quant_state
+        is_card = device.type == "cuda"  # only there it fills memory that is given to it
+        out = borrow_buffer(tuple(state.shape), dtype, device) if is_card else None
         state.dtype = dtype
-        works["unfold"] = lambda: library.functional.dequantize_4bit(layer.weight, state, out=out)
+        codes = layer.weight.data
+        works["unfold"] = lambda: library.functional.dequantize_4bit(codes, state, out=out)
     return works
 
 

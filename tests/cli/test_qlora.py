@@ -41,7 +41,7 @@ def test_a_run_in_four_bits_is_stopped_resumed_measured_and_merged(
 ) -> None:
     recipe = tmp_path / "recipe.yaml"
     write_starter_recipe(recipe)
-    wishes = ("--set", "base.quantisation=nf4", "--set", "train.steps=60")
+    wishes = ("--set", "base.quantisation=nf4", "--set", "train.steps=24")
     said = _train_and_interrupt(lora_studio, recipe, *wishes)
     assert "layers of the base are held in 4 bits (NF4)" in said
     (run,) = lora_studio("runs", "list", "--json").result["runs"]
@@ -49,7 +49,7 @@ def test_a_run_in_four_bits_is_stopped_resumed_measured_and_merged(
     resumed = lora_studio("resume", run["id"], "--json")
     assert resumed.code == 0, resumed.err
     assert resumed.result["status"] == "finished"
-    assert resumed.result["steps"] == 60
+    assert resumed.result["steps"] == 24
     assert resumed.result["last_loss"] < resumed.result["first_loss"]
     adapter = Path(resumed.result["run_dir"]) / "adapter"
     assert read_seen_base(adapter).quantisation == "nf4"
@@ -57,7 +57,7 @@ def test_a_run_in_four_bits_is_stopped_resumed_measured_and_merged(
     base = load_starter().model_folder
     measured = lora_studio(
         *("evaluate", "--base", base, "--adapter", run["id"], "--run", run["id"], "--json"),
-        *("--metrics", "loss", "--limit", "8"),
+        *("--metrics", "loss", "--limit", "4"),
     )
     assert measured.code == 0, measured.err
     assert "held in 4 bits" in measured.err

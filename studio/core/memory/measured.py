@@ -71,7 +71,7 @@ class Measurements:
         self, device: DeviceSpec, anatomy: Anatomy, recipe: Recipe, ledger: Ledger
     ) -> Measurement | None:
         """Return what was measured on this device with such a model, or None."""
-        found = self.by_key.get(_get_key(device.name, anatomy.model_type, recipe, ledger))
+        found = self.by_key.get(_get_key(device.name, anatomy, recipe, ledger))
         if found is None or (found.device, found.model) != (device.name, anatomy.model_type):
             return None
         return found
@@ -134,17 +134,19 @@ def learn(
         working_bytes=ledger.working_bytes,
         flops_per_second=count_token_flops(anatomy, ledger) * event.tokens / event.seconds,
     )
-    save_measurement(home, recipe, ledger, found)
+    save_measurement(home, recipe, anatomy, ledger, found)
     return found
 
 
-def save_measurement(home: Home, recipe: Recipe, ledger: Ledger, found: Measurement) -> None:
+def save_measurement(
+    home: Home, recipe: Recipe, anatomy: Anatomy, ledger: Ledger, found: Measurement
+) -> None:
     """Remember ``found`` for recipes that compute in the same way.
 
     Raises:
         FileUnusable: The home folder is not writable.
     """
-    key = _get_key(found.device, found.model, recipe, ledger)
+    key = _get_key(found.device, anatomy, recipe, ledger)
     path = _get_folder(home) / f"{key}.json"
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -159,12 +161,12 @@ def _get_folder(home: Home) -> Path:
     return home.cache / "measured"
 
 
-def _get_key(device: str, model: str, recipe: Recipe, ledger: Ledger) -> str:
+def _get_key(device: str, anatomy: Anatomy, recipe: Recipe, ledger: Ledger) -> str:
     settled = ledger.settled
     words = (
         device,
-        model,
-        recipe.base.quantisation,
+        anatomy.model_type,
+        anatomy.get_quantisation(recipe.base.quantisation),
         settled.number_bytes,
         settled.recomputing.strongest,
         settled.offloads,
