@@ -6,6 +6,8 @@ import math
 from collections.abc import Iterable
 from dataclasses import dataclass
 
+from studio.core.memory.packing import pack
+
 _KEPT_LENGTHS = 4096
 
 
@@ -77,24 +79,20 @@ class RowLengths:
     ) -> tuple[int, ...]:
         """Return the lengths of the documents in the micro-batch that needs the most memory.
 
-        They are the longest rows of the data that one step could have together; a row longer than
-        the bound stands alone. Unpacked rows are filled up to the length of the longest.
+        Of the longest rows that one step could have together, packed as training packs them, that
+        is the fullest; a row longer than the bound stands alone. Unpacked rows are filled up to the
+        length of the longest.
         """
         if not packs:
             count = max(1, min(batch_sequences, micro_batch_tokens // self.longest))
             return (self.longest,) * count
         every = max(1, self.rows // len(self.lengths))
-        chosen: list[int] = []
-        room = micro_batch_tokens
-        for index in range(batch_sequences):
-            place = index // every
-            if place >= len(self.lengths):
-                break
-            length = self.lengths[place]
-            if length <= room or not chosen:
-                chosen.append(length)
-                room -= length
-        return tuple(chosen)
+        count = min(batch_sequences, every * len(self.lengths))
+        longest = [self.lengths[index // every] for index in range(count)]
+        groups = (
+            tuple(longest[place] for place in group) for group in pack(longest, micro_batch_tokens)
+        )
+        return max(groups, key=lambda group: (sum(group), group))
 
 
 def assume_rows(longest: int, *, rows: int = 1000) -> RowLengths:
