@@ -50,6 +50,13 @@ class DataPage(Page):
         self._build_layout()
         context.draft.changed.connect(self._on_draft_changed)
 
+    def show_part(self, part: str) -> None:
+        """Shows one row: ``row``, the place of its file in the list, its number in the file."""
+        kind, *numbers = part.split()
+        if kind == "row":
+            source, number = map(int, numbers)
+            self._view.seek_row(source, number)
+
     def refresh(self) -> None:
         """Shows the draft's files and reads those that are new."""
         sources = self._context.draft.get_value("data.train")

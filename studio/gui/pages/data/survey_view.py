@@ -56,6 +56,7 @@ class SurveyView(QObject):
         self._clock = EpochClock(context.background, context.home, self)
         self._opens_next = False
         self._looked: tuple[SurveyOrder, dict[str, Any]] | None = None
+        self._sought: tuple[int, int] | None = None
         self._forget()
         self._way_out = ""
         self._chosen = 0
@@ -137,6 +138,12 @@ class SurveyView(QObject):
             if found.format and self._surveyed is not None:
                 for index in range(SHOWN_ROWS):
                     self._survey.show_row(f"{_COLUMN}{index}", source=position, row=index + 1)
+
+    def seek_row(self, source: int, number: int) -> None:
+        """Shows one row of a training file in the X-ray as soon as it is read."""
+        self._sought = (source, number)
+        self._tabs.setCurrentIndex(XRAY)
+        self._tabs.xray.choose_list("")
 
     def _forget(self) -> None:
         self._problems: list[DataProblemFound] = []
@@ -261,6 +268,8 @@ class SurveyView(QObject):
 
     def _on_row_shown(self, purpose: str, row: RowShown) -> None:
         if purpose == _XRAY:
+            if self._sought == (row.source, row.row):
+                self._sought = None
             self._tabs.xray.show_row(row)
             if self._opens_next:
                 self._opens_next = False
@@ -291,6 +300,12 @@ class SurveyView(QObject):
             self.page_requested.emit(self._way_out)
 
     def _on_xray_row_wanted(self, rank: int, finding: str, by: str, side: str) -> None:
+        if self._sought is not None:
+            source, row = self._sought
+            if self._surveyed is not None and not self._surveyed.is_sample:
+                self._sought = None  # every row is read: it is there now, or never
+            self._survey.show_row(_XRAY, source=source, row=row)
+            return
         self._survey.show_row(_XRAY, rank, finding, cast(RowList, by), side=cast(RowSide, side))
 
     def _ask_listed(self, purpose: str, rank: int) -> None:
