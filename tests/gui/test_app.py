@@ -1,17 +1,20 @@
 from __future__ import annotations
 
+import importlib.util
 import logging
 import os
+import threading
 from pathlib import Path
 
 import pytest
 from PySide6.QtCore import QTimer
 from PySide6.QtWidgets import QApplication
+from pytestqt.qtbot import QtBot
 
 from studio.core.errors import FileUnusable
 from studio.core.paths import Home
 from studio.gui import app as app_module
-from studio.gui.app import find_starter, get_log_path, main
+from studio.gui.app import Studio, find_starter, get_log_path, load_early, main
 
 
 @pytest.fixture
@@ -77,3 +80,21 @@ def test_a_missing_starter_is_no_catastrophe(monkeypatch: pytest.MonkeyPatch) ->
 
     monkeypatch.setattr(app_module, "load_starter", fail)
     assert find_starter() is None
+
+
+def test_slow_code_of_later_pages_is_loaded_beside_the_window(
+    studio: Studio, qtbot: QtBot, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    loaded: list[tuple[str, bool]] = []
+    window_thread = threading.get_ident()
+    monkeypatch.setattr(
+        "studio.gui.app.import_module",
+        lambda name: loaded.append((name, threading.get_ident() == window_thread)),
+    )
+    load_early(studio.context.background)
+    qtbot.waitUntil(lambda: not studio.context.background.is_busy)
+    assert loaded == [
+        ("studio.gui.plots.run_plots", False),
+        ("studio.gui.pages.train.page", False),
+    ]
+    assert all(importlib.util.find_spec(name) is not None for name, _ in loaded)
