@@ -105,8 +105,11 @@ def main(argv: Sequence[str] | None = None) -> int:
     studio.window.show_page(arguments.page)
     studio.window.show()
     studio.context.feed.attach_all()
-    QTimer.singleShot(_EARLY_MS, studio.window, lambda: load_early(studio.context.background))
+    early = QTimer(singleShot=True, interval=_EARLY_MS)
+    early.timeout.connect(lambda: load_early(studio.context.background))
+    early.start()
     code = app.exec()
+    early.stop()
     pulse.stop()
     studio.close()
     return code
