@@ -331,7 +331,7 @@ def test_what_the_tool_would_refuse_is_said_before_the_export(
     events = _export(order, ScriptedControl(RunLayout(tmp_path)))
     (notice,) = of_type(events, NoticeRaised)
     assert notice.code == "export_adapter"
-    assert "GGUF" in notice.remedy
+    assert "Export for Ollama" in notice.remedy
     assert events.index(notice) < events.index(of_type(events, ExportProgressed)[0])
 
 
