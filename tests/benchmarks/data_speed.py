@@ -2,7 +2,8 @@
 
 Run: ``python -m tests.benchmarks.data_speed [--rows 100000] [--tokenizer DIR] [--template FILE]``
 Every figure is CPU seconds of a process of its own with one thread; the contenders take turns.
-``--memory MB`` instead writes a JSONL of that size and reports the highest memory of preparing it.
+``--memory MB`` instead writes a JSONL of that size and reports the highest memory of opening it for
+training and of preparing it. ``--start`` reports the time from a run's start to its first step.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ import random
 import resource
 import shutil
 import statistics
+import subprocess
 import sys
 import tempfile
 import time
@@ -26,8 +28,13 @@ os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
 
 from transformers import PreTrainedTokenizerFast
 
+from studio.core.events.tail import EventTail
 from studio.core.recipe.schema_data import DataSettings
 from studio.engine.data.prepare import prepare
+from studio.engine.data.streaming import StreamedRows, StreamWish, iter_stream
+from tests.engine.tiny_run import build_base, build_run
+
+STEP = "StepFinished"
 
 CHATML = (
     "{% for m in messages %}{{ '<|im_start|>' + m['role'] + '\\n' + m['content'] + '<|im_end|>'"
@@ -65,6 +72,7 @@ def main() -> None:
     parser.add_argument("--rows", type=int, default=100_000)
     parser.add_argument("--rounds", type=int, default=1)
     parser.add_argument("--memory", type=int, default=0)
+    parser.add_argument("--start", action="store_true")
     parser.add_argument("--tokenizer", type=Path, required=True)
     parser.add_argument("--words", type=Path, required=True)
     parser.add_argument("--template", type=Path)
@@ -78,6 +86,8 @@ def main() -> None:
         folder = Path(name)
         if arguments.memory:
             measure_memory(folder, tokenizer, words, arguments.memory << 20)
+        elif arguments.start:
+            measure_start(folder, tokenizer, words, arguments.rows)
         else:
             measure_speed(folder, tokenizer, words, arguments.rows, arguments.rounds)
 
@@ -111,6 +121,11 @@ def measure_speed(folder: Path, tokenizer: Any, words: list[str], rows: int, rou
             path, tokenizer
         ),
     }
+    trl = import_trl()
+    if trl is not None:
+        ways["TRL's preparation (SFTTrainer up to its first step, no mask)"] = lambda: prepare_trl(
+            trl, path, tokenizer
+        )
     found: dict[str, list[float]] = {way: [] for way in ways}
     for _ in range(rounds):
         for way, run in ways.items():
@@ -154,15 +169,105 @@ def map_rows(path: Path, tokenizer: Any) -> None:
     shutil.rmtree(path.parent / "hf", ignore_errors=True)
 
 
+def import_trl() -> Any | None:
+    """Return TRL with the modules its trainer needs, imported before anything is measured."""
+    try:
+        import trl
+
+        assert trl.SFTTrainer
+    except ImportError:
+        return None
+    return trl
+
+
+def prepare_trl(trl: Any, path: Path, tokenizer: Any) -> None:
+    """Let TRL's trainer prepare the rows, as it does before its first step."""
+    import datasets
+    from transformers import LlamaConfig, LlamaForCausalLM
+
+    datasets.disable_progress_bars()
+    datasets.disable_caching()
+    loaded = datasets.load_dataset(
+        "json", data_files=str(path), split="train", cache_dir=str(path.parent / "trl")
+    )
+    model = LlamaForCausalLM(
+        LlamaConfig(
+            vocab_size=len(tokenizer),
+            hidden_size=8,
+            intermediate_size=8,
+            num_hidden_layers=1,
+            num_attention_heads=1,
+            num_key_value_heads=1,
+        )
+    )
+    arguments = trl.SFTConfig(
+        str(path.parent / "out"), max_length=4096, use_cpu=True, bf16=False, report_to="none"
+    )
+    trl.SFTTrainer(model, args=arguments, train_dataset=loaded, processing_class=tokenizer)
+    shutil.rmtree(path.parent / "trl", ignore_errors=True)
+
+
+def measure_start(folder: Path, tokenizer: Any, words: list[str], rows: int) -> None:
+    """Print the seconds to the first step of a tiny model: few rows, many, many once more."""
+    base = build_base(
+        folder / "base", vocab_size=len(tokenizer), max_position_embeddings=4096, eos_token_id=2
+    )
+    tokenizer.save_pretrained(base)
+    print("| start | s to all that is known of the rows | s to the first step |\n|---|---|---|")
+    for count in (64, rows, rows):
+        path = folder / f"{count}.jsonl"
+        if not path.exists():
+            write_rows(path, words, count)
+        place = folder / "runs" / f"{count}-{len(list(folder.glob('runs/*')))}"
+        layout = build_run(place, base, path, validation=0.05, steps=2)
+        subprocess.run([sys.executable, "-m", "studio", "worker", str(place)], check=True)
+        times: dict[str, float] = {}
+        for event in EventTail(layout.events).read():
+            times.setdefault(type(event).__name__, event.time_seconds)
+        known, step = (times[name] - times["JobStarted"] for name in ("DataPrepared", STEP))
+        print(f"| {count:,} rows | {known:.2f} | {step:.2f} |")
+
+
 def measure_memory(folder: Path, tokenizer: Any, words: list[str], size: int) -> None:
-    """Print the highest memory before and after preparing a file of ``size`` bytes."""
+    """Print the highest memory before and after opening and preparing a file of ``size`` bytes."""
     path = folder / "rows.jsonl"
     rows = write_rows(path, words, 1 << 40, size)
-    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss >> 10
+    peaks = [get_peak()]
     settings = DataSettings.model_validate({"train": [{"source": str(path)}]})
-    prepare(settings, tokenizer, 4096, base_folder=folder, cache_folder=folder / "cache")
-    after = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss >> 10
-    print(f"{rows:,} rows, {size >> 20:,} MB: {before} MB before, {after} MB highest")
+    wish = StreamWish(
+        settings, tokenizer, 4096, folder, (), folder / "cache", lambda: tokenizer, 1 << 30
+    )
+    started = time.monotonic()
+    data = finish(iter_stream(wish))
+    seconds = time.monotonic() - started
+    assert isinstance(data, StreamedRows)
+    data.train.measure(range(64))
+    peaks.append(get_peak())
+    assert data.rest is not None
+    data.rest.start()
+    while not data.rest.is_done:
+        time.sleep(1)
+    assert data.rest.find_result() is not None
+    peaks.append(get_peak())
+    data.close()
+    print(
+        f"{rows:,} rows, {size >> 20:,} MB: {peaks[0]} MB before, {peaks[1]} MB highest until "
+        f"training can start (after {seconds:.0f} s), {peaks[2]} MB until all is prepared"
+    )
+
+
+def get_peak() -> int:
+    """Return the highest memory of this process in MB."""
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss >> 10
+
+
+def finish(steps: Any) -> Any:
+    """Return what a generator returns."""
+    while True:
+        try:
+            next(steps)
+        except StopIteration as end:
+            return end.value
 
 
 if __name__ == "__main__":
