@@ -90,6 +90,7 @@ class GivePanel(QWidget):
         for part in (self._ask, self._progress, self._outcome, self._answers):
             box.addWidget(part)
         self._around = Surroundings()
+        self._program = ""
         self._takes_ollama = self._takes_lm_studio = False
         self._progress.hide()
         self._answers.hide()
@@ -148,7 +149,7 @@ class GivePanel(QWidget):
     def show_failure(self, error: StudioError) -> None:
         """Shows why nothing was handed over, and offers to replace where a name was taken."""
         self._end()
-        is_taken = error.code == "name_taken" and self._takes_ollama
+        is_taken = error.code == "name_taken" and self._program == "ollama"
         self._outcome.show_error(error, "Replace it" if is_taken else "")
 
     def show_stopped(self) -> None:
@@ -161,6 +162,7 @@ class GivePanel(QWidget):
         self._ask.setEnabled(True)
 
     def _give(self, program: str, *, replaces: bool = False) -> None:
+        self._program = program
         self.give_requested.emit(program, self._name.text().strip(), replaces)
 
     def _show_doors(self) -> None:
