@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from PySide6.QtCore import Qt, Signal
-from PySide6.QtWidgets import QFrame, QHBoxLayout, QVBoxLayout, QWidget
+from PySide6.QtGui import QResizeEvent
+from PySide6.QtWidgets import QBoxLayout, QFrame, QHBoxLayout, QVBoxLayout, QWidget
 
 from studio.core.runs.record import RunRecord, Status
 from studio.core.runs.words import describe_outcome
@@ -12,6 +13,7 @@ from studio.gui.widgets.buttons import Button
 from studio.gui.widgets.icon import Icon, Tone
 from studio.gui.widgets.labels import PlainLabel, repolish
 
+_NARROW = 900
 _LOOKS: dict[Status, tuple[str, Tone]] = {
     "finished": ("success", "success"),
     "stopped": ("note", "warning"),
@@ -58,9 +60,17 @@ class OutcomeCard(QFrame):
         row.setContentsMargins(SIZES.l, SIZES.m, SIZES.l, SIZES.m)
         row.setSpacing(SIZES.m)
         row.addWidget(self._icon, 0, Qt.AlignmentFlag.AlignTop)
-        row.addLayout(texts, 1)
-        for button in (self._resume, self._compare, self._check, self._export):
-            row.addWidget(button, 0, Qt.AlignmentFlag.AlignVCenter)
+        self._buttons = (self._resume, self._compare, self._check, self._export)
+        buttons = QHBoxLayout()
+        buttons.setSpacing(SIZES.m)
+        for button in self._buttons:
+            buttons.addWidget(button, 0, Qt.AlignmentFlag.AlignVCenter)
+        buttons.addStretch(1)
+        self._inner = QBoxLayout(QBoxLayout.Direction.LeftToRight)
+        self._inner.setSpacing(SIZES.m)
+        self._inner.addLayout(texts, 1)
+        self._inner.addLayout(buttons)
+        row.addLayout(self._inner, 1)
         self.hide()
 
     def show_record(self, record: RunRecord) -> None:
@@ -84,3 +94,15 @@ class OutcomeCard(QFrame):
         self._export.setVisible(has_adapter)
         self._compare.set_kind("normal" if record.is_resumable else "primary")
         self.setAccessibleName(f"{outcome.title}. {outcome.happened} {outcome.saved}")
+        self._make_room()
+
+    def resizeEvent(self, event: QResizeEvent) -> None:  # noqa: N802 - Qt's name
+        """Puts the buttons below the text where both would be cramped side by side."""
+        super().resizeEvent(event)
+        self._make_room()
+
+    def _make_room(self) -> None:
+        many = sum(not button.isHidden() for button in self._buttons) > 2
+        way = QBoxLayout.Direction
+        is_narrow = many and self.width() < _NARROW
+        self._inner.setDirection(way.TopToBottom if is_narrow else way.LeftToRight)
