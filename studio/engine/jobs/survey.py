@@ -6,7 +6,9 @@ import json
 import time
 from collections import deque
 from collections.abc import Generator, Iterator
+from importlib import import_module
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from pydantic import ValidationError
 
@@ -22,16 +24,16 @@ from studio.core.jobs.orders import (
     TryRow,
     TryTemplate,
 )
+from studio.core.paths import find_home
 from studio.core.recipe.schema_data import DataSettings
 from studio.core.runs.layout import RunLayout
-from studio.engine.jobs.lease import find_home
 from studio.engine.jobs.presence import Presence
 from studio.engine.jobs.requests import RequestFeed, StopWished
-from studio.engine.jobs.row_desk import SurveyBase
-from studio.engine.jobs.survey_desk import Look
-from studio.engine.models.capabilities import get_context_tokens, read_stop_ids
-from studio.engine.models.files import load_config, load_tokenizer
-from studio.engine.models.reference import find_model
+from studio.engine.jobs.survey_first import iter_first
+
+if TYPE_CHECKING:
+    from studio.engine.jobs.row_desk import SurveyBase
+    from studio.engine.jobs.survey_desk import Look
 
 _POLL_SECONDS = 0.03
 _COPY, _LOOK = "copy", "look"
@@ -39,30 +41,21 @@ Wish = LookAt | ShowRow | TryTemplate | OpenRow | TryRow | SaveCopy | CancelCopy
 
 
 def run(order: SurveyOrder, layout: RunLayout, control: RequestFeed) -> Iterator[Event]:
-    """Loads the tokenizer, then answers requests; a newer look ends an older one.
+    """Answers requests; a newer look ends an older one.
+
+    What the files are is told at once; torch and transformers take seconds to load, so the
+    tokenizer is read only when the first rows are to be tokenised.
 
     Yields:
         PhaseEntered; per look SourceExamined, SurveyProgressed, DataProblemFound, LimitsMeasured
         and DataSurveyed, first for a sample, then for all rows; RowShown, TemplateTried,
         RowOpened, RowTried, CopyProgressed, CopySaved or RequestFailed for the other requests; at
         the end RunStopped.
-
-    Raises:
-        StudioError: The model's tokenizer cannot be read.
     """
     try:
         yield PhaseEntered(phase="loading_data")
-        base_folder = Path(order.base_folder)
-        folder = find_model(order.base, base_folder, order.revision).folder
-        config = load_config(folder)
-        base = SurveyBase(
-            tokenizer=load_tokenizer(folder),
-            context=get_context_tokens(config),
-            stop_ids=read_stop_ids(folder, config),
-            base_folder=base_folder,
-            cache_folder=find_home(layout).cache / "rows",
-        )
-        yield from _serve(base, _Desk(control))
+        cache = find_home(layout.folder).cache / "rows"
+        yield from _serve(_Service(order, cache), _Desk(control))
     except StopWished:
         yield RunStopped(step=0)
 
@@ -96,8 +89,10 @@ class _Desk:
 class _Service:
     """The newest look, and what is worked on piece by piece between two requests."""
 
-    def __init__(self, base: SurveyBase) -> None:
-        self._base = base
+    def __init__(self, order: SurveyOrder, cache_folder: Path) -> None:
+        self._order = order
+        self._cache_folder = cache_folder
+        self._base: SurveyBase | None = None
         self._look: Look | None = None
         self._works: dict[str, Generator[Event, None, None]] = {}
 
@@ -118,8 +113,8 @@ class _Service:
             StudioError: The request cannot be answered.
         """
         if isinstance(wish, LookAt):
-            self._look = Look(self._base, _read_settings(wish), wish.request)
-            self._works[_LOOK] = _guard(self._look.iter_events(), wish.request)
+            self._look = None
+            self._works[_LOOK] = _guard(self._iter_look(wish), wish.request)
             return None
         if isinstance(wish, CancelCopy):
             if _COPY in self._works:
@@ -133,20 +128,39 @@ class _Service:
             return None
         return rows.answer(wish)
 
+    def close(self) -> None:
+        """Gives up what is worked on; of a copy that is not whole nothing remains."""
+        for work in self._works.values():
+            work.close()
 
-def _serve(base: SurveyBase, desk: _Desk) -> Iterator[Event]:
+    def _iter_look(self, wish: LookAt) -> Iterator[Event]:
+        settings = _read_settings(wish)
+        first = yield from iter_first(settings, Path(self._order.base_folder), wish.request)
+        if not any(one.side == "train" for one in first.sources):
+            return
+        desk = import_module("studio.engine.jobs.survey_desk")  # torch, transformers: seconds
+        if self._base is None:
+            self._base = desk.load_base(self._order, self._cache_folder)
+        look: Look = desk.Look(self._base, settings, wish.request, first)
+        self._look = look
+        yield from look.iter_events()
+
+
+def _serve(service: _Service, desk: _Desk) -> Iterator[Event]:
     """Answers requests; between two pieces of a look or a copy the others are answered."""
-    service = _Service(base)
-    while True:
-        wish = desk.find_wish()
-        try:
-            event = service.take_step() if wish is None else service.answer(wish)
-        except StudioError as error:
-            event = None if wish is None else _refuse(wish.request, error)
-        if event is not None:
-            yield event
-        elif wish is None:
-            time.sleep(_POLL_SECONDS)
+    try:
+        while True:
+            wish = desk.find_wish()
+            try:
+                event = service.take_step() if wish is None else service.answer(wish)
+            except StudioError as error:
+                event = None if wish is None else _refuse(wish.request, error)
+            if event is not None:
+                yield event
+            elif wish is None:
+                time.sleep(_POLL_SECONDS)
+    finally:
+        service.close()
 
 
 def _guard(events: Iterator[Event], request: int) -> Generator[Event, None, None]:

@@ -3,26 +3,24 @@
 from __future__ import annotations
 
 from collections.abc import Generator, Iterator, Sequence
-from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from studio.core.errors import StudioError
-from studio.core.events.survey import FoundColumn, LayoutOption
 from studio.core.events.types import (
     DataProblemFound,
     DataSurveyed,
     Event,
     LimitsMeasured,
-    SourceExamined,
     SurveyProgressed,
 )
+from studio.core.jobs.orders import SurveyOrder
 from studio.core.recipe.schema_data import DataSettings, DataSource
+from studio.engine.data.columns import SAMPLE_ROWS
 from studio.engine.data.encode_source import SourceReader
-from studio.engine.data.examine import Examined, examine
 from studio.engine.data.lengths import measure_lengths
 from studio.engine.data.limits import measure_limits
 from studio.engine.data.read import open_source
@@ -31,22 +29,37 @@ from studio.engine.data.rows import RowEncoder
 from studio.engine.data.survey import Survey
 from studio.engine.data.table import RowTable, TableWriter
 from studio.engine.jobs.row_desk import RowDesk, SurveyBase
+from studio.engine.jobs.survey_first import FirstLook, LookedSource
+from studio.engine.models.capabilities import get_context_tokens, read_stop_ids
+from studio.engine.models.files import load_config, load_tokenizer
+from studio.engine.models.reference import find_model
 
-SAMPLE_ROWS = 100
 
+def load_base(order: SurveyOrder, cache_folder: Path | None) -> SurveyBase:
+    """Return the base model's tokenizer and what else rows are judged by.
 
-@dataclass(frozen=True)
-class _Source:
-    position: int
-    side: Literal["train", "validation"]
-    source: DataSource
+    Raises:
+        StudioError: The model's tokenizer cannot be read.
+    """
+    base_folder = Path(order.base_folder)
+    folder = find_model(order.base, base_folder, order.revision).folder
+    config = load_config(folder)
+    return SurveyBase(
+        tokenizer=load_tokenizer(folder),
+        context=get_context_tokens(config),
+        stop_ids=read_stop_ids(folder, config),
+        base_folder=base_folder,
+        cache_folder=cache_folder,
+    )
 
 
 class Look:
     """One look; ``iter_events`` does the work piece by piece, ``rows`` answers meanwhile."""
 
-    def __init__(self, base: SurveyBase, settings: DataSettings, request: int) -> None:
-        """Prepare for one data part of a recipe.
+    def __init__(
+        self, base: SurveyBase, settings: DataSettings, request: int, first: FirstLook
+    ) -> None:
+        """Prepare for one data part of a recipe and the files in which rows were found.
 
         Raises:
             FileUnusable: The template file is missing or broken.
@@ -54,34 +67,17 @@ class Look:
         self._base = base
         self._settings = settings
         self._request = request
+        self._first = first
         self._encoder = RowEncoder(settings, base.tokenizer, base.base_folder, base.stop_ids)
         self._rows: RowDesk | None = None
-        listed = [
-            _Source(position, "train", source)
-            for position, source in enumerate(settings.train)
-            if source.enabled
-        ]
-        if isinstance(settings.validation, tuple):
-            listed += _number(settings.validation)
-        self._sources = listed
 
     def iter_events(self) -> Iterator[Event]:
         """Yield what is found in a sample of each source, then in all rows."""
-        usable = []
-        is_whole = True
-        for one in self._sources:
-            found = examine(one.source, self._base.base_folder)
-            yield self._examined(one, found)
-            if found.layout is None:
-                continue
-            usable.append(one)
-            is_whole = is_whole and len(found.rows) < SAMPLE_ROWS
-        if not any(one.side == "train" for one in usable):
-            return
+        usable, is_whole = self._first.sources, self._first.is_whole
         tables = [(one, self._read_sample(one.source)) for one in usable]
         yield from self._tell(tables, is_sample=not is_whole)
         if not is_whole:
-            whole: list[tuple[_Source, RowTable]] = []
+            whole: list[tuple[LookedSource, RowTable]] = []
             for one in usable:
                 before = sum(len(table) for _, table in whole)
                 table = yield from self._read_whole(one, before)
@@ -93,27 +89,6 @@ class Look:
         """Answers about single rows, None before anything was looked at."""
         return self._rows
 
-    def _examined(self, one: _Source, found: Examined) -> SourceExamined:
-        layout, error = found.layout, found.error
-        return SourceExamined(
-            request=self._request,
-            position=one.position,
-            side=one.side,
-            source=one.source.source,
-            format="" if layout is None else layout.format.key,
-            columns={} if layout is None else dict(layout.columns),
-            certainty=found.certainty,
-            why=found.why,
-            found_columns=tuple(FoundColumn(**asdict(column)) for column in found.columns),
-            options=tuple(
-                LayoutOption(**{**asdict(way), "columns": dict(way.columns)})
-                for way in found.options
-            ),
-            seems=found.seems,
-            message="" if error is None else error.message,
-            remedy="" if error is None else error.remedy,
-        )
-
     def _read_sample(self, source: DataSource) -> RowTable:
         writer = TableWriter(None)
         agreed = source.model_copy(update={"skip_broken": True})
@@ -124,7 +99,9 @@ class Look:
         writer.about.faults = list(opened.skipped.faults)
         return writer.finish()
 
-    def _read_whole(self, one: _Source, before: int) -> Generator[Event, None, RowTable | None]:
+    def _read_whole(
+        self, one: LookedSource, before: int
+    ) -> Generator[Event, None, RowTable | None]:
         """Return all rows of a source; broken ones are passed over if it cannot be read without.
 
         Read exactly as training reads it where that is possible, so that both share the cache.
@@ -146,7 +123,7 @@ class Look:
         yield self._problem_of(one, failure)
         return None
 
-    def _problem_of(self, one: _Source, error: StudioError) -> DataProblemFound:
+    def _problem_of(self, one: LookedSource, error: StudioError) -> DataProblemFound:
         return DataProblemFound(
             code="unreadable",
             message=error.message,
@@ -157,7 +134,7 @@ class Look:
         )
 
     def _tell(
-        self, tables: Sequence[tuple[_Source, RowTable]], *, is_sample: bool
+        self, tables: Sequence[tuple[LookedSource, RowTable]], *, is_sample: bool
     ) -> Iterator[Event]:
         train = [SourceTable(one.position, table) for one, table in tables if one.side == "train"]
         others = [SourceTable(one.position, table) for one, table in tables if one.side != "train"]
@@ -183,7 +160,7 @@ class Look:
             )
         yield self._limits(survey)
 
-    def _broken(self, one: _Source, table: RowTable) -> Iterator[DataProblemFound]:
+    def _broken(self, one: LookedSource, table: RowTable) -> Iterator[DataProblemFound]:
         count = table.about.skipped
         if not count:
             return
@@ -254,12 +231,6 @@ class Look:
             counted_tokens=int(lengths.sum()),
             supervised_fraction=min(1.0, learnt / max(1, int(lengths.sum()))),
         )
-
-
-def _number(sources: Sequence[DataSource]) -> Iterator[_Source]:
-    for position, source in enumerate(sources):
-        if source.enabled:
-            yield _Source(position, "validation", source)
 
 
 def _find_right_edge(lengths: NDArray[np.int64], limit: int) -> int:

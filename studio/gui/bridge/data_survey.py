@@ -90,12 +90,16 @@ class DataSurvey(QObject):
         return self._job is not None and not self._job.is_over
 
     def look_at(self, order: SurveyOrder, data: Mapping[str, Any]) -> None:
-        """Looks at data, after a short rest in which the user may go on typing."""
+        """Looks at data: the first time at once, then after a rest in which one may type on."""
+        is_first = self._job is None and not self._timer.isActive()
         if self._order != order:
             self.stop()
         self._order = order
         self._data = copy.deepcopy(dict(data))
-        self._timer.start()
+        if is_first:
+            self._send_look()
+        else:
+            self._timer.start()
 
     def show_row(
         self,

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -212,6 +214,40 @@ def test_a_template_is_tried_without_any_change(look: Survey, tmp_path: Path) ->
     assert (tried[1].row, tried[1].line) == (None, 2)
     assert "no system role" in tried[2].message
     assert "".join(of_type(events, RowShown)[0].texts).startswith("<user>q<end>")
+
+
+def test_files_are_told_before_torch_is_loaded_and_without_a_usable_model(tmp_path: Path) -> None:
+    write(tmp_path / "rows.jsonl", [chat("q", "a")])
+    code = """
+import json, sys
+from pathlib import Path
+from studio.core.jobs.control import ControlTail, send
+from studio.core.jobs.orders import LookAt, SurveyOrder
+from studio.core.runs.layout import RunLayout
+from studio.engine.jobs import survey
+from studio.engine.jobs.requests import RequestFeed
+
+folder = Path(sys.argv[1])
+layout = RunLayout(folder / "jobs" / "look")
+layout.folder.mkdir(parents=True)
+data = {"train": [{"source": "rows.jsonl"}, {"source": "gone.jsonl"}]}
+send(layout, LookAt(request=1, data=data))
+order = SurveyOrder(base="no/model", base_folder=str(folder))
+for event in survey.run(order, layout, RequestFeed(ControlTail(layout.control))):
+    heavy = [name for name in ("torch", "transformers", "numpy") if name in sys.modules]
+    print(type(event).__name__, *heavy, flush=True)
+    if type(event).__name__ == "RequestFailed":
+        break
+"""
+    done = subprocess.run(
+        [sys.executable, "-c", code, str(tmp_path)], check=True, stdout=subprocess.PIPE, text=True
+    )
+    assert done.stdout.splitlines() == [
+        "PhaseEntered",
+        "SourceExamined",
+        "SourceExamined",
+        "RequestFailed torch transformers numpy",
+    ]
 
 
 def test_settings_that_break_a_rule_are_told(look: Survey, tmp_path: Path) -> None:

@@ -85,6 +85,19 @@ def test_nothing_is_started_while_only_raw_rows_are_looked_at(
     studio.context.draft.set_value("data.supervise", "everything")
 
 
+def test_the_first_look_is_taken_at_once_and_a_later_one_after_typing(
+    page: DataPage, studio: Studio, monkeypatch: pytest.MonkeyPatch, qtbot: QtBot
+) -> None:
+    with monkeypatch.context() as patches:
+        patches.setattr(qtbot, "waitUntil", lambda is_there: is_there() or pytest.fail("not yet"))
+        child = open_survey(page, studio, monkeypatch, qtbot)
+    for value in ("everything", "last_response"):
+        studio.context.draft.set_value("data.supervise", value)
+    assert [type(one) for one in child.asked] == [LookAt]
+    qtbot.waitUntil(lambda: len(child.asked) > 1)
+    assert [one.data["supervise"] for one in child.asked[1:]] == ["last_response"]
+
+
 def test_a_row_is_walked_to_and_explained(page: DataPage, child: Child, qtbot: QtBot) -> None:
     child.say(SURVEYED)
     xray = page._tabs.xray
