@@ -5,7 +5,7 @@ from __future__ import annotations
 import csv
 import json
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -45,6 +45,7 @@ class RawRows:
     """The beginning of a file; ``row_count`` is None where counting would take long.
 
     ``broken`` says what is wrong with rows that cannot be read; they are not among ``rows``.
+    ``uncounted`` is the file whose rows ``count_lines`` can count.
     """
 
     columns: tuple[str, ...]
@@ -52,9 +53,10 @@ class RawRows:
     row_count: int | None
     size_bytes: int
     broken: tuple[str, ...] = ()
+    uncounted: Path | None = None
 
 
-def load_raw_rows(path: Path, limit: int = 50, is_cancelled: Callable[[], bool] = bool) -> RawRows:
+def load_raw_rows(path: Path, limit: int = 50) -> RawRows:
     """Return the first rows of a JSON, JSONL, CSV or text file, or the files of a folder.
 
     Raises:
@@ -79,15 +81,18 @@ def load_raw_rows(path: Path, limit: int = 50, is_cancelled: Callable[[], bool] 
         broken: list[str] = []
         is_array = kind == "json" and text.lstrip()[:1] == "["
         objects = list(islice(_iter_objects(kind, text, path, is_whole, broken), _MOST_ROWS))
-        if is_array or kind in ("csv", "tsv"):
-            count = len(objects) if is_whole and len(objects) < _MOST_ROWS else None
-        else:
-            count = count_lines(path, is_cancelled)
+        has_lines = not is_array and kind not in ("csv", "tsv")
+        count = None
+        if is_whole and has_lines:
+            count = count_lines(path)
+        elif is_whole and len(objects) < _MOST_ROWS:
+            count = len(objects)
     except OSError as error:
         raise get_file_error(path, error, "read") from error
     if not objects:
         raise DatasetInvalid(*_describe_broken(path, broken))
-    return _build(objects[:limit], count, size_bytes, tuple(broken))
+    raw = _build(objects[:limit], count, size_bytes, tuple(broken))
+    return replace(raw, uncounted=path) if has_lines and count is None else raw
 
 
 def _leave_to_child(path: Path) -> DatasetInvalid:
@@ -128,15 +133,22 @@ def find_shown_file(source: str) -> Path:
 
 
 def count_lines(path: Path, is_cancelled: Callable[[], bool] = bool) -> int | None:
-    """Return how many lines with content a file has; None when cancelled."""
+    """Return how many lines with content a file has; None when cancelled.
+
+    Raises:
+        FileUnusable: The file can no longer be read.
+    """
     count, tail = 0, b""
-    with path.open("rb") as stream:
-        while block := stream.read(_BLOCK_BYTES):
-            if is_cancelled():
-                return None
-            lines = (tail + block).split(b"\n")
-            tail = lines.pop()
-            count += sum(1 for line in lines if line.strip())
+    try:
+        with path.open("rb") as stream:
+            while block := stream.read(_BLOCK_BYTES):
+                if is_cancelled():
+                    return None
+                lines = (tail + block).split(b"\n")
+                tail = lines.pop()
+                count += sum(1 for line in lines if line.strip())
+    except OSError as error:
+        raise get_file_error(path, error, "read") from error
     return count + bool(tail.strip())
 
 

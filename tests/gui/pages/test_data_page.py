@@ -1,6 +1,8 @@
 from __future__ import annotations
 
 import json
+import threading
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -11,9 +13,12 @@ from studio.core.errors import DatasetInvalid, FileUnusable
 from studio.core.events.types import RowsPeeked
 from studio.core.jobs.orders import PeekOrder
 from studio.core.runs.record import RunFailure, RunRecord
+from studio.core.units import format_bytes
 from studio.gui.app import Studio
+from studio.gui.bridge import raw_rows
 from studio.gui.bridge.live_job import LiveJob
 from studio.gui.bridge.raw_rows import CHILD_ONLY, count_lines, load_raw_rows, show_cell
+from studio.gui.pages.data import raw_view
 from studio.gui.pages.data.files_card import describe_source, describe_validation
 from studio.gui.pages.data.page import DataPage
 from studio.gui.pages.data.source_dialog import SourceDialog, ValidationDialog
@@ -120,6 +125,26 @@ def test_dropped_files_become_training_data_once(
     qtbot.waitUntil(lambda: page._files._rows[0]._chip.text() == "3 rows")
     assert page._stack.currentIndex() == 1
     assert page._tabs._table.model().rowCount() == 3
+
+
+def test_a_long_file_is_shown_before_its_rows_are_counted(
+    page: DataPage, studio: Studio, qtbot: QtBot, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(raw_rows, "_HEAD_BYTES", 100)
+    may_count = threading.Event()
+
+    def count_when_allowed(path: Path, is_cancelled: Callable[[], bool]) -> int | None:
+        assert may_count.wait(20)
+        return count_lines(path, is_cancelled)
+
+    monkeypatch.setattr(raw_view, "count_lines", count_when_allowed)
+    path = write_rows(tmp_path / "rows.jsonl", 1200)
+    page.take_paths([str(path)])
+    chip = page._files._rows[0]._chip
+    qtbot.waitUntil(lambda: page._tabs._table.model().rowCount() > 0)
+    assert chip.text() == format_bytes(path.stat().st_size)
+    may_count.set()
+    qtbot.waitUntil(lambda: chip.text() == "1,200 rows")
 
 
 def test_a_broken_file_is_told_in_place(

@@ -21,6 +21,7 @@ from studio.gui.bridge.raw_rows import (
     CHILD_ONLY,
     RawRows,
     build_peeked,
+    count_lines,
     find_shown_file,
     load_raw_rows,
 )
@@ -99,13 +100,26 @@ class RawView(QObject):
         ]
 
     def _on_rows_loaded(self, place: int, raw: RawRows) -> None:
-        is_text = self._read[place].source.lower().endswith(_TEXT_SUFFIXES)
-        rows = ("line" if is_text else "row") + ("" if raw.row_count == 1 else "s")
-        known = raw.row_count is not None
-        words = f"{raw.row_count:,} {rows}" if known else format_bytes(raw.size_bytes)
-        self._show_count(place, words)
+        if raw.row_count is None:
+            self._show_count(place, format_bytes(raw.size_bytes))
+        else:
+            self._on_rows_counted(place, raw.row_count)
         if place == self._shown:
             self._tabs.show_rows(raw)
+        if raw.uncounted is not None:
+            # A long file is counted only after its beginning is shown.
+            self._calls.append(
+                self._background.start(
+                    partial(_count_rows, raw.uncounted),
+                    partial(self._on_rows_counted, place),
+                    partial(self._on_rows_failed, place),
+                )
+            )
+
+    def _on_rows_counted(self, place: int, count: int) -> None:
+        is_text = self._read[place].source.lower().endswith(_TEXT_SUFFIXES)
+        rows = ("line" if is_text else "row") + ("" if count == 1 else "s")
+        self._show_count(place, f"{count:,} {rows}")
 
     def _on_rows_failed(self, place: int, error: StudioError) -> None:
         if error.code == CHILD_ONLY:
@@ -158,5 +172,9 @@ class RawView(QObject):
         return place < len(self._read) and self._read[place] == wanted
 
 
-def _read_rows(path: str, cancellation: Cancellation) -> RawRows:
-    return load_raw_rows(find_shown_file(path), is_cancelled=lambda: cancellation.is_set)
+def _read_rows(path: str, _cancellation: Cancellation) -> RawRows:
+    return load_raw_rows(find_shown_file(path))
+
+
+def _count_rows(path: Path, cancellation: Cancellation) -> int | None:
+    return count_lines(path, lambda: cancellation.is_set)
