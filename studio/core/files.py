@@ -16,7 +16,7 @@ from typing import BinaryIO
 
 from studio.core.errors import DiskFull, FileUnusable
 
-_TEMPORARY = re.compile(r"^\.(?P<name>.+)\.[0-9a-f]{12}\.(?P<kind>tmp|old)$")
+_TEMPORARY = re.compile(r"^\.(?P<name>.+)\.[0-9a-f]{12}\.(?P<kind>tmp|old|tmp\.owner)$")
 _NO_SPACE = {errno.ENOSPC, getattr(errno, "EDQUOT", errno.ENOSPC)}
 
 

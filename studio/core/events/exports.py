@@ -40,7 +40,8 @@ class ExportFinding(BaseModel):
     """One thing that ``tool`` would not like about an adapter exported as ``target``.
 
     ``is_fatal``: the tool does not load it at all. ``remedies`` are names of what a button can do
-    about it, the best one first; ``advice`` is the same in words.
+    about it, the best one first; ``advice`` is the same in words. ``is_general``: it holds for
+    files of this kind in every tool.
     """
 
     model_config = ConfigDict(frozen=True)
@@ -51,18 +52,23 @@ class ExportFinding(BaseModel):
     advice: str
     remedies: tuple[str, ...] = ()
     is_fatal: bool = True
+    is_general: bool = False
 
 
 class ExportChecked(Event):
     """It is known what each tool would refuse; ``rank`` is the highest one of the adapter.
 
     ``losses`` maps smaller ranks to the share of the update that they could not hold; empty where
-    the adapter cannot be shrunk.
+    the adapter cannot be shrunk. ``quantisation`` is how the base was held in training, as far as a
+    merge can choose between those weights and the original ones. ``layouts`` are the ways in which
+    its experts can be written; empty without experts.
     """
 
     rank: int
     findings: tuple[ExportFinding, ...] = ()
     losses: dict[int, float] = Field(default_factory=dict)
+    quantisation: str = "none"
+    layouts: tuple[str, ...] = ()
 
 
 class RunImported(Event):

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from studio.core.errors import RecipeInvalid
-from studio.core.jobs.orders import ExportDrop, ExportOrder, ExportTarget
+from studio.core.jobs.orders import ExportDrop, ExportOrder, ExportTarget, MergeBase
 
 VLLM_RANK = 16
 """The highest rank of adapters that vLLM takes unless told otherwise."""
@@ -20,13 +20,14 @@ class Remedy:
     """Another kind of file, or parts of the adapter left out; ``help`` says what that costs.
 
     ``shrinks`` lowers the rank to ``VLLM_RANK``, ``folds`` writes all layers to one rule of
-    scaling.
+    scaling, ``onto`` is what the adapter is joined with instead.
     """
 
     words: str
     help: str
     target: ExportTarget | None = None
     drops: ExportDrop | None = None
+    onto: MergeBase | None = None
     shrinks: bool = False
     folds: bool = False
 
@@ -36,6 +37,12 @@ REMEDIES: Mapping[str, Remedy] = {
         "Merge into the model",
         "Writes base and adapter as one model. As large as the base, and nothing is lost.",
         target="merged",
+    ),
+    "merge_dequantised": Remedy(
+        "Merge onto the weights of the training",
+        "Joins the adapter with the rounded values that the base had in training, not with the "
+        "original ones. The files are as large as otherwise and answer as the training did.",
+        onto="dequantised",
     ),
     "export_merged_gguf": Remedy(
         "Write the whole model as GGUF",
@@ -102,6 +109,8 @@ def apply_remedy(order: ExportOrder, name: str) -> ExportOrder:
         changes["target"] = remedy.target
     if remedy.drops is not None and remedy.drops not in order.drops:
         changes["drops"] = (*order.drops, remedy.drops)
+    if remedy.onto is not None:
+        changes["onto"] = remedy.onto
     if remedy.shrinks:
         changes["rank"] = min(order.rank or VLLM_RANK, VLLM_RANK)
     if remedy.folds:

@@ -8,10 +8,10 @@ from pathlib import Path
 from studio.core.events.types import ExportProgressed
 from studio.core.files import (
     get_file_error,
-    replace_folder,
     write_atomically,
     write_json_atomically,
 )
+from studio.core.runs.leftovers import replace_marked_folder
 from studio.core.weights.adapter_file import WEIGHTS_NAME
 from studio.engine.export.experts import ConvertedAdapter
 from studio.engine.export.target import check_target, copy_companions, find_companions
@@ -44,7 +44,7 @@ def export_adapter(
         raise get_file_error(adapter, error, "read") from error
     total_bytes, done_bytes = sum(sizes), 0
     check_target(target, total_bytes)
-    with replace_folder(target) as folder:
+    with replace_marked_folder(target) as folder:
         for path, size in zip(files, sizes, strict=True):
             if converted is None or path.name not in (WEIGHTS_NAME, CONFIG_NAME):
                 copy_companions(adapter, [path], folder)

@@ -8,7 +8,6 @@ from typing import Any
 
 from studio.core.errors import StudioError
 from studio.core.events.types import ExportProgressed
-from studio.core.files import replace_folder
 from studio.core.paths import Home
 from studio.core.runs.capsule import (
     SUFFIX,
@@ -19,6 +18,7 @@ from studio.core.runs.capsule import (
 )
 from studio.core.runs.exporting import find_base_folder, find_run
 from studio.core.runs.importing import find_adapter_files
+from studio.core.runs.leftovers import replace_marked_folder
 from studio.core.runs.record import RunRecord
 from studio.core.runs.store import RunStore
 from studio.engine.export.target import check_target
@@ -50,7 +50,7 @@ def export_capsule(
     total_bytes, done_bytes = content.total_bytes, 0
     check_target(target, total_bytes)
     file_name = f"{name}{SUFFIX}"
-    with replace_folder(target) as folder:
+    with replace_marked_folder(target) as folder:
         for written in write_capsule(folder / file_name, content):
             done_bytes += written
             yield ExportProgressed(done_bytes=min(done_bytes, total_bytes), total_bytes=total_bytes)

@@ -130,6 +130,25 @@ class ConvertedAdapter:
         return replace(stacked, modules=modules)
 
 
+def find_layouts(stored: StoredAdapter, base: Path) -> tuple[ExpertLayout, ...]:
+    """Returns the layouts that the experts of an adapter can be written in; empty without experts.
+
+    Raises:
+        ModelUnusable: The base is no language model, or its files cannot be read.
+    """
+    if not any("experts" in name for name in stored.modules):
+        return ()  # by far the most adapters, and the model need not be built
+    layers = build_layers(base)
+    stacks = {name: m for name, m in layers.items() if isinstance(m, ExpertStack)}
+    used = [name for name in stack_experts(stored, layers).modules if name in stacks]
+    if not used:
+        return ()
+    tensors = [one.name for shard in read_shards(base).values() for one in shard]
+    if all(find_single_names(name, stacks[name], tensors) for name in used):
+        return ("stacked", "single")
+    return ("stacked",)
+
+
 def build_layers(base: Path) -> dict[str, nn.Module]:
     """Returns all modules of the model in ``base`` that can carry an adapter, without weights.
 

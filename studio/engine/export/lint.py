@@ -9,7 +9,8 @@ from typing import Any
 
 from studio.core.errors import StudioError
 from studio.core.events.types import ExportFinding
-from studio.core.jobs.orders import ExportTarget, ExportTool
+from studio.core.jobs.orders import ExportTarget, ExportTool, MergeBase
+from studio.core.weights.quantisable import QUANTISATION_NAMES
 from studio.engine.export.gguf.families import get_family
 from studio.engine.export.gguf.lora import find_lora_obstacle
 from studio.engine.export.gguf.tensors import TensorNames
@@ -33,18 +34,31 @@ PAIRS: Mapping[ExportTool, tuple[ExportTarget, ...]] = {
 
 @dataclass(frozen=True)
 class Case:
-    """An adapter and its base, read once; ``target`` is the kind of file, ``tool`` who loads it."""
+    """An adapter and its base, read once; ``target`` is the kind of file, ``tool`` who loads it.
+
+    ``onto`` is what a merge joins the adapter with.
+    """
 
     stored: StoredAdapter
     base: Path
     config: Any
     target: ExportTarget = "adapter"
     tool: ExportTool = "peft"
+    onto: MergeBase = "original"
 
     @property
     def is_adapter(self) -> bool:
         """Whether the base is not part of the files."""
         return self.target in ("adapter", "gguf_lora")
+
+    @property
+    def quantisation(self) -> str:
+        """How training held the base, where a merge can choose between that and the original.
+
+        The files of some bases hold few bits themselves: there is nothing to choose then.
+        """
+        is_packed = bool(getattr(self.config, "quantization_config", None))
+        return "none" if is_packed else self.stored.seen.quantisation
 
     @property
     def has_whole_modules(self) -> bool:
@@ -82,18 +96,25 @@ def load_case(base: Path, adapter: Path) -> Case:
 
 def check_case(case: Case, target: ExportTarget, tool: ExportTool) -> list[ExportFinding]:
     """Returns what ``tool`` would refuse or do differently with an export of this kind."""
-    return list(_CHECKS[tool](replace(case, target=target, tool=tool)))
+    case = replace(case, target=target, tool=tool)
+    return [*_check_residual(case), *_CHECKS[tool](case)]
 
 
 def check_export(
-    base: Path, adapter: Path, target: ExportTarget, tool: ExportTool
+    base: Path,
+    adapter: Path,
+    target: ExportTarget,
+    tool: ExportTool,
+    onto: MergeBase = "original",
 ) -> list[ExportFinding]:
     """Returns what ``tool`` would refuse or do differently with an export of this kind.
+
+    ``onto`` is what a merge joins the adapter with.
 
     Raises:
         StudioError: Base or adapter cannot be read.
     """
-    return check_case(load_case(base, adapter), target, tool)
+    return check_case(replace(load_case(base, adapter), onto=onto), target, tool)
 
 
 def check_all(case: Case) -> list[ExportFinding]:
@@ -104,6 +125,30 @@ def check_all(case: Case) -> list[ExportFinding]:
         for target in targets
         for finding in check_case(case, target, tool)
     ]
+
+
+def _check_residual(case: Case) -> Iterator[ExportFinding]:
+    """Yields what holds for LoftQ in every tool: the adapter is wrong over the original weights."""
+    if not case.stored.seen.has_residual or case.quantisation == "none":
+        return
+    name = QUANTISATION_NAMES[case.quantisation]
+    start = f"This adapter was started with LoftQ over a base held in {name}: it also makes up for "
+    start += "what that took from the weights."
+    if case.target == "adapter":
+        message = f"{start} Over a base that is loaded otherwise it answers wrongly."
+        advice = f"Load the base in {name} wherever you use the adapter, or merge them."
+        found = case.find("loftq", message, advice, "merge", is_fatal=False)
+    elif case.target == "gguf_lora":
+        message = f"{start} No GGUF file holds its base in exactly that way."
+        found = _whole_gguf(case, "loftq", message)
+    elif case.target != "capsule" and case.onto == "original":
+        message = f"{start} The original weights still hold all of it: merged with them the model "
+        message += "would answer wrongly."
+        advice = "Merge it onto the weights as they were in training instead."
+        found = case.find("loftq", message, advice, "merge_dequantised")
+    else:
+        return
+    yield found.model_copy(update={"is_general": True})
 
 
 def _check_vllm(case: Case) -> Iterator[ExportFinding]:

@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import Any
 
 from studio.core.events.types import ExportProgressed
-from studio.core.files import replace_folder
 from studio.core.jobs.orders import MergeBase
+from studio.core.runs.leftovers import replace_marked_folder
 from studio.core.weights.header import INDEX_FILE, MAX_INDEX_BYTES, SINGLE_FILE, read_json
 from studio.engine.export.manner import Manner
 from studio.engine.export.plan import MergePlan, make_plan
@@ -65,7 +65,7 @@ def write_model(
     companions = find_companions(base)
     total_bytes = plan.total_bytes
     check_target(target, total_bytes + sum(path.stat().st_size for path in companions))
-    with replace_folder(target) as folder:
+    with replace_marked_folder(target) as folder:
         copy_companions(base, companions, folder)
         if plan.is_untied:
             _untie_config(folder / "config.json")

@@ -10,7 +10,8 @@ from pathlib import Path
 from typing import Any
 
 from studio.core.events.types import ExportProgressed
-from studio.core.files import get_file_error, replace_folder
+from studio.core.files import get_file_error
+from studio.core.runs.leftovers import replace_marked_folder
 from studio.engine.data.answers import TemplateRefused
 from studio.engine.data.conversation import Conversation, Turn
 from studio.engine.data.template import Template
@@ -57,7 +58,7 @@ def export_ollama(
     """
     check_target(target, plan.total_bytes)
     file_name = get_file_name(plan, name)
-    with replace_folder(target) as folder:
+    with replace_marked_folder(target) as folder:
         (folder / MODELFILE_NAME).write_text(modelfile.text, encoding="utf-8", newline="\n")
         yield from write_gguf(plan, folder / file_name, name)
     return (file_name, MODELFILE_NAME)

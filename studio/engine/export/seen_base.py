@@ -54,7 +54,8 @@ def find_needed_base(seen: SeenBase) -> list[NoticeRaised]:
             code="export_needs_quantised_base",
             message=f"This adapter was started with LoftQ over a base held in {name}. It is right "
             "only over the base quantised as in training, and wrong over the original weights.",
-            remedy=f"Load the base in {name} wherever you use the adapter, and do not merge it.",
+            remedy=f"Load the base in {name} wherever you use the adapter, or merge it with the "
+            "weights as training saw them (--onto dequantised).",
         )
     ]
 

@@ -9,6 +9,7 @@ from studio.core.errors import AdapterUnusable
 from studio.core.events.types import Event, ExportChecked, PhaseEntered, RunFinished
 from studio.core.jobs.orders import CheckExportOrder
 from studio.core.runs.layout import RunLayout
+from studio.engine.export.experts import find_layouts
 from studio.engine.export.lint import Case, check_all
 from studio.engine.export.reduced import measure_losses
 from studio.engine.jobs.requests import RequestFeed
@@ -37,10 +38,12 @@ def run(order: CheckExportOrder, layout: RunLayout, control: RequestFeed) -> Ite
         )
     start = Path(order.base_folder) if order.base_folder else Path.cwd()
     base = find_model(name, start, None if order.base else stored.config.revision).folder
-    findings = check_all(Case(stored, base, load_config(base)))
+    case = Case(stored, base, load_config(base))
     yield ExportChecked(
         rank=max((module.rank for module in stored.modules.values()), default=0),
-        findings=tuple(findings),
+        findings=tuple(check_all(case)),
         losses=measure_losses(stored),
+        quantisation=case.quantisation,
+        layouts=find_layouts(stored, base),
     )
     yield RunFinished(step=0)

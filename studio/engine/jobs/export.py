@@ -19,6 +19,7 @@ from studio.core.events.types import (
 )
 from studio.core.jobs.orders import ExportOrder
 from studio.core.runs.layout import RunLayout
+from studio.core.runs.leftovers import clear_abandoned
 from studio.engine.export.adapter import export_adapter
 from studio.engine.export.capsule import export_capsule, find_capsule_faults
 from studio.engine.export.card import write_card
@@ -74,9 +75,12 @@ def _export(asked: ExportOrder, layout: RunLayout, control: RequestFeed) -> Iter
     base = reference.folder
     order = yield from _reduce(asked, layout, control)
     if order.tool is not None:
-        for finding in check_export(base, Path(order.adapter), order.target, order.tool):
+        for finding in check_export(
+            base, Path(order.adapter), order.target, order.tool, order.onto
+        ):
             yield _tell(finding)
     yield PhaseEntered(phase="saving", detail=f"Writing to {out}")
+    yield from _clear(out)
     steps, notices = _start(order, base, out)
     yield from notices
     files = yield from _write(steps, control)
@@ -105,6 +109,17 @@ def _export(asked: ExportOrder, layout: RunLayout, control: RequestFeed) -> Iter
         prompts=certificate.prompts,
     )
     yield RunFinished(step=0)
+
+
+def _clear(out: Path) -> Iterator[NoticeRaised]:
+    """Removes what an export to the same place left when it was killed, and tells it."""
+    count = len(clear_abandoned(out))
+    if count:
+        what = "An earlier export" if count == 1 else f"{count} earlier exports"
+        yield NoticeRaised(
+            code="export_cleared",
+            message=f"{what} to {out} had been cut short. The unfinished files were removed.",
+        )
 
 
 def _reduce(
@@ -143,6 +158,7 @@ def _write(
 def _pack(order: ExportOrder, out: Path, control: RequestFeed) -> Iterator[Event]:
     """Writes a capsule and compares every hash in it; no model is needed for that."""
     yield PhaseEntered(phase="saving", detail=f"Writing to {out}")
+    yield from _clear(out)
     yield from find_needed_base(read_adapter(Path(order.adapter)).seen)
     steps = export_capsule(Path(order.adapter), out, name=order.name, base=order.base)
     files = yield from _write(steps, control)

@@ -19,7 +19,7 @@ from studio.core.jobs.orders import ExportOrder
 from studio.core.recipe.schema import AdapterOverride, AdapterSettings
 from studio.core.runs.layout import RunLayout
 from studio.engine.export.adapter import export_adapter
-from studio.engine.export.experts import ConvertedAdapter
+from studio.engine.export.experts import ConvertedAdapter, find_layouts
 from studio.engine.jobs import export
 from studio.engine.lora.inject import inject
 from studio.engine.lora.state import load_adapter, save_adapter
@@ -186,3 +186,13 @@ def test_what_has_no_other_layout_is_refused(tmp_path: Path) -> None:
     write_stacked("gpt_oss", tmp_path / "gpt")
     with pytest.raises(ModelUnusable, match="in one stack"):
         convert(tmp_path / "gpt", "stacked", "single")
+
+
+def test_the_layouts_that_can_be_written_are_found(tmp_path: Path) -> None:
+    write_stacked("qwen3_moe", tmp_path)
+    base = tmp_path / "base"
+    assert find_layouts(read_adapter(tmp_path / "stacked"), base) == ("stacked", "single")
+    single = convert(tmp_path, "stacked", "single")
+    assert find_layouts(read_adapter(single), base) == ("stacked", "single")
+    write_stacked("qwen3_moe", tmp_path / "attention", "q_proj")
+    assert find_layouts(read_adapter(tmp_path / "attention" / "stacked"), base) == ()

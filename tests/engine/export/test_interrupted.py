@@ -14,12 +14,13 @@ import pytest
 import torch
 
 from studio.core.errors import DiskFull
-from studio.core.events.types import ExportFinished, ExportProgressed
+from studio.core.events.types import ExportFinished, ExportProgressed, NoticeRaised
 from studio.core.files import sweep_leftovers
 from studio.core.jobs.orders import ExportOrder
 from studio.core.recipe.schema import AdapterSettings
 from studio.core.runs.capsule import check_capsule
 from studio.core.runs.layout import RunLayout
+from studio.core.runs.leftovers import clear_abandoned
 from studio.engine.export import merged, shards, target
 from studio.engine.export.gguf import model as gguf_model
 from studio.engine.jobs import export
@@ -111,7 +112,7 @@ def test_a_killed_export_leaves_no_half_file_under_the_final_name(
     assert count > 5
     place = tmp_path / "place"
     order = _order(adapter, place / "out", kind)
-    is_seen = set()
+    is_seen, cut = set(), 0
     for moment in (1, 2, count // 4, count // 2, count - 1):
         assert _start(order, moment, tmp_path / "never") == -signal.SIGKILL
         out = place / "out"
@@ -119,11 +120,20 @@ def test_a_killed_export_leaves_no_half_file_under_the_final_name(
         if out.exists():
             _check_whole(out, tmp_path / "whole" / "out", kind)
             out.rename(tmp_path / f"done {moment}")
-        if place.exists():
+        if any(place.glob("*.owner")):
+            cut = moment
+            clear_abandoned(out)
+            assert list(place.iterdir()) == []
+        elif place.exists():
             sweep_leftovers(place)
             assert list(place.iterdir()) == []
     assert False in is_seen
-    assert of_type(_run(order), ExportFinished)[0].is_verified
+    assert _start(order, cut, tmp_path / "never") == -signal.SIGKILL
+    events = _run(order)
+    assert of_type(events, ExportFinished)[0].is_verified
+    (told,) = [one for one in of_type(events, NoticeRaised) if one.code == "export_cleared"]
+    assert "cut short" in told.message
+    assert list(place.iterdir()) == [place / "out"]
 
 
 def test_a_disk_that_fills_up_meanwhile_is_told_and_left_as_it_was(

@@ -7,10 +7,15 @@ from typing import Any
 
 import pytest
 
-from studio.core.jobs.remedies import REMEDIES
-from studio.engine.export.lint import check_export
+from studio.core.jobs.orders import ExportOrder
+from studio.core.jobs.remedies import REMEDIES, apply_remedy
+from studio.core.runs.layout import RunLayout
+from studio.engine.export.lint import check_all, check_export, load_case
+from studio.engine.jobs import export
 from tests.engine.export.test_gguf_lora import train_adapter
+from tests.engine.export.test_seen_base import _train
 from tests.engine.export.tiny_families import build_family
+from tests.engine.tiny_run import ScriptedControl, build_base
 
 
 @pytest.mark.parametrize(
@@ -69,3 +74,27 @@ def test_a_model_that_llama_cpp_computes_differently_is_found(tmp_path: Path) ->
     (finding,) = check_export(base, adapter, "gguf", "llama.cpp")
     assert finding.code == "model_unsupported"
     assert "activation relu" in finding.message
+
+
+def test_loftq_is_told_before_a_merge_with_a_remedy_that_settles_it(tmp_path: Path) -> None:
+    base = build_base(tmp_path / "base", hidden_size=64, intermediate_size=128)
+    loftq = _train(base, tmp_path / "loftq", "nf4", "loftq")
+    plain = _train(base, tmp_path / "plain", "nf4")
+    (finding,) = check_export(base, loftq, "merged", "vllm")
+    assert finding.code == "loftq"
+    assert (finding.is_fatal, finding.is_general) == (True, True)
+    assert finding.remedies == ("merge_dequantised",)
+    assert "4 bits (NF4)" in finding.message
+    order = ExportOrder(adapter=str(loftq), target="merged", out=str(tmp_path / "out"))
+    mended = apply_remedy(order, "merge_dequantised")
+    assert mended.onto == "dequantised"
+    assert check_export(base, loftq, "merged", "vllm", mended.onto) == []
+    list(export.run(mended, RunLayout(tmp_path / "out"), ScriptedControl(RunLayout(tmp_path))))
+    assert (tmp_path / "out" / "model.safetensors").is_file()
+    (alone,) = check_export(base, loftq, "adapter", "peft")
+    assert not alone.is_fatal
+    assert {one.target for one in check_all(load_case(base, loftq)) if one.code == "loftq"} >= {
+        "adapter", "merged", "gguf", "gguf_lora", "ollama"
+    }  # fmt: skip
+    assert check_export(base, plain, "merged", "vllm") == []
+    assert load_case(base, plain).quantisation == "nf4"

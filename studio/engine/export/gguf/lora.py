@@ -12,7 +12,7 @@ import torch
 
 from studio.core.errors import AdapterUnusable
 from studio.core.events.types import ExportProgressed
-from studio.core.files import replace_folder
+from studio.core.runs.leftovers import replace_marked_folder
 from studio.engine.export.expert_changes import split_stack
 from studio.engine.export.experts import build_layers
 from studio.engine.export.gguf.families import Family, Value, get_family
@@ -69,7 +69,7 @@ def export_lora_gguf(
         gguf.Keys.Adapter.TYPE: "lora",
         gguf.Keys.Adapter.LORA_ALPHA: alpha,
     }
-    with replace_folder(target) as folder:
+    with replace_marked_folder(target) as folder:
         with GgufFile(folder / file_name, family.name) as file:
             file.add_settings(settings)
             for _ in file.write(tensors):

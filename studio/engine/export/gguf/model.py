@@ -13,8 +13,8 @@ import gguf
 
 from studio.core.errors import RecipeInvalid
 from studio.core.events.types import ExportProgressed
-from studio.core.files import replace_folder
 from studio.core.jobs.orders import MergeBase
+from studio.core.runs.leftovers import replace_marked_folder
 from studio.engine.export.gguf.families import Family, Value, describe_model, get_family
 from studio.engine.export.gguf.file import GgufFile
 from studio.engine.export.gguf.mix import RECIPES, Recipe
@@ -116,7 +116,7 @@ def export_gguf(
     """
     file_name = get_file_name(plan, name)
     check_target(target, plan.total_bytes)
-    with replace_folder(target) as folder:
+    with replace_marked_folder(target) as folder:
         yield from write_gguf(plan, folder / file_name, name)
     return (file_name,)
 
