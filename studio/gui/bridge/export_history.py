@@ -8,7 +8,7 @@ from pathlib import Path
 from pydantic import BaseModel, ConfigDict, TypeAdapter, ValidationError
 
 from studio.core.files import write_atomically
-from studio.core.jobs.orders import ExportTarget
+from studio.core.jobs.orders import ExpertLayout, ExportTarget, MergeBase
 
 _KEPT = 100
 _log = logging.getLogger(__name__)
@@ -18,7 +18,8 @@ class ExportRecord(BaseModel):
     """One finished export; ``time_seconds`` is Unix time.
 
     ``tool`` is the card of the page that it was made for, ``rank`` the highest one of the adapter
-    (0: unknown), ``changes`` what was left out of it, in words.
+    (0: unknown), ``changes`` what was left out of it, in words. ``adapter`` is the folder that it
+    came from, ``onto`` and ``experts`` are those of the order.
     """
 
     model_config = ConfigDict(frozen=True, extra="ignore")
@@ -34,6 +35,9 @@ class ExportRecord(BaseModel):
     tool: str = ""
     rank: int = 0
     changes: tuple[str, ...] = ()
+    adapter: str = ""
+    onto: MergeBase = "original"
+    experts: ExpertLayout = "kept"
     time_seconds: float = 0.0
 
 

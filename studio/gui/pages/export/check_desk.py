@@ -6,6 +6,7 @@ from PySide6.QtCore import QObject, Signal
 
 from studio.gui.bridge.export_check import ExportCheck
 from studio.gui.pages.export.findings import describe_applied, describe_price, get_state, list_open
+from studio.gui.pages.export.options import list_bases, list_layouts
 from studio.gui.pages.export.presenter import ExportPresenter
 from studio.gui.pages.export.tool_card import ToolCard
 from studio.gui.pages.export.tools import TOOLS
@@ -27,25 +28,32 @@ class CheckDesk(QObject):
         presenter.changed.connect(self._on_presenter_changed)
         card.chosen.connect(presenter.choose_tool)
         card.form_chosen.connect(presenter.choose_target)
-        card.quant_chosen.connect(presenter.choose_quant)
+        card.option_chosen.connect(presenter.choose_option)
         card.remedy_chosen.connect(presenter.apply)
         card.remedy_dropped.connect(presenter.take_back)
 
     def _on_presenter_changed(self) -> None:
         presenter = self._presenter
-        self._card.show_choice(presenter.tool, presenter.target, presenter.quant)
+        self._card.show_choice(presenter.tool, presenter.target, presenter.options.quant)
         self._card.setEnabled(not presenter.is_busy)
         self._check.check(presenter.choice)
         self._show()
 
     def _show(self) -> None:
         presenter, checked = self._presenter, self._check.checked
+        presenter.checked = checked
         presenter.rank = 0 if checked is None else checked.rank
+        options = presenter.options.fit(presenter.target, checked)
+        self._card.show_bases(list_bases(presenter.target, checked), options.onto)
+        self._card.show_layouts(list_layouts(presenter.target, checked), options.experts)
         is_checking = self._check.is_checking
         self._card.show_states(
             {tool.key: get_state(checked, tool, is_checking=is_checking) for tool in TOOLS}
         )
-        found = list_open(checked, presenter.tool, presenter.target, presenter.remedies)
+        settled = presenter.remedies
+        if options.onto == "dequantised":
+            settled = (*settled, "merge_dequantised")
+        found = list_open(checked, presenter.tool, presenter.target, settled)
         self._card.show_findings(
             found,
             {name: describe_applied(name, checked) for name in presenter.remedies},

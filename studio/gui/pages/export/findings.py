@@ -23,20 +23,23 @@ def list_open(
     checked: ExportChecked | None, tool: Tool, target: str, applied: Collection[str] = ()
 ) -> list[ExportFinding]:
     """Returns what still speaks against files of this kind for the tool."""
-    if checked is None or not tool.checked_as:
+    if checked is None:
         return []
-    return [
-        finding
-        for finding in checked.findings
-        if (finding.tool, finding.target) == (tool.checked_as, target)
-        and not _is_settled(finding, applied)
-    ]
+    found: dict[str, ExportFinding] = {}
+    for finding in checked.findings:
+        # What holds everywhere is said once per tool; a tool of its own checks is one of those.
+        is_meant = finding.tool == tool.checked_as if tool.checked_as else finding.is_general
+        if is_meant and finding.target == target and not _is_settled(finding, applied):
+            found.setdefault(f"{finding.code} {finding.message}", finding)
+    return list(found.values())
 
 
 def get_state(checked: ExportChecked | None, tool: Tool, *, is_checking: bool) -> State:
     """Returns the word for a tool's card: the best of its kinds of files counts."""
     if not tool.checked_as:
-        return State("")
+        kinds = [list_open(checked, tool, form.target) for form in tool.forms]
+        is_stuck = all(any(one.is_fatal for one in findings) for findings in kinds)
+        return State("Needs a change", "warning") if is_stuck else State("")
     if checked is None:
         return State("Checking…") if is_checking else State("")
     kinds = [list_open(checked, tool, form.target) for form in tool.forms]
@@ -76,6 +79,7 @@ def _is_settled(finding: ExportFinding, applied: Collection[str]) -> bool:
     if drops and all(name in applied for name in drops):
         return True
     return any(
-        name in applied and (REMEDIES[name].shrinks or REMEDIES[name].folds)
+        name in applied
+        and (REMEDIES[name].shrinks or REMEDIES[name].folds or REMEDIES[name].onto is not None)
         for name in finding.remedies
     )

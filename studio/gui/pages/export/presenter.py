@@ -5,14 +5,20 @@ from __future__ import annotations
 import shutil
 import time
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import get_args
 
 from PySide6.QtCore import QObject, Signal
 
 from studio.core.errors import StudioError
-from studio.core.events.types import Event, ExportFinished, ExportProgressed, NoticeRaised
+from studio.core.events.types import (
+    Event,
+    ExportChecked,
+    ExportFinished,
+    ExportProgressed,
+    NoticeRaised,
+)
 from studio.core.jobs.orders import ExportOrder, ExportTarget, QuantKind
 from studio.core.jobs.remedies import REMEDIES, apply_remedy
 from studio.core.paths import slug
@@ -24,10 +30,10 @@ from studio.gui.bridge.background import Background, BackgroundCall
 from studio.gui.bridge.export_history import ExportHistory, ExportRecord
 from studio.gui.bridge.live_job import LiveJob
 from studio.gui.bridge.run_feed import RunFeed
+from studio.gui.pages.export.options import Options, recall_options
 from studio.gui.pages.export.tools import TOOLS, Tool, find_tool, get_tool
 
 _TARGETS = get_args(ExportTarget)
-_QUANTS = get_args(QuantKind)
 # Bytes of a GGUF file beside those of a base in 16 bits, rounded up.
 _SHARES: dict[str, float] = {"f32": 2.0, "f16": 1.0, "bf16": 1.0, "q8_0": 0.55, "q6_k": 0.45}
 _SMALL_SHARE = 0.4
@@ -50,6 +56,7 @@ class ExportPresenter(QObject):
     """Holds the choices and runs one export at a time.
 
     ``remedies`` are names of what makes the adapter smaller; ``rank`` is its own, 0 if unknown.
+    ``checked`` is what the check of the adapter found, None before.
 
     Signals:
         changed: Adapter, format or folder is another one.
@@ -90,7 +97,9 @@ class ExportPresenter(QObject):
         self.target: ExportTarget = "adapter"
         self.remedies: tuple[str, ...] = ()
         self.rank = 0
-        self.quant: QuantKind = "q8_0"
+        self.checked: ExportChecked | None = None
+        self.options = Options()
+        self._records: list[ExportRecord] = []
         self.parent_folder: Path | None = None
         self.place: Place | None = None
 
@@ -114,7 +123,9 @@ class ExportPresenter(QObject):
     def choose(self, choice: AdapterChoice | None) -> None:
         """Exports another adapter; None while there is none."""
         self.choice = choice
-        self.remedies, self.rank = (), 0
+        self.remedies, self.rank, self.checked = (), 0, None
+        recalled = recall_options(self._records, choice.folder if choice else None)
+        self.options = replace(recalled, quant=self.options.quant)
         self._note_change()
 
     def choose_tool(self, key: str) -> None:
@@ -134,8 +145,10 @@ class ExportPresenter(QObject):
 
     def apply(self, remedy: str) -> None:
         """Does what a remedy says: another kind of files, or a smaller adapter."""
-        target = REMEDIES[remedy].target
-        if target is not None:
+        target, onto = REMEDIES[remedy].target, REMEDIES[remedy].onto
+        if onto is not None:
+            self.choose_option("onto", onto)
+        elif target is not None:
             self.choose_target(target)
         elif remedy not in self.remedies:
             self.remedies = (*self.remedies, remedy)
@@ -146,9 +159,9 @@ class ExportPresenter(QObject):
         self.remedies = tuple(name for name in self.remedies if name != remedy)
         self._note_change()
 
-    def choose_quant(self, quant: str) -> None:
-        """Writes a GGUF file in this number format."""
-        self.quant = next((known for known in _QUANTS if known == quant), "q8_0")
+    def choose_option(self, name: str, value: str) -> None:
+        """Writes the files otherwise; ``name`` is a field of ``Options``."""
+        self.options = self.options.change(name, value)
         self._note_change()
 
     def choose_folder(self, folder: Path) -> None:
@@ -158,19 +171,22 @@ class ExportPresenter(QObject):
 
     def load_history(self) -> None:
         """Reads the list of earlier exports."""
-        self._background.start(lambda _: self._history.load(), self.history_loaded.emit)
+        self._background.start(lambda _: self._history.load(), self._on_history_loaded)
 
     def start(self) -> None:
         """Starts to write the files."""
         if self.is_busy or self.reason or self.choice is None or self.place is None:
             return
+        options = self.options.fit(self.target, self.checked)
         order = ExportOrder.model_validate(
             {
                 **self.place.details,
                 "adapter": str(self.choice.folder),
                 "base": self.choice.base or None,
                 "target": self.target,
-                "quant": self.quant,
+                "quant": options.quant,
+                "onto": options.onto,
+                "experts": options.experts,
                 "out": str(self.place.target),
                 "name": slug(self.choice.name),
             }
@@ -199,7 +215,8 @@ class ExportPresenter(QObject):
         self.changed.emit()
         if self._measuring is not None:
             self._measuring.cancel()
-        choice, folder, target, quant = self.choice, self.parent_folder, self.target, self.quant
+        choice, folder = self.choice, self.parent_folder
+        target, quant = self.target, self.options.quant
         if choice is None or folder is None:
             return
         self._measuring = self._background.start(
@@ -260,12 +277,19 @@ class ExportPresenter(QObject):
             tool=self.tool.key,
             rank=min(self.rank, self._order.rank or self.rank),
             changes=tuple(REMEDIES[name].words for name in self.remedies),
+            adapter=str(self.choice.folder),
+            onto=self._order.onto,
+            experts=self._order.experts,
             time_seconds=time.time(),
         )
         self.finished.emit(record)
         self._background.start(
-            lambda _: self._history.add(record), self.history_loaded.emit, self.failed.emit
+            lambda _: self._history.add(record), self._on_history_loaded, self.failed.emit
         )
+
+    def _on_history_loaded(self, records: list[ExportRecord]) -> None:
+        self._records = records
+        self.history_loaded.emit(records)
 
 
 def find_place(

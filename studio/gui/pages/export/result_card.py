@@ -1,4 +1,4 @@
-"""What an export wrote, whether it was proven right, and how to load it elsewhere."""
+"""What an export wrote, whether it was proven right, and how to load it, or what to do then."""
 
 from __future__ import annotations
 
@@ -8,20 +8,22 @@ from PySide6.QtWidgets import QHBoxLayout, QPlainTextEdit, QSizePolicy, QWidget
 
 from studio.gui.bridge.export_history import ExportRecord
 from studio.gui.pages.export.give_panel import GivePanel
+from studio.gui.pages.export.options import describe_options
 from studio.gui.pages.export.snippets import NAMES, build_snippet, name_place
+from studio.gui.pages.export.way_out import list_ways_out
 from studio.gui.theme.fonts import build_mono_font
 from studio.gui.theme.tokens import SIZES
 from studio.gui.widgets.buttons import Button
 from studio.gui.widgets.card import Card
 from studio.gui.widgets.flow_row import FlowRow
-from studio.gui.widgets.labels import Chip, ElidedLabel, PlainLabel, plain_tooltip
+from studio.gui.widgets.labels import Chip, ElidedLabel, PlainLabel, allow_breaks, plain_tooltip
 
 _SHOWN_FILES = 12
 _CODE_MARGINS = 40  # frame, padding and a horizontal scroll bar
 
 
 class ResultCard(Card):
-    """One finished export in full; hidden before.
+    """One finished export in full; hidden before. Files that failed get no command to load them.
 
     Signals:
         open_requested: The user wants to see this folder.
@@ -71,8 +73,9 @@ class ResultCard(Card):
         for widget in (self._place, self._proof, self._files, actions):
             self.body.addWidget(widget)
         self._use = PlainLabel("", "overline", wraps=False)
-        self.body.addWidget(self._use)
-        self.body.addWidget(self._code)
+        self._ways = PlainLabel("")
+        for widget in (self._use, self._code, self._ways):
+            self.body.addWidget(widget)
         self.give = GivePanel()
         self.body.addWidget(self.give)
         self.hide()
@@ -83,9 +86,6 @@ class ResultCard(Card):
         self.give.show_record(record)
         self._upload.setVisible(record.is_verified and record.target != "capsule")
         self._title.setText(f"{NAMES[record.target]} of {record.name}"[:80])
-        self._use.setText(name_place(record))
-        is_command = "terminal" in name_place(record)
-        self._copy.set_text_and_icon("Copy command" if is_command else "Copy code", "copy")
         self._chip.show_state(
             *(("Verified", "success") if record.is_verified else ("Failed", "error"))
         )
@@ -96,14 +96,30 @@ class ResultCard(Card):
         more = len(record.files) - _SHOWN_FILES
         count = f"{len(record.files)} file{'' if len(record.files) == 1 else 's'}"
         self._files.setText(f"{count}: {shown}{f' and {more} more' if more > 0 else ''}")
-        self._code.setPlainText(build_snippet(record).rstrip())
-        lines = self._code.document().blockCount()
-        self._code.setFixedHeight(lines * self._code.fontMetrics().lineSpacing() + _CODE_MARGINS)
+        self._show_next(record)
         self.show()
 
     def take_focus(self) -> None:
         """Lets keys go on here, and not to whatever stands after the button that was pressed."""
         self._show.setFocus(Qt.FocusReason.OtherFocusReason)
+
+    def _show_next(self, record: ExportRecord) -> None:
+        """Shows how to load the files; of files that must not be used what to do instead."""
+        for widget in (self._code, self._copy):
+            widget.setVisible(record.is_verified)
+        self._ways.setVisible(not record.is_verified)
+        if not record.is_verified:
+            self._use.setText("What to do instead")
+            steps = enumerate(list_ways_out(record), 1)
+            self._ways.setText("\n".join(f"{place}. {allow_breaks(way)}" for place, way in steps))
+            self._code.clear()
+            return
+        self._use.setText(name_place(record))
+        is_command = "terminal" in name_place(record)
+        self._copy.set_text_and_icon("Copy command" if is_command else "Copy code", "copy")
+        self._code.setPlainText(build_snippet(record).rstrip())
+        lines = self._code.document().blockCount()
+        self._code.setFixedHeight(lines * self._code.fontMetrics().lineSpacing() + _CODE_MARGINS)
 
     def _on_open_clicked(self) -> None:
         if self._record is not None:
@@ -122,13 +138,11 @@ def describe_proof(record: ExportRecord) -> str:
     if record.is_verified:
         asked = f" Asked: {record.prompts}." if record.prompts else ""
         asked += f" Changed for this export: {'; '.join(record.changes)}." if record.changes else ""
+        asked += describe_options(record)
         return f"The files were loaded again and answer like the trained adapter{by}.{asked}"
     if record.reasons:
-        return (
-            f"The files are not what was trained: {'; '.join(record.reasons)}. Do not use them; "
-            "export again, choose another number format, or check the drive."
-        )
+        return f"The files are not what was trained: {'; '.join(record.reasons)}. Do not use them."
     return (
         f"The files were loaded again and answer differently than the trained adapter{by}. "
-        "Do not use them; export again, and check the drive."
+        "Do not use them."
     )

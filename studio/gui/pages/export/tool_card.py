@@ -10,6 +10,8 @@ from PySide6.QtWidgets import QComboBox, QFrame, QGridLayout, QHBoxLayout, QVBox
 from studio.core.events.types import ExportFinding
 from studio.core.jobs.remedies import REMEDIES
 from studio.gui.pages.export.findings import State
+from studio.gui.pages.export.option_row import OptionRow
+from studio.gui.pages.export.options import Choice
 from studio.gui.pages.export.tools import TOOLS, Tool
 from studio.gui.theme.tokens import SIZES
 from studio.gui.widgets.buttons import Button
@@ -40,14 +42,14 @@ class ToolCard(Card):
     Signals:
         chosen: The key of a tool.
         form_chosen: A kind of file, such as ``merged``.
-        quant_chosen: The number format of a GGUF file, such as ``q8_0``.
+        option_chosen: A field of ``Options`` and its new value, such as ``quant`` and ``q8_0``.
         remedy_chosen: The name of a remedy to apply.
         remedy_dropped: The name of a remedy to take back.
     """
 
     chosen = Signal(str)
     form_chosen = Signal(str)
-    quant_chosen = Signal(str)
+    option_chosen = Signal(str, str)
     remedy_chosen = Signal(str)
     remedy_dropped = Signal(str)
 
@@ -80,6 +82,20 @@ class ToolCard(Card):
         line.addWidget(self._form_help, 1)
         self.body.addWidget(self._form_row)
         self._build_quant()
+        self._onto = OptionRow(
+            "Merge onto",
+            "The base was held in fewer bits while the adapter was trained, which rounds its "
+            "numbers. Merging writes base and adapter as one model: onto which of the two?",
+        )
+        self._onto.chosen.connect(lambda value: self.option_chosen.emit("onto", value))
+        self._experts = OptionRow(
+            "Experts in the file",
+            "This model has experts: parts of a layer of which only a few work on each token. "
+            "Tools differ in how they read their part of an adapter.",
+        )
+        self._experts.chosen.connect(lambda value: self.option_chosen.emit("experts", value))
+        self.body.addWidget(self._onto)
+        self.body.addWidget(self._experts)
         self._findings = QVBoxLayout()
         self._findings.setSpacing(SIZES.s)
         self.body.addLayout(self._findings)
@@ -104,6 +120,14 @@ class ToolCard(Card):
         self._form_help.setText(next((h for key, h in helps.items() if key == target), ""))
         self._quant.setCurrentIndex(self._quant.findData(quant))
         self._quant_row.setVisible(target in _QUANTISED)
+
+    def show_bases(self, choices: Sequence[Choice], value: str) -> None:
+        """Shows what the adapter can be merged onto, and what holds."""
+        self._onto.show_choices(choices, value)
+
+    def show_layouts(self, choices: Sequence[Choice], value: str) -> None:
+        """Shows how the file can hold experts, and what holds."""
+        self._experts.show_choices(choices, value)
 
     def show_findings(
         self,
@@ -151,7 +175,7 @@ class ToolCard(Card):
         for key, words in _QUANTS:
             self._quant.addItem(words, key)
         self._quant.activated.connect(
-            lambda index: self.quant_chosen.emit(self._quant.itemData(index))
+            lambda index: self.option_chosen.emit("quant", self._quant.itemData(index))
         )
         self._quant_row = QWidget()
         line = QHBoxLayout(self._quant_row)
