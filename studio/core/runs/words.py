@@ -67,8 +67,9 @@ def describe_state(record: RunRecord) -> str:
 def describe_phase(record: RunRecord) -> str:
     """Returns what a run is doing now, such as ``Loading the model``."""
     if record.status == "queued":
-        waiting = "Waiting for the graphics card"
-        return f"{waiting}: {record.queued_behind} is using it" if record.queued_behind else waiting
+        if not record.queued_behind:  # its process has not said a word yet
+            return "Getting ready"
+        return f"Waiting for the graphics card: {record.queued_behind} is using it"
     if record.status == "paused":
         return "Paused"
     if record.phase is None or record.is_over:

@@ -16,7 +16,10 @@ _LARGEST_JSON_BYTES = 2 << 30
 
 @dataclass(frozen=True)
 class Estimate:
-    """Rows in the training files and the steps they lead to; None where nobody can tell yet."""
+    """Rows in the training files and the steps they lead to; None where nobody can tell yet.
+
+    Rows left out by hand are among the rows, yet lead to no steps.
+    """
 
     rows: int | None
     steps: int | None
@@ -30,9 +33,9 @@ def estimate_run(recipe: Recipe, base_folder: Path, cancellation: Cancellation) 
         if counted is None:
             return Estimate(None, recipe.train.steps)
         rows += counted
-    train_rows = rows
+    train_rows = max(0.0, rows - len(recipe.data.exclude))
     if isinstance(recipe.data.validation, ValidationFraction):
-        train_rows = rows * (1 - recipe.data.validation.fraction)
+        train_rows *= 1 - recipe.data.validation.fraction
     steps = recipe.train.steps
     if steps is None:
         steps = max(1, math.ceil(train_rows * recipe.train.epochs / recipe.train.batch_sequences))

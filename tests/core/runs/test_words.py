@@ -105,7 +105,7 @@ def test_a_run_at_work_has_no_outcome() -> None:
 @pytest.mark.parametrize(
     ("changes", "words"),
     [
-        ({"status": "queued"}, "Waiting for the graphics card"),
+        ({"status": "queued"}, "Getting ready"),
         ({"status": "queued", "queued_behind": "other"}, "other is using it"),
         ({"status": "paused"}, "Paused"),
         ({"status": "running", "phase": "loading_model"}, "Loading the model"),

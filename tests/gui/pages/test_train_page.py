@@ -61,6 +61,12 @@ def test_the_summary_names_model_data_rank_and_steps(
     load_recipe(studio, home)
     # 320 rows, 5 % held back, 2 epochs, 16 per step: 304 * 2 / 16.
     wait(lambda: "about 38 steps" in get_texts(page))
+    studio.context.draft.set_value("data.exclude", [f"{mark:032x}" for mark in range(20)])
+    page._presenter.show_ready()
+    wait(lambda: "about 36 steps" in get_texts(page))  # 300 rows * 0.95 * 2 / 16
+    studio.context.draft.set_value("data.leave_out", ["duplicate_rows"])
+    page._presenter.show_ready()
+    wait(lambda: "up to 36 steps" in get_texts(page))
     texts = get_texts(page)
     assert "Qwen3-0.6B" in texts
     assert "320 rows, 5 % held back" in texts
@@ -104,6 +110,20 @@ def test_start_shows_the_run_and_its_end_offers_compare_and_export(
     assert page._presenter.is_ready_shown
     assert not page._back.isHidden()
     wait(lambda: not studio.context.background.is_busy)
+
+
+def test_a_run_that_is_over_cannot_be_stopped_while_its_process_still_ends(
+    studio: Studio, page: TrainPage, home: Home, play: Play, wait: Wait
+) -> None:
+    play("obedient")
+    load_recipe(studio, home)
+    page._ready._start.click()
+    wait(lambda: page._controls._pause.isEnabled())
+    (run,) = studio.context.feed.alive_runs
+    run._on_thread_record_changed(run.record.model_copy(update={"status": "finished"}))
+    assert not run.is_over
+    assert page._controls.isHidden()
+    assert not page._new.isHidden()
 
 
 def test_pause_turns_into_continue_and_stop_saves(

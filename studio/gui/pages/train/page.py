@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from PySide6.QtCore import QTimer
 from PySide6.QtWidgets import QStackedLayout
 
 from studio.core.recipe.schema import Recipe
@@ -71,7 +70,7 @@ class TrainPage(Page):
         is_free = not self._presenter.is_alive
         if self._presenter.is_ready_shown or (is_free and self._starter.has_news):
             self._presenter.show_ready()
-        QTimer.singleShot(0, self._view.prepare)
+        self._presenter.load_plots()
 
     def _connect_presenter(self) -> None:
         presenter, view = self._presenter, self._view
@@ -84,6 +83,7 @@ class TrainPage(Page):
         presenter.recipe_changed.connect(view.show_recipe)
         presenter.recipe_loaded.connect(self._on_presenter_recipe_loaded)
         presenter.stopping.connect(self._controls.show_stopping)
+        presenter.plots_loaded.connect(view.prepare)
         presenter.failed.connect(self._notice.show_error)
         self._rows.prepared.connect(presenter.show_ready)
         self._rows.row_requested.connect(lambda part: self.part_requested.emit("data", "", part))

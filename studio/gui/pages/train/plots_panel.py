@@ -1,4 +1,4 @@
-"""The place of the plots: the plotting library is loaded when it is first looked at."""
+"""The place of the plots, which are built when the plotting library is in memory."""
 
 from __future__ import annotations
 
@@ -19,7 +19,10 @@ _MOST_MARKS = 40
 
 
 class PlotsPanel(QWidget):
-    """Draws the newest curves while it is visible and remembers them while it is not."""
+    """Draws the newest curves while it is visible and remembers them while it is not.
+
+    Nothing is drawn before ``prepare``: loading the plotting library here would hold the window.
+    """
 
     def __init__(self, parent: QWidget | None = None) -> None:
         super().__init__(parent)
@@ -58,16 +61,17 @@ class PlotsPanel(QWidget):
         self._draw()
 
     def prepare(self) -> None:
-        """Loads the plotting library now, while the user is still reading the summary."""
+        """Builds the plots; the plotting library was loaded beside the GUI thread before."""
         if self._plots is None:
             from studio.gui.plots.run_plots import RunPlots
 
             self._plots = RunPlots()
             self._plots.show_marks(self._marks)
             self._box.addWidget(self._plots)
+            if self.isVisible():
+                self._draw()
 
     def _draw(self) -> None:
-        self.prepare()
         if self._plots is not None and self._waiting is not None:
             self._plots.show_curves(*self._waiting)
             self._waiting = None

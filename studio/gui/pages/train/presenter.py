@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from importlib import import_module
 from pathlib import Path
 
 from PySide6.QtCore import QObject, Signal
@@ -26,6 +27,7 @@ class TrainPresenter(QObject):
         recipe_changed: The frozen recipe as text.
         recipe_loaded: The frozen ``Recipe``, to be edited once more.
         stopping: The shown run was asked to stop.
+        plots_loaded: The plotting library is in memory; views can build their plots.
         failed: A ``StudioError``.
     """
 
@@ -38,6 +40,7 @@ class TrainPresenter(QObject):
     recipe_changed = Signal(str)
     recipe_loaded = Signal(object)
     stopping = Signal()
+    plots_loaded = Signal()
     failed = Signal(object)
 
     def __init__(
@@ -56,8 +59,9 @@ class TrainPresenter(QObject):
 
     @property
     def is_alive(self) -> bool:
-        """True while the shown run has a process at work."""
-        return self._job is not None and not self._job.is_over
+        """True while the shown run goes on; its process may need a moment longer to end."""
+        job = self._job
+        return job is not None and not job.is_over and not job.record.is_over
 
     def show_ready(self) -> None:
         """Shows the recipe before the start; the run goes on."""
@@ -93,6 +97,14 @@ class TrainPresenter(QObject):
         self._on_job_changed()
         self._call = self._background.start(
             lambda _: load_recipe_text(self._feed.store, Path(folder)), self.recipe_changed.emit
+        )
+
+    def load_plots(self) -> None:
+        """Loads the plotting library beside the GUI thread: the slowest part of a first look."""
+        self._background.start(
+            lambda _: import_module("studio.gui.plots.run_plots"),
+            lambda _: self.plots_loaded.emit(),
+            self.failed.emit,
         )
 
     def pause(self) -> None:

@@ -76,7 +76,7 @@ class RunView(QWidget):
         box.addWidget(self._tabs, 1)
 
     def prepare(self) -> None:
-        """Loads what the first curves need, before they arrive."""
+        """Builds what the first curves need, before they arrive."""
         self._plots.prepare()
 
     def show_record(self, record: RunRecord) -> None:

@@ -12,6 +12,7 @@ from studio.core.recipe.schema import Recipe
 from studio.core.recipe.schema_data import ValidationFraction
 from studio.core.units import format_bytes, format_duration, format_fraction
 from studio.gui.bridge.estimate import Estimate
+from studio.gui.bridge.run_catalog import get_base_name
 from studio.gui.forms.words import format_number, get_choice_name
 
 Row = tuple[str, str, str, str]
@@ -21,7 +22,7 @@ _SHOWN_PROBLEMS = 6
 def build_summary(recipe: Recipe, estimate: Estimate | None) -> list[Row]:
     """Returns rows of label, value, note and the page on which to change it."""
     return [
-        ("Base model", Path(recipe.base.model).name, _describe_base(recipe), "model"),
+        ("Base model", get_base_name(recipe.base.model), _describe_base(recipe), "model"),
         ("Data", _describe_files(recipe), _describe_rows(recipe, estimate), "data"),
         ("Adapter", _describe_adapter(recipe), _describe_targets(recipe), "recipe"),
         ("Training", _describe_length(recipe, estimate), _describe_pace(recipe), "recipe"),
@@ -51,7 +52,7 @@ def build_unfinished_summary(values: dict[str, Any]) -> list[Row]:
     sources = [str(row.get("source", "")) for row in values["data"]["train"]]
     files = ", ".join(Path(source).name for source in sources if source)
     return [
-        ("Base model", Path(model).name if model else "not chosen yet", "", "model"),
+        ("Base model", get_base_name(model) if model else "not chosen yet", "", "model"),
         ("Data", files or "not chosen yet", "", "data"),
     ]
 
@@ -117,7 +118,8 @@ def _describe_length(recipe: Recipe, estimate: Estimate | None) -> str:
         epochs = "1 epoch"
     if estimate is None or estimate.steps is None:
         return epochs
-    return f"{epochs}, about {estimate.steps:,} steps"
+    about = "up to" if recipe.data.leave_out else "about"  # findings are counted only later
+    return f"{epochs}, {about} {estimate.steps:,} steps"
 
 
 def _describe_pace(recipe: Recipe) -> str:
