@@ -9,6 +9,7 @@ from studio.core.results.metrics import format_value
 from studio.core.results.result import ResultSummary
 
 _FEW_ROWS = 20
+_NAMED = 3
 
 
 def describe_score(score: ColumnScore) -> str:
@@ -40,8 +41,9 @@ def describe_findings(summary: ResultSummary) -> list[str]:
             ]
             for wanted in (True, False)
         )
-        parts = [f"better in {list_words(better)}"] if better else []
-        parts += [f"worse in {list_words(worse)}"] if worse else []
+        total = sum(one.column == column for one in summary.scores)
+        parts = [f"better in {_list_measures(better, total)}"] if better else []
+        parts += [f"worse in {_list_measures(worse, total)}"] if worse else []
         if parts:
             lines.append(f"{column} is {' but '.join(parts)} than {first}.")
         else:
@@ -66,6 +68,15 @@ def list_words(words: Sequence[str]) -> str:
     if len(words) < 2:
         return "".join(words)
     return f"{', '.join(words[:-1])} and {words[-1]}"
+
+
+def _list_measures(labels: Sequence[str], total: int) -> str:
+    """Returns few measures by name; of many only how many they are, the table has the rest."""
+    if len(labels) <= _NAMED:
+        return list_words(labels)
+    if len(labels) == total:
+        return f"all {total} measures"
+    return f"{len(labels)} of {total} measures ({', '.join(labels[:2])} and more)"
 
 
 def _judge(score: ColumnScore) -> str:

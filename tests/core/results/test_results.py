@@ -16,6 +16,7 @@ from studio.core.results.metrics import find_metric, format_value
 from studio.core.results.result import EvaluationResult, build_result, find_advantage
 from studio.core.results.store import ResultStore
 from studio.core.results.tables import build_markdown, build_rows_csv, build_scores_csv
+from studio.core.results.words import describe_findings
 
 
 def build(seconds: float = 1000.0, name: str = "mine") -> EvaluationResult:
@@ -102,3 +103,21 @@ def test_values_are_written_as_people_read_them() -> None:
     row = build().rows[0]
     assert find_advantage(row, "loss", "mine", "base") == -1.0
     assert find_advantage(row, "bleu", "mine", "base") is None
+
+
+@pytest.mark.parametrize(
+    ("total", "words"),
+    [
+        (3, "adapter is better in M1, M2 and M3 than base."),
+        (5, "adapter is better in all 5 measures than base."),
+        (6, "adapter is better in 5 of 6 measures (M1, M2 and more) than base."),
+    ],
+)
+def test_many_measures_are_counted_instead_of_named(total: int, words: str) -> None:
+    summary = build(name="adapter").summary
+    (score,) = (one for one in summary.scores if one.column == "adapter")
+    scores = tuple(
+        score.model_copy(update={"label": f"M{place + 1}", "is_significant": place < 5})
+        for place in range(total)
+    )
+    assert describe_findings(summary.model_copy(update={"scores": scores}))[0] == words
