@@ -7,6 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from PySide6.QtCore import QEventLoop, QPoint, Qt, QTimer
+from PySide6.QtGui import QCursor
 from PySide6.QtTest import QTest
 from PySide6.QtWidgets import QAbstractButton, QAbstractItemView, QApplication, QTabBar, QWidget
 
@@ -133,6 +134,7 @@ class Visitor:
 
     def look(self, picture: str) -> Path:
         """Keep a picture of the whole window."""
+        QCursor.setPos(self.window.mapToGlobal(QPoint(2, 2)))  # nothing lies below the pointer
         self.rest(0.3)
         path = self._pictures / f"{picture}.png"
         self.window.grab().save(str(path))

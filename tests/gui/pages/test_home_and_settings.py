@@ -85,6 +85,15 @@ def test_a_start_that_fails_is_told(
     assert home_page._hero._try.isEnabled()
 
 
+def test_runs_come_before_the_first_steps_once_there_are_any(home_page: HomePage) -> None:
+    box = home_page.body
+    assert box.indexOf(home_page._recent) > box.indexOf(home_page._steps)
+    for _ in range(2):
+        home_page._on_records_listed([RunRecord(name="one", kind="train")])
+        assert box.indexOf(home_page._recent) == box.indexOf(home_page._steps) - 1
+        assert box.indexOf(home_page._steps) == box.count() - 2
+
+
 def test_recent_runs_open_by_click_and_key(home_page: HomePage, qtbot: QtBot) -> None:
     record = RunRecord(id="a", name="<b>pirate</b>", folder=Path("/runs/a"), status="finished")
     home_page._recent.show_records([record])

@@ -12,6 +12,7 @@ from studio.core.events import types
 from studio.core.paths import Home
 from studio.gui.app import Studio
 from studio.gui.bridge.run_catalog import RunRow
+from studio.gui.pages.runs.actions import RunActions
 from studio.gui.pages.runs.confirm import describe_question
 from studio.gui.pages.runs.page import RunsPage
 from studio.gui.pages.runs.table_model import COLUMNS
@@ -174,3 +175,14 @@ def test_the_question_names_the_runs(page: RunsPage, three: list[str], wait: Wai
     rows = page._table._model.rows
     assert describe_question(rows[:1]) == "Delete the run third?"
     assert "- second <b>" in describe_question(rows)
+
+
+def test_all_actions_stand_in_one_line_in_a_small_window(qtbot: QtBot) -> None:
+    actions = RunActions()
+    qtbot.addWidget(actions)
+    actions.show()
+    for width, has_icons in ((1032, True), (756, False), (1032, True)):
+        actions.resize(width, 60)
+        buttons = actions._buttons.values()
+        assert all(button.icon().isNull() is not has_icons for button in buttons)
+        qtbot.waitUntil(lambda: len({one.y() for one in actions._buttons.values()}) == 1)

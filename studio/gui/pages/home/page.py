@@ -31,9 +31,9 @@ class HomePage(Page):
         self._recent = RecentRuns()
         self._recent.run_selected.connect(lambda folder: self.run_requested.emit("train", folder))
         self._recent.all_requested.connect(lambda: self.page_requested.emit("runs"))
-        steps = StepStrip()
-        steps.page_requested.connect(self.page_requested)
-        for widget in (self._notice, self._hero, steps, self._recent):
+        self._steps = StepStrip()
+        self._steps.page_requested.connect(self.page_requested)
+        for widget in (self._notice, self._hero, self._steps, self._recent):
             self.body.addWidget(widget)
         self.body.addStretch(1)
         context.feed.run_started.connect(self._on_runs_changed)
@@ -73,7 +73,11 @@ class HomePage(Page):
         self._notice.show_error(error)
 
     def _on_records_listed(self, records: list[RunRecord]) -> None:
-        self._recent.show_records([record for record in records if record.kind == "train"])
+        runs = [record for record in records if record.kind == "train"]
+        self._recent.show_records(runs)
+        if runs:  # who has trained before comes back for the runs
+            self.body.removeWidget(self._steps)
+            self.body.insertWidget(self.body.count() - 1, self._steps)
 
     def _on_runs_changed(self, _run: Any) -> None:
         if self.isVisible():

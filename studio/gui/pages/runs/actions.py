@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 
 from PySide6.QtCore import QPoint, Signal
+from PySide6.QtGui import QResizeEvent
 from PySide6.QtWidgets import QMenu, QWidget
 
 from studio.gui.bridge.run_catalog import RunRow
@@ -13,6 +14,7 @@ from studio.gui.widgets.buttons import Button
 from studio.gui.widgets.flow_row import FlowRow
 from studio.gui.widgets.labels import PlainLabel, plain_tooltip
 
+_NARROW = 860
 _ALL: tuple[tuple[str, str, str], ...] = (
     ("open", "Open", "eye"),
     ("rows", "Rows", "search"),
@@ -43,6 +45,7 @@ class RunActions(QWidget):
 
     def __init__(self, parent: QWidget | None = None) -> None:
         super().__init__(parent)
+        self._is_narrow = False
         self._buttons: dict[str, Button] = {}
         self._count = PlainLabel("", "caption", wraps=False)
         row = FlowRow(self, SIZES.xs)
@@ -61,6 +64,15 @@ class RunActions(QWidget):
         for key, is_possible in _judge(rows).items():
             self._buttons[key].setEnabled(is_possible)
         self._count.setText(f"{len(rows)} selected" if len(rows) > 1 else "")
+
+    def resizeEvent(self, event: QResizeEvent) -> None:  # noqa: N802 - Qt's name
+        """Leaves the icons out where all buttons in one line have no room for them."""
+        super().resizeEvent(event)
+        is_narrow = event.size().width() < _NARROW
+        if is_narrow != self._is_narrow:
+            self._is_narrow = is_narrow
+            for key, words, icon in _ALL:
+                self._buttons[key].set_text_and_icon(words, "" if is_narrow else icon)
 
     def show_menu(self, point: QPoint) -> None:
         """Shows the same actions as a menu at a point of the screen."""
