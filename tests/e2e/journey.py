@@ -43,7 +43,7 @@ def walk(visitor: Visitor, store: RunStore) -> dict[str, object]:
     visitor.look("home")
     visitor.click("Try the starter")
     visitor.wait(lambda: visitor.window.page_key == "train", "the Train page")
-    visitor.wait(lambda: _newest(store).step >= 60, "sixty steps", 120)
+    visitor.wait(lambda: _newest(store).step >= 130, "most of the steps", 120)
     visitor.look("train")
     visitor.wait(lambda: _newest(store).status == "finished", "the end of the run", 180)
     visitor.see("Compare answers", 30)
@@ -75,10 +75,14 @@ def walk(visitor: Visitor, store: RunStore) -> dict[str, object]:
     visitor.see("The row token by token", 60)
     visitor.rest(1.0)
     visitor.look("data")
-    for key, name in (("Ctrl+4", "recipe"), ("Ctrl+8", "runs"), ("Ctrl+9", "settings")):
+    for key, name in (("Ctrl+4", "recipe"), ("Ctrl+9", "settings")):
         visitor.press(key)
         visitor.rest(1.5)
         visitor.look(name)
+    visitor.press("Ctrl+8")
+    visitor.click_row("Runs", "Talk like a pirate")
+    visitor.rest(1.5)
+    visitor.look("runs")
     record = _newest(store)
     return {
         "status": record.status,

@@ -47,7 +47,7 @@ class RunPlots(QWidget):
         small.setSpacing(16)
         for plot in (self._learning_rate, self._gradient, self._speed, self._memory):
             small.addWidget(plot, 1)
-        self._waiting = PlainLabel("The curves begin when the first step is done.", "muted")
+        self._waiting = PlainLabel("The curves begin with the first step.", "muted")
         self._waiting.setAlignment(Qt.AlignmentFlag.AlignCenter)
         self._plots = QWidget()
         outer = QVBoxLayout(self)

@@ -199,7 +199,7 @@ class XrayPanel(QWidget):
         self._count = PlainLabel("", "muted", wraps=False)
         self._finding = QComboBox()
         self._finding.setAccessibleName("Rows with a finding")
-        self._finding.setMinimumWidth(150)
+        self._finding.setMinimumWidth(120)
         self._finding.setSizeAdjustPolicy(QComboBox.SizeAdjustPolicy.AdjustToContents)
         self._finding.addItem("All rows", "")
         self._finding.activated.connect(lambda _: self._ask(0))
@@ -210,7 +210,7 @@ class XrayPanel(QWidget):
         self._by.setSizeAdjustPolicy(
             QComboBox.SizeAdjustPolicy.AdjustToMinimumContentsLengthWithIcon
         )
-        self._by.setMinimumContentsLength(16)  # the longest order alone would widen the page
+        self._by.setMinimumContentsLength(13)  # the longest order alone would widen the page
         self._by.activated.connect(lambda _: self._ask(0))
         self._sides = Segmented("Which rows", _SIDES)
         self._sides.show_value(self._side)
@@ -222,7 +222,7 @@ class XrayPanel(QWidget):
         for widget in (self._back, self._number, self._count, self._forth):
             steps.addWidget(widget)
         area = QWidget()
-        flow = FlowRow(area)
+        flow = FlowRow(area, SIZES.xs)
         shown = (self._sides, walk, self._finding, self._by, self._correct, self._leave_out)
         for one in shown:
             flow.addWidget(one)
