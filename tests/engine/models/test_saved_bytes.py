@@ -116,7 +116,7 @@ def measure_saved(
 
     task = CausalTask(parts)
     batch = collate_packed(documents)
-    with task._documents(batch), torch.autograd.graph.saved_tensors_hooks(keep, lambda t: t):
+    with task._packed(batch), torch.autograd.graph.saved_tensors_hooks(keep, lambda t: t):
         task._sum_loss(batch)
     return sum(storage.nbytes() for storage in kept.values())
 

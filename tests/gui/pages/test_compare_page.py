@@ -297,8 +297,8 @@ def test_nine_columns_scroll_sideways_together_and_can_be_resized(
         page._line_up.add(AdapterChoice(f"n{number}", tmp_path / str(number), ""))
     page._chat.prompt.sent.emit("Hello")
     wait(lambda: len(page._talk.exchanges) == 1 and not page._talk.is_busy)
+    wait(lambda: len(get_cards(page)) == 9)  # they are built one by one
     cards, strip = get_cards(page), page._chat.strip
-    assert len(cards) == 9
     assert {card.width() for card in cards} == {LEAST_WIDTH}
     bar = page._chat.list.horizontalScrollBar()
     bar.setValue(bar.maximum())
