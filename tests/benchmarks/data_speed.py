@@ -13,12 +13,12 @@ import json
 import math
 import os
 import random
-import resource
 import shutil
 import statistics
 import subprocess
 import sys
 import tempfile
+import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -72,6 +72,7 @@ def main() -> None:
     parser.add_argument("--rows", type=int, default=100_000)
     parser.add_argument("--rounds", type=int, default=1)
     parser.add_argument("--memory", type=int, default=0)
+    parser.add_argument("--only-open", action="store_true", help="with --memory: not all rows")
     parser.add_argument("--start", action="store_true")
     parser.add_argument("--tokenizer", type=Path, required=True)
     parser.add_argument("--words", type=Path, required=True)
@@ -85,7 +86,8 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         if arguments.memory:
-            measure_memory(folder, tokenizer, words, arguments.memory << 20)
+            size, prepares_all = arguments.memory << 20, not arguments.only_open
+            measure_memory(folder, tokenizer, words, size, prepares_all=prepares_all)
         elif arguments.start:
             measure_start(folder, tokenizer, words, arguments.rows)
         else:
@@ -228,37 +230,60 @@ def measure_start(folder: Path, tokenizer: Any, words: list[str], rows: int) -> 
         print(f"| {count:,} rows | {known:.2f} | {step:.2f} |")
 
 
-def measure_memory(folder: Path, tokenizer: Any, words: list[str], size: int) -> None:
-    """Print the highest memory before and after opening and preparing a file of ``size`` bytes."""
+def measure_memory(
+    folder: Path, tokenizer: Any, words: list[str], size: int, *, prepares_all: bool
+) -> None:
+    """Print the highest memory of opening, and of preparing, a file of ``size`` bytes."""
     path = folder / "rows.jsonl"
     rows = write_rows(path, words, 1 << 40, size)
-    peaks = [get_peak()]
     settings = DataSettings.model_validate({"train": [{"source": str(path)}]})
     wish = StreamWish(
         settings, tokenizer, 4096, folder, (), folder / "cache", lambda: tokenizer, 1 << 30
     )
-    started = time.monotonic()
+    print(f"{rows:,} rows, {size >> 20:,} MB\n| highest until | s | own MB | with mapped files |")
+    print("|---|---|---|---|")
+    watch = MemoryWatch()
+    watch.start()
+    watch.tell("before")
     data = finish(iter_stream(wish))
-    seconds = time.monotonic() - started
     assert isinstance(data, StreamedRows)
     data.train.measure(range(64))
-    peaks.append(get_peak())
-    assert data.rest is not None
-    data.rest.start()
-    while not data.rest.is_done:
-        time.sleep(1)
-    assert data.rest.find_result() is not None
-    peaks.append(get_peak())
+    watch.tell("training can start")
+    if prepares_all:
+        assert data.rest is not None
+        data.rest.start()
+        while not data.rest.is_done:
+            time.sleep(0.2)
+        assert data.rest.find_result() is not None
+        watch.tell("all is prepared")
     data.close()
-    print(
-        f"{rows:,} rows, {size >> 20:,} MB: {peaks[0]} MB before, {peaks[1]} MB highest until "
-        f"training can start (after {seconds:.0f} s), {peaks[2]} MB until all is prepared"
-    )
 
 
-def get_peak() -> int:
-    """Return the highest memory of this process in MB."""
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss >> 10
+class MemoryWatch(threading.Thread):
+    """Notes this process's highest memory: its own, and with mapped files that may be dropped."""
+
+    def __init__(self) -> None:
+        super().__init__(daemon=True)
+        self._started = time.monotonic()
+        self._highest = {"RssAnon": 0, "VmRSS": 0}
+
+    def run(self) -> None:
+        """Look again and again; ``start`` calls it."""
+        while True:
+            self._look()
+            time.sleep(0.02)
+
+    def tell(self, stage: str) -> None:
+        """Print one row of the table."""
+        self._look()
+        own, every = self._highest.values()
+        print(f"| {stage} | {time.monotonic() - self._started:.0f} | {own} | {every} |", flush=True)
+
+    def _look(self) -> None:
+        for line in Path("/proc/self/status").read_text("ascii").splitlines():
+            name, _, value = line.partition(":")
+            if name in self._highest:
+                self._highest[name] = max(self._highest[name], int(value.split()[0]) >> 10)
 
 
 def finish(steps: Any) -> Any:

@@ -258,9 +258,10 @@ def _log_sources(
 
 def wanted_lengths(table: RowTable) -> NDArray[np.int64]:
     """Return the lengths that decide on the limit; texts can be divided without any loss."""
-    rows = table.rows[table.rows["length"] > 0]
-    lengths = rows["length"].astype(np.int64)
-    return np.where(rows["is_text"], np.minimum(lengths, AUTO_TEXT_TOKENS), lengths)
+    is_there = table.rows["length"] > 0
+    lengths = table.rows["length"][is_there].astype(np.int64)
+    is_text = table.rows["is_text"][is_there]
+    return np.where(is_text, np.minimum(lengths, AUTO_TEXT_TOKENS), lengths)
 
 
 def divide(

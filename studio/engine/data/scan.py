@@ -90,7 +90,7 @@ def scan(
         if not is_done:
             spool.close()
     facts = RowFacts(
-        np.frombuffer(bytes(keys), dtype="S16"),
+        np.frombuffer(keys, dtype="S16"),
         np.array(has_answer, dtype=np.bool_),
         *spool.list_places(),
     )

@@ -65,8 +65,11 @@ class RowSpool:
         return row, self._layout.read(row)
 
     def list_places(self) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-        """Return the numbers of the rows in their files, and their lines; 0 without lines."""
-        return np.array(self._numbers, dtype=np.int64), np.array(self._lines, dtype=np.int64)
+        """Return the numbers of the rows in their files, and their lines; 0 without lines.
+
+        They are not copied: no row can be added afterwards.
+        """
+        return np.asarray(self._numbers), np.asarray(self._lines)
 
     def close(self) -> None:
         """Close the file."""

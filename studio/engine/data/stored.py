@@ -54,11 +54,11 @@ class TableExamples(ExampleStore):
         """Cut the chosen rows; what was cut or did not fit is written to ``log``."""
         self.sources = tuple(sources)
         self._tables = {side.source: side.table for side in sides}
-        pieces = [np.zeros(0, dtype=_PIECE)]
+        pieces = []
         for side in sides:
             _log_problems(side, log)
             pieces.append(_cut(side, max_tokens, overlap_tokens, log))
-        self._pieces: NDArray[Any] = np.concatenate(pieces)
+        self._pieces: NDArray[Any] = _join(pieces)
         cut = self._pieces["cut_end"] - self._pieces["cut_start"]
         self.lengths = self._pieces["end"] - self._pieces["start"] - cut
         self.learnt = np.ascontiguousarray(self._pieces["learnt"])
@@ -133,8 +133,18 @@ def _cut(side: TableRows, max_tokens: int, overlap_tokens: int, log: ProblemLog)
         ],
         dtype=_PIECE,
     )
+    if not len(long):
+        return whole
     every = np.concatenate([whole, long])
     return every[np.argsort(every["row"], kind="stable")]
+
+
+def _join(parts: Sequence[NDArray[Any]]) -> NDArray[Any]:
+    """Return the pieces in one array; where only one part has any, that part, not a copy."""
+    filled = [one for one in parts if len(one)]
+    if len(filled) == 1:
+        return filled[0]
+    return np.concatenate([np.zeros(0, dtype=_PIECE), *filled])
 
 
 def _cut_row(

@@ -282,10 +282,10 @@ def _map(path: Path, size: int, check: int) -> NDArray[np.uint8]:
         raise ValueError(f"{path} has another size")
     if size == 0:
         return np.zeros(0, np.uint8)
-    mapped = np.memmap(path, dtype=np.uint8, mode="r")
     found = 0
-    for start in range(0, size, 1 << 22):
-        found = zlib.crc32(mapped[start : start + (1 << 22)].tobytes(), found)
+    with path.open("rb") as stream:  # through the map, all of it would count as memory in use
+        while block := stream.read(1 << 20):
+            found = zlib.crc32(block, found)
     if found != check:
         raise ValueError(f"{path} is damaged")
-    return np.asarray(mapped)
+    return np.asarray(np.memmap(path, dtype=np.uint8, mode="r"))
