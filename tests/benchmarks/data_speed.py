@@ -2,8 +2,9 @@
 
 Run: ``python -m tests.benchmarks.data_speed [--rows 100000] [--tokenizer DIR] [--template FILE]``
 Every figure is CPU seconds of a process of its own with one thread; the contenders take turns.
-``--memory MB`` instead writes a JSONL of that size and reports the highest memory of opening it for
-training and of preparing it. ``--start`` reports the time from a run's start to its first step.
+``--memory MB`` instead writes a JSONL of that size, or takes ``--file``, and reports the highest
+memory of opening it for training and of preparing it. ``--start`` reports the time from a run's
+start to its first step.
 """
 
 from __future__ import annotations
@@ -72,6 +73,7 @@ def main() -> None:
     parser.add_argument("--rows", type=int, default=100_000)
     parser.add_argument("--rounds", type=int, default=1)
     parser.add_argument("--memory", type=int, default=0)
+    parser.add_argument("--file", type=Path, help="with --memory: measure this JSONL")
     parser.add_argument("--only-open", action="store_true", help="with --memory: not all rows")
     parser.add_argument("--start", action="store_true")
     parser.add_argument("--tokenizer", type=Path, required=True)
@@ -85,9 +87,11 @@ def main() -> None:
     words = arguments.words.read_text(encoding="utf-8").split()
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
-        if arguments.memory:
-            size, prepares_all = arguments.memory << 20, not arguments.only_open
-            measure_memory(folder, tokenizer, words, size, prepares_all=prepares_all)
+        if arguments.memory or arguments.file:
+            path = arguments.file or folder / "rows.jsonl"
+            if arguments.file is None:
+                write_rows(path, words, 1 << 40, arguments.memory << 20)
+            measure_memory(folder, path, tokenizer, prepares_all=not arguments.only_open)
         elif arguments.start:
             measure_start(folder, tokenizer, words, arguments.rows)
         else:
@@ -230,25 +234,20 @@ def measure_start(folder: Path, tokenizer: Any, words: list[str], rows: int) -> 
         print(f"| {count:,} rows | {known:.2f} | {step:.2f} |")
 
 
-def measure_memory(
-    folder: Path, tokenizer: Any, words: list[str], size: int, *, prepares_all: bool
-) -> None:
-    """Print the highest memory of opening, and of preparing, a file of ``size`` bytes."""
-    path = folder / "rows.jsonl"
-    rows = write_rows(path, words, 1 << 40, size)
+def measure_memory(folder: Path, path: Path, tokenizer: Any, *, prepares_all: bool) -> None:
+    """Print the highest memory of opening, and of preparing, a JSONL file."""
     settings = DataSettings.model_validate({"train": [{"source": str(path)}]})
     wish = StreamWish(
         settings, tokenizer, 4096, folder, (), folder / "cache", lambda: tokenizer, 1 << 30
     )
-    print(f"{rows:,} rows, {size >> 20:,} MB\n| highest until | s | own MB | with mapped files |")
-    print("|---|---|---|---|")
+    print("| highest until | s | own MB | with mapped files |\n|---|---|---|---|")
     watch = MemoryWatch()
     watch.start()
     watch.tell("before")
     data = finish(iter_stream(wish))
     assert isinstance(data, StreamedRows)
     data.train.measure(range(64))
-    watch.tell("training can start")
+    watch.tell(f"training can start with {path.stat().st_size >> 20:,} MB")
     if prepares_all:
         assert data.rest is not None
         data.rest.start()
@@ -264,7 +263,7 @@ class MemoryWatch(threading.Thread):
 
     def __init__(self) -> None:
         super().__init__(daemon=True)
-        self._started = time.monotonic()
+        self._began = time.monotonic()
         self._highest = {"RssAnon": 0, "VmRSS": 0}
 
     def run(self) -> None:
@@ -277,7 +276,7 @@ class MemoryWatch(threading.Thread):
         """Print one row of the table."""
         self._look()
         own, every = self._highest.values()
-        print(f"| {stage} | {time.monotonic() - self._started:.0f} | {own} | {every} |", flush=True)
+        print(f"| {stage} | {time.monotonic() - self._began:.0f} | {own} | {every} |", flush=True)
 
     def _look(self) -> None:
         for line in Path("/proc/self/status").read_text("ascii").splitlines():
