@@ -1,6 +1,6 @@
-"""Time and memory of every export of a 0.5B model, beside peft, a file copy and llama.cpp.
+"""Time and memory of every export of 0.5B and 1.5B models, beside peft and a file copy.
 
-Run it with ``python -m tests.benchmarks.export_speed [FOLDER]``; it needs 8 GB of free disk. Each
+Run it with ``python -m tests.benchmarks.export_speed [FOLDER]``; it needs 12 GB of free disk. Each
 measurement is a process of its own, so that its peak memory is its own.
 """
 
@@ -13,11 +13,12 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
 RESULTS = Path(__file__).parent / "results" / "export_speed.md"
+PEFT = "peft: merge_and_unload + save_pretrained"
 QUANTS = ("f16", "q8_0", "q4_0", "q4_k_m", "q6_k")
 SHAPE = {
     "vocab_size": 151936,
@@ -29,12 +30,20 @@ SHAPE = {
     "max_position_embeddings": 4096,
     "tie_word_embeddings": True,
 }
+LARGE = SHAPE | {
+    "hidden_size": 1536,
+    "intermediate_size": 8960,
+    "num_hidden_layers": 28,
+    "num_attention_heads": 12,
+}
+"""The shape of Qwen2.5-1.5B."""
+
 _COMMAND = [sys.executable, "-m", "tests.benchmarks.export_speed"]
 STARTER = Path(__file__).resolve().parents[2] / "resources" / "starter" / "model"
 
 
-def build(folder: Path) -> None:
-    """Writes base and adapter: the shape of Qwen2.5-0.5B in bfloat16, rank 16 on all layers."""
+def build(folder: Path, shape: dict[str, Any]) -> None:
+    """Writes base and adapter in bfloat16, rank 16 on all layers."""
     import torch
     import transformers
 
@@ -43,7 +52,7 @@ def build(folder: Path) -> None:
     from studio.engine.lora.state import save_adapter
 
     torch.manual_seed(0)
-    config = transformers.Qwen2Config(**SHAPE)
+    config = transformers.Qwen2Config(**shape)
     model = transformers.AutoModelForCausalLM.from_config(config, dtype=torch.bfloat16)
     model.save_pretrained(folder / "base")
     for path in STARTER.glob("*token*"):
@@ -110,7 +119,7 @@ def _write_gguf(quant: str) -> Callable[[Path], None]:
 WAYS: dict[str, Callable[[Path], None]] = {
     "copy of the file": _copy,
     "floor: read, convert to F16, write": _convert,
-    "peft: merge_and_unload + save_pretrained": _merge_peft,
+    PEFT: _merge_peft,
     "merged": _merge_ours,
     **{f"GGUF {quant}": _write_gguf(quant) for quant in QUANTS},
 }
@@ -163,23 +172,19 @@ def measure_quantisers() -> list[str]:
     return lines
 
 
-def main(folder: Path) -> None:
-    """Measures every way and writes the table."""
-    subprocess.run([*_COMMAND, str(folder), "build"], check=True)
+def measure_ways(folder: Path, shape: str, ways: Iterable[str]) -> list[str]:
+    """Returns the table of ``ways`` for a model of this shape."""
+    folder.mkdir()
+    subprocess.run([*_COMMAND, str(folder), shape], check=True)
     weights = (folder / "base" / "model.safetensors").stat().st_size / 2
     lines = [
-        "# Export of a 0.5B model (Qwen2.5-0.5B's shape, bfloat16, rank 16 on all layers)",
         "",
-        f"{weights / 1e6:.0f} M weights; written by `python -m tests.benchmarks.export_speed` on 2 "
-        "cores of a shared machine: other work ran meanwhile, so that the seconds of the processor "
-        "say more than those of the clock. Each way ran twice, the quicker one counts; all but "
-        "peft and the plain copy wait until the disk has everything. Memory is the peak beyond the "
-        "imports.",
+        f"## {weights / 1e6:,.0f} M weights",
         "",
         "| way | seconds | of the processor | M weights/s | peak memory, MB | file, MB |",
         "|---|---|---|---|---|---|",
     ]
-    for way in WAYS:
+    for way in ways:
         tries = []
         for _ in range(2):
             text = subprocess.run(
@@ -195,13 +200,29 @@ def main(folder: Path) -> None:
             f"| {found['megabytes']:.0f} | {size:.0f} |"
         )
         print(lines[-1], flush=True)
-    lines += measure_quantisers()
+    shutil.rmtree(folder)
+    return lines
+
+
+def main(folder: Path) -> None:
+    """Measures every way and writes the tables."""
+    lines = [
+        "# Export of models in the shapes of Qwen2.5-0.5B and 1.5B (bfloat16, rank 16 everywhere)",
+        "",
+        "Written by `python -m tests.benchmarks.export_speed` on 2 cores. Where other work runs "
+        "meanwhile, the seconds of the processor say more than those of the clock. Each way ran "
+        "twice, the quicker one counts; all but peft and the plain copy wait until the disk has "
+        "everything. Memory is the peak beyond the imports.",
+        *measure_ways(folder / "small", "SHAPE", WAYS),
+        *measure_quantisers(),
+        *measure_ways(folder / "large", "LARGE", ("copy of the file", PEFT, "merged")),
+    ]
     RESULTS.write_text("\n".join(lines) + "\n", encoding="utf-8")
 
 
 if __name__ == "__main__":
-    if len(sys.argv) == 3 and sys.argv[2] == "build":
-        build(Path(sys.argv[1]))
+    if len(sys.argv) == 3 and sys.argv[2] in ("SHAPE", "LARGE"):
+        build(Path(sys.argv[1]), SHAPE if sys.argv[2] == "SHAPE" else LARGE)
     elif len(sys.argv) == 3:
         print(json.dumps(measure(sys.argv[2], Path(sys.argv[1]))))
     else:
