@@ -335,7 +335,8 @@ def run_side(case_name: str, dtype_name: str, side: str, steps: int) -> dict[str
     transformers.utils.logging.set_verbosity_error()
     case, dtype = CASES[case_name], getattr(torch, dtype_name)
     documents = build_documents(case, steps * BATCH)
-    # every side counts the same documents, when its memory has seen the longest of them
+    # The Trainer and this program count the same documents, when their memory has seen the longest
+    # of them; TRL draws its own order from these and packs them as it likes.
     warm = sorted(documents, key=lambda one: len(one.ids))[-WARM_STEPS * BATCH :]
     if side == "grouped":
         documents = sort_by_length(documents, case.seed)
@@ -410,12 +411,13 @@ def main() -> None:
         f"{platform.machine()}, {os.cpu_count()} cores, one thread, torch {torch.__version__}, "
         f"transformers {transformers.__version__}; random weights and tokens. LoRA of rank {RANK} "
         f"on all linear layers, {BATCH} documents per step, lengths lognormal. Each run is a "
-        f"process of its own with {wish.steps} counted steps behind a first one on the longest "
-        f"documents; {wish.rounds} rounds, the sides take turns; ratios within a round, median "
+        f"process of its own with {wish.steps} counted steps behind a first one, on the longest "
+        f"documents except with TRL, which draws its own order; {wish.rounds} rounds, the sides "
+        "take turns; ratios within a round, median "
         "[smallest-largest]. One core was free for it; others worked on the second. Both sides of "
         "PEFT compute with autocast in bfloat16, as the Trainer does. The seeds were chosen "
         "so that random batches hold as much filler as in the long run (2.08 and 1.94 computed "
-        "tokens per real one); 54 % of the tokens are supervised. TRL recomputes layers by "
+        "tokens per real one); 53 and 56 % of the tokens are supervised. TRL recomputes layers by "
         "default; its packed rows are as long as the longest document, and as many per step as "
         'hold the step\'s documents. "At once" divides a step into smaller pieces '
         "with the same result, as the program does by itself where memory is short.",
