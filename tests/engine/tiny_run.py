@@ -108,6 +108,7 @@ class ScriptedControl(RequestFeed):
 
     def __init__(self, layout: RunLayout) -> None:
         super().__init__(ControlTail(layout.control))
+        self.layout = layout
         self._script: list[tuple[Callable[[list[Event]], bool], AnyRequest]] = []
         self.seen: list[Event] = []
 

@@ -107,7 +107,7 @@ def _chat(base: Path, adapters: dict[str, Path], control: ScriptedControl) -> It
     order = ChatOrder(
         base=str(base), adapters={name: str(folder) for name, folder in adapters.items()}
     )
-    return listen(chat.run(order, RunLayout(base), control), control)
+    return listen(chat.run(order, control.layout, control), control)
 
 
 def test_a_chat_answers_until_it_is_told_to_end(

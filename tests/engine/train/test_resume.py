@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 
 import pytest
@@ -151,10 +152,7 @@ def test_changed_data_forbids_to_go_on(tmp_path: Path, tiny_base: Path, tiny_cha
 
 
 def test_a_changed_base_forbids_to_go_on(tmp_path: Path, tiny_base: Path, tiny_chats: Path) -> None:
-    base = tmp_path / "base"
-    base.mkdir()
-    for path in tiny_base.iterdir():
-        (base / path.name).write_bytes(path.read_bytes())
+    base = shutil.copytree(tiny_base, tmp_path / "base")
     layout = build_run(tmp_path / "run", base, tiny_chats, **SETTINGS)
     control = ScriptedControl(layout)
     control.at(_has_step(1), Stop())
