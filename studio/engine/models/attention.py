@@ -200,6 +200,8 @@ def attend_grouped(
 def _attend(
     q: Tensor, k: Tensor, v: Tensor, mask: Tensor | None, dropout: float, scaling: float | None
 ) -> Tensor:
+    if q.shape[1] != k.shape[1] and q.is_cuda and not _shares_heads(q, k, v, mask, dropout):
+        k, v = (one.repeat_interleave(q.shape[1] // k.shape[1], dim=1) for one in (k, v))
     return F.scaled_dot_product_attention(
         q,
         k,
@@ -210,6 +212,18 @@ def _attend(
         scale=scaling,
         enable_gqa=q.shape[1] != k.shape[1],
     )
+
+
+def _shares_heads(q: Tensor, k: Tensor, v: Tensor, mask: Tensor | None, dropout: float) -> bool:
+    """Returns whether a kernel of the card lets several heads of ``q`` share one of ``k``.
+
+    With a window, in 32 bits and on older cards flash attention does not compute. torch would then
+    turn without a word to its general way, which holds the scores of all pairs of tokens, unless
+    the shared heads are written out.
+    """
+    cuda = torch.backends.cuda
+    question = cuda.SDPAParams(q, k, v, mask, dropout, mask is None, True)  # noqa: FBT003 - by place only
+    return cuda.can_use_flash_attention(question) or cuda.can_use_efficient_attention(question)
 
 
 def _attend_capped(

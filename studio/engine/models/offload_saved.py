@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import weakref
+from collections import deque
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -15,10 +16,13 @@ from transformers import PreTrainedModel
 
 from studio.core.errors import ModelUnusable
 from studio.engine.models.layers import find_layers
-from studio.engine.models.streams import open_side_stream
+from studio.engine.models.streams import Mark, open_side_stream
 
 _LEAST_BYTES = 1 << 14
 """Smaller tensors stay: moving them costs more than they take."""
+_LEAVING_LAYERS = 1
+"""Of so many layers the results may still be on their way when the next one begins. The processor
+runs ahead of a card: without a limit it would start all layers before the first one has left."""
 
 
 class _Moved:
@@ -36,24 +40,18 @@ class _Moved:
         return self._arrival
 
     def get(self) -> Tensor:
-        """Returns the tensor on its device."""
-        return self.fetch().await_tensor()
+        """Returns the tensor on its device; the work that follows waits until it is there."""
+        arrival = self.fetch()
+        self._way.wait(arrival)
+        return arrival.tensor
 
 
-@dataclass(frozen=True)
+@dataclass
 class _Arrival:
-    """A tensor on its way to the device; ``event`` is when it is there, None means now."""
+    """A tensor on its way to the device; ``mark`` is when it is there, None means now."""
 
     tensor: Tensor
-    event: torch.cuda.Event | None
-
-    def await_tensor(self) -> Tensor:
-        """Returns the tensor; the work that follows waits for it and for nothing behind it."""
-        if self.event is not None:
-            current = torch.cuda.current_stream(self.tensor.device)
-            current.wait_event(self.event)
-            self.tensor.record_stream(current)
-        return self.tensor
+    mark: Mark | None
 
 
 class _Way:
@@ -62,27 +60,52 @@ class _Way:
     def __init__(self, device: torch.device) -> None:
         self._device = device
         self._side = open_side_stream(device)
+        self._leaving: deque[tuple[Mark, list[Tensor]]] = deque()
+        self._arriving: list[_Arrival] = []
         self.moved_bytes = 0
 
     def send(self, tensor: Tensor) -> Tensor:
-        """Returns a copy in the computer's memory."""
+        """Returns a copy in the computer's memory; ``tensor`` must live until ``release``."""
         self.moved_bytes += tensor.numel() * tensor.element_size()
         if self._side is None:
             return tensor.clone()
-        self._side.wait_stream(torch.cuda.current_stream(self._device))
-        kept = torch.empty_like(tensor, device="cpu", pin_memory=True)
-        with torch.cuda.stream(self._side):
-            kept.copy_(tensor, non_blocking=True)
-        tensor.record_stream(self._side)
+        kept = torch.empty_like(tensor, device="cpu", pin_memory=self._device.type == "cuda")
+        self._side.copy(kept, tensor)
         return kept
+
+    def hold(self, tensors: list[Tensor]) -> None:
+        """Keeps tensors that were sent until their copies are made."""
+        if self._side is not None:
+            self._leaving.append((self._side.mark(), tensors))
+
+    def release(self, most: int = 0) -> None:
+        """Lets the work wait for copies and gives up what was held, but for the last ``most``."""
+        while self._side is not None and len(self._leaving) > most:
+            mark, tensors = self._leaving.popleft()
+            self._side.wait(mark)
+            tensors.clear()
 
     def bring(self, kept: Tensor) -> _Arrival:
         """Returns what will hold ``kept`` on the device soon."""
         if self._side is None:
             return _Arrival(kept, None)
-        with torch.cuda.stream(self._side):
-            tensor = kept.to(self._device, non_blocking=True)
-        return _Arrival(tensor, self._side.record_event())
+        tensor = torch.empty_like(kept, device=self._device)
+        self._side.copy(tensor, kept)
+        arrival = _Arrival(tensor, self._side.mark())
+        self._arriving.append(arrival)
+        return arrival
+
+    def wait(self, arrival: _Arrival) -> None:
+        """Lets the work that follows wait for one tensor."""
+        if self._side is not None and arrival.mark is not None:
+            self._side.wait(arrival.mark)
+            arrival.mark = None
+
+    def settle(self) -> None:
+        """Lets the work wait for everything on its way back: what nobody uses is given up."""
+        for arrival in self._arriving:
+            self.wait(arrival)
+        self._arriving.clear()
 
 
 class SavedOffload:
@@ -105,6 +128,9 @@ class SavedOffload:
     @contextmanager
     def around_layer(self, index: int) -> Iterator[None]:
         """Moves what is saved inside; ``index`` numbers the layers from the lowest on."""
+        if index == 0:  # what a step left behind that broke off
+            self._way.settle()
+        self._way.release(0 if index == 0 else _LEAVING_LAYERS)
         if index == 0 or not self._own:
             tensors = (*self._model.parameters(), *self._model.buffers())
             self._own = {one.untyped_storage().data_ptr() for one in tensors}
@@ -128,15 +154,22 @@ class SavedOffload:
         def unpack(saved: Tensor | _Moved) -> Tensor:
             if isinstance(saved, Tensor):
                 return saved
+            self._way.release()
+            self._fetch(index)  # the highest layer's; those of others were fetched above them
             result = saved.get()
             self._fetch(index - 1)  # while this layer works, the next one's are on their way
             return result
 
         with saved_tensors_hooks(pack, unpack):
             yield
+        self._way.hold(alive)
 
     def _fetch(self, index: int) -> None:
-        for reference in self._sets.pop(index, ()):
+        references = self._sets.pop(index, [] if index < 0 else None)
+        if references is None:
+            return
+        self._way.settle()
+        for reference in references:
             moved = reference()
             if moved is not None:
                 moved.fetch()

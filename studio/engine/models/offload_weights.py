@@ -13,7 +13,7 @@ from transformers import PreTrainedModel
 from studio.core.errors import ModelUnusable
 from studio.engine.held.layer import AwayWeights, QuantisedLayer
 from studio.engine.models.layers import find_layers
-from studio.engine.models.streams import open_side_stream
+from studio.engine.models.streams import Mark, SideStream, open_side_stream
 
 
 class _Layer:
@@ -23,8 +23,10 @@ class _Layer:
     number, so that using it by mistake cannot go unseen.
     """
 
-    def __init__(self, layer: nn.Module, device: torch.device) -> None:
-        self._device = device
+    def __init__(
+        self, layer: nn.Module, device: torch.device, side: SideStream | None = None
+    ) -> None:
+        self._device, self._side = device, side
         held = [module for module in layer.modules() if isinstance(module, QuantisedLayer)]
         codes = {id(module.weight) for module in held}
         self._weights = [
@@ -33,6 +35,7 @@ class _Layer:
         self._homes = [_settle_home(p.data, device) for p in self._weights]
         self._held = [_HeldHome(module, device) for module in held]
         self._visiting: list[Tensor] = []
+        self._arrival: Mark | None = None
         self.size_bytes = sum(home.nbytes for home in (*self._homes, *self._codes))
         self.leave()
 
@@ -41,32 +44,33 @@ class _Layer:
         """Whether the weights are on the device, or on their way."""
         return bool(self._visiting)
 
-    def visit(self, side: torch.cuda.Stream | None) -> None:
+    def visit(self) -> None:
         """Starts to bring the weights to the device."""
         if self._visiting or not (self._homes or self._held):
             return
         homes = (*self._homes, *self._codes)
-        if side is None:
+        if self._side is None:
             self._visiting = [home.clone() for home in homes]
         else:
-            with torch.cuda.stream(side):
-                self._visiting = [home.to(self._device, non_blocking=True) for home in homes]
+            self._visiting = [torch.empty_like(home, device=self._device) for home in homes]
+            for visitor, home in zip(self._visiting, homes, strict=True):
+                self._side.copy(visitor, home)
+            self._arrival = self._side.mark()
         visitors = iter(self._visiting)
         for weight in self._weights:
             weight.data = next(visitors)
         for held in self._held:
             held.arrive(next(visitors))
 
-    def await_arrival(self, side: torch.cuda.Stream | None) -> None:
+    def await_arrival(self) -> None:
         """Lets the work that follows wait until the weights are there."""
-        if side is not None:
-            current = torch.cuda.current_stream(self._device)
-            current.wait_stream(side)
-            for tensor in self._visiting:
-                tensor.record_stream(current)
+        if self._side is not None and self._arrival is not None:
+            self._side.wait(self._arrival)
+            self._arrival = None
 
     def leave(self) -> None:
         """Gives the device's memory back; the work already begun keeps what it needs."""
+        self.await_arrival()  # others get this memory now, over which nothing may be written
         self._visiting = []
         for weight, home in zip(self._weights, self._homes, strict=True):
             nothing = torch.full((), float("nan"), dtype=home.dtype, device=self._device)
@@ -108,8 +112,8 @@ class WeightOffload:
     """
 
     def __init__(self, model: PreTrainedModel, layers: list[nn.Module], device: torch.device):
-        self._side = open_side_stream(device)
-        self._layers = [_Layer(layer, device) for layer in layers]
+        side = open_side_stream(device)
+        self._layers = [_Layer(layer, device, side) for layer in layers]
         self._is_way_back = False
         self.most_resident_bytes = 0
         model.register_forward_pre_hook(self._begin)
@@ -138,10 +142,10 @@ class WeightOffload:
         for number, layer in enumerate(self._layers):
             if number not in (index, following) and layer.is_visiting:
                 layer.leave()
-        self._layers[index].visit(self._side)
-        self._layers[index].await_arrival(self._side)
+        self._layers[index].visit()
+        self._layers[index].await_arrival()
         if 0 <= following < len(self._layers):
-            self._layers[following].visit(self._side)
+            self._layers[following].visit()
         self.most_resident_bytes = max(self.most_resident_bytes, self.resident_bytes)
 
     def _begin(self, module: nn.Module, inputs: Any) -> None:
