@@ -10,7 +10,7 @@ from typing import Any
 class CardReading:
     """One look at a card. ``is_throttled``: it runs slower because it is hot.
 
-    ``full_clock_mhz`` is the highest clock it is built for.
+    ``full_clock_mhz`` is the highest clock it is built for. What a card does not tell is 0.
     """
 
     used_bytes: int
@@ -62,7 +62,15 @@ def _open(driver: Any, name: str | int) -> Any:
 
 def _read(driver: Any, card: Any) -> CardReading:
     memory = driver.nvmlDeviceGetMemoryInfo(card)
-    reasons = int(driver.nvmlDeviceGetCurrentClocksThrottleReasons(card))
+
+    def ask(question: str, *words: int) -> int:
+        # cards of notebooks and those below a Linux inside Windows tell their memory alone
+        try:
+            return int(getattr(driver, question)(card, *words))
+        except driver.NVMLError:
+            return 0
+
+    reasons = ask("nvmlDeviceGetCurrentClocksThrottleReasons")
     hot = (
         driver.nvmlClocksThrottleReasonSwThermalSlowdown
         | driver.nvmlClocksThrottleReasonHwThermalSlowdown
@@ -70,8 +78,8 @@ def _read(driver: Any, card: Any) -> CardReading:
     return CardReading(
         used_bytes=int(memory.total) - int(memory.free),
         total_bytes=int(memory.total),
-        temperature_celsius=int(driver.nvmlDeviceGetTemperature(card, driver.NVML_TEMPERATURE_GPU)),
-        clock_mhz=int(driver.nvmlDeviceGetClockInfo(card, driver.NVML_CLOCK_SM)),
-        full_clock_mhz=int(driver.nvmlDeviceGetMaxClockInfo(card, driver.NVML_CLOCK_SM)),
+        temperature_celsius=ask("nvmlDeviceGetTemperature", driver.NVML_TEMPERATURE_GPU),
+        clock_mhz=ask("nvmlDeviceGetClockInfo", driver.NVML_CLOCK_SM),
+        full_clock_mhz=ask("nvmlDeviceGetMaxClockInfo", driver.NVML_CLOCK_SM),
         is_throttled=bool(reasons & hot),
     )

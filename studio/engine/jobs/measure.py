@@ -26,6 +26,7 @@ from studio.engine.models.files import load_config, load_tokenizer
 from studio.engine.models.load import resolve_device
 from studio.engine.models.reference import find_model
 from studio.engine.tasks.causal_lm import CausalTask
+from studio.engine.train.guard.card import stay_within_card
 from studio.engine.train.optimizers import build_optimizer
 from studio.engine.train.peak import PeakMeter
 from studio.engine.train.random_state import seed_everything
@@ -61,6 +62,7 @@ def _run(order: MeasureOrder, layout: RunLayout, control: RequestFeed) -> Iterat
     device, why = resolve_device(recipe.train.devices)
     yield from settled.settle("train.devices", str(device), why)
     yield from wait_for_device(layout, device, control)
+    yield from stay_within_card(device)
     tokenizer, config = load_tokenizer(reference.folder), load_config(reference.folder)
     data = yield from load_data(recipe.data, reference, tokenizer, config, base_folder, control)
     yield from settled.settle("data.max_tokens", data.max_tokens, "fits 99 % of the rows")

@@ -37,6 +37,7 @@ from studio.engine.train.checkpoint import (
 )
 from studio.engine.train.collaborators import LoopSettings
 from studio.engine.train.document_losses import DocumentLosses
+from studio.engine.train.guard.card import stay_within_card
 from studio.engine.train.keeper import Keeper
 from studio.engine.train.loop import TrainingLoop
 from studio.engine.train.manifest import (
@@ -90,6 +91,7 @@ def _run(order: TrainOrder, layout: RunLayout, control: RequestFeed) -> Iterator
     device, why = resolve_device(recipe.train.devices)
     yield from settled.settle("train.devices", str(device), why)
     yield from wait_for_device(layout, device, control)
+    yield from stay_within_card(device)
     tokenizer, config = load_tokenizer(reference.folder), load_config(reference.folder)
     data = yield from open_data(
         settled.recipe.data,

@@ -222,7 +222,7 @@ def _shares_heads(q: Tensor, k: Tensor, v: Tensor, mask: Tensor | None, dropout:
     the shared heads are written out.
     """
     cuda = torch.backends.cuda
-    question = cuda.SDPAParams(q, k, v, mask, dropout, mask is None, True)  # noqa: FBT003 - by place only
+    question = cuda.SDPAParams(q, k, v, mask, dropout, mask is None, True)
     return cuda.can_use_flash_attention(question) or cuda.can_use_efficient_attention(question)
 
 

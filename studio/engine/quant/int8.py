@@ -16,8 +16,9 @@ from torch import Tensor
 from studio.engine.held.buffer import borrow_buffer
 
 _LARGEST = 127.0
-_CHUNK_NUMBERS = 1 << 17
-"""What the processor's nearest caches hold, codes and weights together."""
+_CHUNK_NUMBERS = {"cpu": 1 << 17, "cuda": 1 << 24}
+"""On the processor what its nearest caches hold, codes and weights together; on a card so much that
+starting a piece of work costs less than the work."""
 
 
 @dataclass(frozen=True)
@@ -59,7 +60,7 @@ class Int8Weights:
     def _unfold_into(self, out: Tensor) -> Tensor:
         scales = (self.largest / _LARGEST)[:, None]
         is_whole = self.device.type == "cuda"
-        step = len(self.codes) if is_whole else _CHUNK_NUMBERS // max(1, self.shape[1])
+        step = len(self.codes) if is_whole else _count_rows(self.codes)
         for start in range(0, len(self.codes), max(1, step)):
             rows = slice(start, start + max(1, step))
             torch.mul(self.codes[rows], scales[rows], out=out[rows])
@@ -73,7 +74,7 @@ def quantise(weight: Tensor) -> Int8Weights:
     """
     codes = torch.empty(weight.shape, dtype=torch.int8, device=weight.device)
     largest = torch.empty(weight.shape[0], dtype=torch.float32, device=weight.device)
-    step = max(1, _CHUNK_NUMBERS // max(1, weight.shape[1]))
+    step = _count_rows(weight)
     for start in range(0, weight.shape[0], step):
         rows = slice(start, start + step)
         part = weight[rows].detach().float()
@@ -81,3 +82,8 @@ def quantise(weight: Tensor) -> Int8Weights:
         factors = _LARGEST / largest[rows].clamp_min(1e-38)
         codes[rows] = (part * factors[:, None]).round_().to(torch.int8)
     return Int8Weights(codes, largest)
+
+
+def _count_rows(matrix: Tensor) -> int:
+    most = _CHUNK_NUMBERS.get(matrix.device.type, _CHUNK_NUMBERS["cpu"])
+    return max(1, most // max(1, matrix.shape[1]))

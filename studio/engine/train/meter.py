@@ -49,5 +49,7 @@ class MemoryMeter:
 def get_free_bytes(device: torch.device) -> int:
     """Returns how much memory can still be taken on ``device``."""
     if device.type == "cuda":
-        return int(torch.cuda.mem_get_info(device)[0])
+        # what the allocator holds back for later can be had as well
+        held = torch.cuda.memory_reserved(device) - torch.cuda.memory_allocated(device)
+        return int(torch.cuda.mem_get_info(device)[0]) + held
     return int(psutil.virtual_memory().available)

@@ -35,11 +35,12 @@ def capture_random_state() -> RandomState:
 
 
 def restore_random_state(state: RandomState) -> None:
-    """Sets every generator back to ``state``."""
+    """Sets every generator back to ``state``; those of cards that are gone are left out."""
     version, numbers, gauss = state.python
     random.setstate((version, tuple(numbers), gauss))
     torch.set_rng_state(state.tensors["torch"])
+    cards = torch.cuda.device_count() if torch.cuda.is_available() else 0
     for name, tensor in state.tensors.items():
         kind, _, index = name.partition(".")
-        if kind == "cuda" and torch.cuda.is_available():
+        if kind == "cuda" and int(index) < cards:
             torch.cuda.set_rng_state(tensor, int(index))

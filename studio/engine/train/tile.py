@@ -8,6 +8,7 @@ from pathlib import Path
 import torch
 from torch import nn
 
+from studio.engine.train.guard.memory import is_out_of_memory
 from studio.engine.train.loss import LogitRule, get_tile_rows, is_plain_frozen, sum_cross_entropy
 from studio.engine.train.remembered import Remembered, name_device
 
@@ -47,7 +48,13 @@ def _measure(head: nn.Module, rule: LogitRule, usual: int) -> int:
     spent = 0.0
     for share in _SHARES:
         rows = max(16, int(usual * share))
-        seconds = min(_time_tile(head, rule, rows) for _ in range(2))
+        try:
+            seconds = min(_time_tile(head, rule, rows) for _ in range(2))
+        except (RuntimeError, MemoryError) as error:
+            if not is_out_of_memory(error):
+                raise
+            # if not even the smallest one fits, the run itself will say so
+            return best_rows if best_seconds < float("inf") else max(16, int(usual * _SHARES[0]))
         spent += 2 * seconds
         if seconds / rows < 0.97 * best_seconds:  # a little faster is worth no more memory
             best_rows, best_seconds = rows, seconds / rows

@@ -9,17 +9,20 @@ from typing import Any
 
 import pynvml
 import pytest
+import torch
 
 from studio.core.events.types import (
     CardCooled,
     CardThrottled,
     Event,
     MicroBatchShrunk,
+    NoticeRaised,
     RunFinished,
     SharedMemoryUsed,
 )
 from studio.core.memory.gauge import CardGauge, CardReading
 from studio.engine.train import loop, stepper
+from studio.engine.train.guard import card
 from studio.engine.train.guard.card import CardWatch
 from tests.engine.tiny_run import build_run, of_type, train_run
 
@@ -146,3 +149,39 @@ def test_a_driver_that_does_not_tell_is_asked_once(monkeypatch: pytest.MonkeyPat
     gauge = CardGauge(0)
     assert [gauge.read(), gauge.read()] == [None, None]
     assert asked == [1]
+
+
+def test_a_card_that_tells_its_memory_alone_is_read_all_the_same(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def refuse(*_: Any) -> int:
+        raise pynvml.NVMLError(pynvml.NVML_ERROR_NOT_SUPPORTED)
+
+    memory = SimpleNamespace(total=8 * GIB, free=GIB)
+    monkeypatch.setattr(pynvml, "nvmlInit", lambda: None)
+    monkeypatch.setattr(pynvml, "nvmlDeviceGetHandleByIndex", lambda index: index)
+    monkeypatch.setattr(pynvml, "nvmlDeviceGetMemoryInfo", lambda _: memory)
+    for name in ("Temperature", "ClockInfo", "MaxClockInfo", "CurrentClocksThrottleReasons"):
+        monkeypatch.setattr(pynvml, f"nvmlDeviceGet{name}", refuse)
+    assert CardGauge(0).read() == CardReading(7 * GIB, 8 * GIB, 0, 0, 0, is_throttled=False)
+
+
+def test_where_memory_overflows_unseen_a_run_takes_no_more_than_is_free(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    shares: list[tuple[float, torch.device]] = []
+    monkeypatch.setattr(torch.cuda, "mem_get_info", lambda _: (6 * GIB, 8 * GIB))
+    monkeypatch.setattr(torch.cuda, "memory_reserved", lambda _: GIB + (128 << 20))
+    monkeypatch.setattr(
+        torch.cuda, "set_per_process_memory_fraction", lambda *at: shares.append(at)
+    )
+    device = torch.device("cuda:0")
+    monkeypatch.setattr(card, "can_spill", lambda: False)
+    assert list(card.stay_within_card(device)) == []
+    assert shares == []
+    monkeypatch.setattr(card, "can_spill", lambda: True)
+    assert list(card.stay_within_card(torch.device("cpu"))) == []
+    (notice,) = card.stay_within_card(device)
+    assert isinstance(notice, NoticeRaised)
+    assert shares == [(7 / 8, device)]
+    assert "7" in notice.message

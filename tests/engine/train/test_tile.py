@@ -41,6 +41,21 @@ def test_a_slow_device_is_not_measured_for_long(monkeypatch: pytest.MonkeyPatch)
     assert len(set(tried)) == 1
 
 
+@pytest.mark.parametrize(("fits", "share"), [(0.5, 0.5), (0.0, 0.25)])
+def test_a_size_that_does_not_fit_is_not_taken(
+    fits: float, share: float, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    usual = get_tile_rows(50_000, CPU)
+
+    def time_tile(head: nn.Module, rule: LogitRule, rows: int) -> float:
+        if rows > fits * usual:
+            raise torch.OutOfMemoryError("CUDA out of memory.")
+        return 1e-6
+
+    monkeypatch.setattr(tile, "_time_tile", time_tile)
+    assert tile.tune_tile_rows(_build_head(50_000), LogitRule()) == int(share * usual)
+
+
 def test_what_was_measured_is_kept_and_a_broken_file_is_made_again(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:

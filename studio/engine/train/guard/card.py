@@ -12,8 +12,15 @@ from typing import Protocol
 
 import torch
 
-from studio.core.events.types import CardCooled, CardThrottled, Event, SharedMemoryUsed
+from studio.core.events.types import (
+    CardCooled,
+    CardThrottled,
+    Event,
+    NoticeRaised,
+    SharedMemoryUsed,
+)
 from studio.core.memory.gauge import CardGauge, CardReading
+from studio.core.units import format_bytes
 
 _LOOK_SECONDS = 5.0
 _HOT_LOOKS = 2
@@ -22,6 +29,8 @@ _CLIFF = 3.0
 _CLIFF_STEPS = 2
 _FULL = 0.95
 _USUAL_STEPS, _LEAST_STEPS = 16, 5
+_DRIVER_BYTES = 128 << 20
+"""What the driver still takes for itself when kernels are used for the first time."""
 
 
 class Gauge(Protocol):
@@ -132,6 +141,30 @@ def build_watch(device: torch.device) -> CardWatch | None:
         gauge,
         can_spill=can_spill(),
         get_reserved_bytes=lambda: torch.cuda.memory_reserved(device),
+    )
+
+
+def stay_within_card(device: torch.device) -> Iterator[Event]:
+    """Lets this process take no more of a card's memory than is free now, where it would overflow.
+
+    A driver that overflows never says that the memory is full, so torch would not even use again
+    what it holds back for later. With a limit it does, and then says so itself, which is a case
+    that the run knows how to handle.
+
+    Yields:
+        NoticeRaised, once, if there is a limit now.
+    """
+    if device.type != "cuda" or not can_spill():
+        return
+    free, total = torch.cuda.mem_get_info(device)
+    limit = int(free) + torch.cuda.memory_reserved(device) - _DRIVER_BYTES
+    torch.cuda.set_per_process_memory_fraction(min(1.0, max(0.0, limit / total)), device)
+    yield NoticeRaised(
+        code="card_limited",
+        message=f"This run takes at most {format_bytes(limit)} of the card's memory, which is what "
+        "is free now. Beyond that Windows would lend it the computer's memory, and every step "
+        "would take many times longer.",
+        remedy="If more is needed, close other programs that show pictures before you start.",
     )
 
 

@@ -8,7 +8,12 @@ import torch
 
 from studio.core.errors import OutOfMemory
 
-_CARD_WORDS = ("CUBLAS_STATUS_ALLOC_FAILED", "CUDNN_STATUS_ALLOC_FAILED", "out of memory")
+_CARD_WORDS = (
+    "CUBLAS_STATUS_ALLOC_FAILED",
+    "CUBLAS_STATUS_NOT_INITIALIZED",  # there was no room for what the library itself needs
+    "CUDNN_STATUS_ALLOC_FAILED",
+    "out of memory",
+)
 
 
 def is_out_of_memory(error: BaseException) -> bool:
