@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
-from PySide6.QtCore import QByteArray, QSettings, QSize
+from PySide6.QtCore import QByteArray, QSettings, QSize, Qt
 from PySide6.QtGui import QCloseEvent, QKeySequence, QShortcut
 from PySide6.QtWidgets import QHBoxLayout, QMainWindow, QStackedWidget, QWidget
 
@@ -62,9 +62,12 @@ class Window(QMainWindow):
 
     def show_page(self, key: str) -> None:
         """Opens the page with this key, building it if it was never open."""
-        page = self.get_page(key)
+        page, before = self.get_page(key), self._stack.currentWidget()
         self._current = key
+        focus = self.focusWidget()
         self._stack.setCurrentWidget(page)
+        if before not in (None, page) and focus is not None and before.isAncestorOf(focus):
+            page.setFocus(Qt.FocusReason.OtherFocusReason)  # Qt would give it to any other widget
         self._rail.show_current(self._routes[key].rail_key)
         self.setWindowTitle(f"{page.title} - LoRA Studio")
         page.refresh()

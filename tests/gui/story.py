@@ -127,9 +127,9 @@ def stamp(facts: list[Event], seconds: float = START_SECONDS) -> list[Event]:
 
 
 def build_recipe(name: str, folder: Path, **settings: object) -> Recipe:
-    """Returns a recipe whose data file exists and has 320 rows."""
+    """Returns a recipe whose data file exists and has 320 rows, and an empty model folder."""
     data = folder / "support.jsonl"
-    folder.mkdir(parents=True, exist_ok=True)
+    (folder / "Qwen3-0.6B").mkdir(parents=True, exist_ok=True)
     data.write_text('{"prompt": "a", "answer": "b"}\n' * 320, encoding="utf-8")
     return parse_recipe(
         {

@@ -11,6 +11,7 @@ from PySide6.QtCore import QObject, Signal
 
 from studio.core.errors import ModelUnusable, StudioError
 from studio.core.hub.cache import find_hub_snapshot
+from studio.core.weights.folder import check_model_folder
 from studio.core.weights.layers import ModelLayers, load_layers
 from studio.core.weights.local import find_models
 from studio.gui.bridge.background import Background
@@ -62,7 +63,7 @@ class ModelShelf(QObject):
             return
         self._asked.add(model)
         self._background.start(
-            lambda _cancellation: load_layers(find_folder(model)),
+            lambda _cancellation: load_model(model),
             partial(self._on_loaded, model),
             partial(self._on_failed, model),
         )
@@ -81,6 +82,18 @@ class ModelShelf(QObject):
     def _on_failed(self, model: str, error: StudioError) -> None:
         self._asked.discard(model)
         self.layers_failed.emit(model, error)
+
+
+def load_model(model: str) -> ModelLayers:
+    """Return what a model that is named by its folder or its name on the hub is made of.
+
+    Raises:
+        ModelUnusable: Its folder lacks what training needs: weights, description or tokenizer.
+        FileUnusable: A file cannot be read.
+    """
+    folder = find_folder(model)
+    check_model_folder(folder)
+    return load_layers(folder)
 
 
 def find_folder(model: str) -> Path:

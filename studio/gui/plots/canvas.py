@@ -50,7 +50,9 @@ class PlotCanvas(QWidget):
         self._plot.setFrameShape(self._plot.Shape.NoFrame)
         self._plot.setMenuEnabled(False)
         self._plot.hideButtons()
-        self._plot.setAccessibleName("Plot")
+        # Only the canvas is reached by Tab and spoken of; what lies in it is drawing.
+        self._plot.viewport().setFocusPolicy(Qt.FocusPolicy.NoFocus)
+        self.name_plot("Plot")
         self._plot.getAxis("left").setWidth(_AXIS_WIDTH)
         self._cursor = pg.InfiniteLine(angle=90, movable=False)
         self._cursor.setVisible(False)
@@ -98,6 +100,12 @@ class PlotCanvas(QWidget):
     def remove_item(self, item: Any) -> None:
         """Takes a plot item away."""
         self._plot.removeItem(item)
+
+    def name_plot(self, name: str) -> None:
+        """Tells those who cannot see the plot what it shows and which keys it knows."""
+        self.setAccessibleName(name)
+        self.setAccessibleDescription("Plus and minus zoom, arrow keys move, Home shows all")
+        self._plot.setAccessibleName(name)
 
     def hide_axes(self) -> None:
         """Leaves only the curve and its grid, for small plots that say their value in words."""

@@ -6,7 +6,7 @@ from PySide6.QtCore import QSize, Qt
 from PySide6.QtGui import QColor, QPainter, QPaintEvent
 from PySide6.QtWidgets import QHBoxLayout, QSizePolicy, QWidget
 
-from studio.gui.widgets.labels import PlainLabel
+from studio.gui.widgets.labels import PlainLabel, plain_tooltip
 
 
 class Swatch(QWidget):
@@ -47,16 +47,22 @@ class Legend(QWidget):
         self._row.addStretch(1)
         self.setSizePolicy(QSizePolicy.Policy.Expanding, QSizePolicy.Policy.Fixed)
 
-    def add_entry(self, key: str, name: str) -> None:
-        """Adds one name at the right end."""
+    def add_entry(self, key: str, name: str, explanation: str = "") -> None:
+        """Adds one name at the right end, with words for below the pointer."""
         swatch = Swatch()
         label = PlainLabel(name, "muted", wraps=False)
+        if explanation:
+            label.setToolTip(plain_tooltip(explanation))
         value = PlainLabel("", "strong", wraps=False)
         value.setMinimumWidth(value.fontMetrics().horizontalAdvance("0.0000 "))
         position = self._row.count() - 1
         for offset, widget in enumerate((swatch, label, value)):
             self._row.insertWidget(position + offset, widget)
         self._entries[key] = (swatch, label, value)
+
+    def show_name(self, key: str, name: str) -> None:
+        """Calls one curve by another name."""
+        self._entries[key][1].setText(name)
 
     def show_value(self, key: str, text: str) -> None:
         """Shows the value of one curve; empty text hides its name too."""

@@ -32,6 +32,11 @@ _EMPTY = np.empty(0)
 _START_SMOOTHING_PERCENT = 45
 _OUTLIER_PERCENT = 0.5
 _FAINTNESS = 0.62
+_TRAIN, _TRAIN_SMOOTHED = "Training loss", "Training loss, smoothed"
+_SMOOTHED_HELP = (
+    "The thick curve: an average over neighbouring steps. The thin curve, and the number in the "
+    "card above, are each step's own loss, which jumps from step to step."
+)
 
 
 class LossPlot(QWidget):
@@ -46,13 +51,14 @@ class LossPlot(QWidget):
         self._hovered: float | None = None
         self._total_steps = 0
         self._canvas = MarkedCanvas()
+        self._canvas.name_plot("Plot of the losses")
         self._raw_line = self._canvas.add_line()
         self._smooth_line = self._canvas.add_line(is_smooth=True)
         self._validation_line = self._canvas.add_points("o", 6)
         self._best_mark = self._canvas.add_points("star", 15)
         self._legend = Legend()
         self._legend.add_entry("step", "Step")
-        self._legend.add_entry("train", "Training loss")
+        self._legend.add_entry("train", _TRAIN_SMOOTHED, _SMOOTHED_HELP)
         self._legend.add_entry("validation", "Validation loss")
         self._legend.add_entry("best", "Best")
         self._legend.add_entry("mark", "Mended")
@@ -151,7 +157,9 @@ class LossPlot(QWidget):
 
     def _draw(self) -> None:
         steps, losses = self._train
-        self._smoothed = smooth(losses, self.smoothing_weight)
+        weight = self.smoothing_weight
+        self._smoothed = smooth(losses, weight)
+        self._legend.show_name("train", _TRAIN_SMOOTHED if weight else _TRAIN)
         self._raw_line.setData(*_positive(steps, losses), skipFiniteCheck=True)
         self._smooth_line.setData(*_positive(steps, self._smoothed), skipFiniteCheck=True)
         self._validation_line.setData(*_positive(*self._validation), skipFiniteCheck=True)

@@ -35,6 +35,7 @@ class MetricPlot(QWidget):
         self._canvas = PlotCanvas()
         self._canvas.setMinimumHeight(48)
         self._canvas.hide_axes()
+        self._canvas.name_plot(f"Plot of {name.lower()}")
         self._line = self._canvas.add_line()
         self._name = PlainLabel(name, "muted", wraps=False)
         self._value = PlainLabel(UNKNOWN, "strong", wraps=False)

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import json
 import math
+import shutil
 import struct
 from pathlib import Path
 
@@ -118,6 +119,25 @@ def test_an_unusable_folder_says_why(
     assert page._details._chip.text() == "Cannot be used"
     assert "pickle" in page._details._notice._message.text()
     assert not page._details._notice._remedy.isHidden()
+
+
+@pytest.mark.parametrize(
+    ("lost", "words"),
+    [
+        ("config.json", "config.json is missing"),
+        ("model.safetensors", "holds no weights"),
+        ("tokenizer.json", "holds no tokenizer"),
+    ],
+)
+def test_a_chosen_folder_that_lacks_a_file_says_which_one(
+    page: ModelPage, studio: Studio, qtbot: QtBot, tmp_path: Path, lost: str, words: str
+) -> None:
+    starter = studio.context.starter
+    assert starter is not None
+    folder = tmp_path / "Mödell, nicht ganz da"
+    shutil.copytree(starter.model_folder, folder, ignore=shutil.ignore_patterns(lost))
+    page.take_paths([str(folder)])
+    qtbot.waitUntil(lambda: words in page._details._notice._message.text().replace("\u200b", ""))
 
 
 def test_a_model_that_vanished_is_told(page: ModelPage, studio: Studio, qtbot: QtBot) -> None:

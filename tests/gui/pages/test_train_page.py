@@ -13,6 +13,7 @@ from pytestqt.qtbot import QtBot
 from studio.core.events import types
 from studio.core.memory.card import DeviceSpec
 from studio.core.paths import Home
+from studio.core.runs.record import RunRecord
 from studio.gui.app import Studio
 from studio.gui.pages.train.page import TrainPage
 from studio.gui.widgets.flow_text import FlowText
@@ -53,6 +54,32 @@ def test_without_a_model_start_is_off_and_says_why(page: TrainPage) -> None:
     assert not page._ready._start.isEnabled()
     assert "No base model is chosen yet" in get_texts(page)
     assert "2 things above must be mended first" in page._ready._reason.text()
+
+
+def test_a_file_that_was_deleted_after_it_was_chosen_forbids_the_start_in_words(
+    studio: Studio, page: TrainPage, home: Home, wait: Wait
+) -> None:
+    load_recipe(studio, home)
+    wait(lambda: "steps" in get_texts(page))
+    assert page._ready._start.isEnabled()
+    gone = home.folder / "material" / "support.jsonl"
+    gone.unlink()
+    page._presenter.show_ready()
+    wait(lambda: not page._ready._start.isEnabled())
+    assert f"The data file {gone} is not there any more." in get_texts(page)
+
+
+def test_after_stop_the_keyboard_waits_at_resume_and_not_at_the_tabs(page: TrainPage) -> None:
+    page._on_presenter_run_shown()
+    alive = RunRecord(status="running")
+    page._on_presenter_record_changed(alive)
+    assert page.window().focusWidget() is page._view._tabs.tabBar()  # not Stop
+    page._controls.show()
+    page._controls._stop.setFocus()
+    page._controls.show_stopping()
+    stopped = RunRecord(status="stopped", step=3, total_steps=9, last_checkpoint_step=3)
+    page._on_presenter_record_changed(stopped)
+    assert page.window().focusWidget() is page._view._outcome._resume
 
 
 def test_the_summary_names_model_data_rank_and_steps(

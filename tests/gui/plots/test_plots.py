@@ -140,6 +140,28 @@ def test_all_plots_end_with_the_newest_curves(qtbot: QtBot) -> None:
     assert plots._plots.isHidden()
     for last in (10, 20, 30):
         plots.show_curves(take(last), 60)
-    qtbot.waitUntil(lambda: not plots._turns.isActive())
+    assert plots._loss is None  # built one by one, each in a turn of its own
+    plots._build_next()
+    assert plots._loss is not None and not plots._small
+    qtbot.waitUntil(lambda: plots.is_built and not plots._turns.isActive())
     assert len(plots._loss._train[0]) == 30
-    assert plots._memory._value.text() == "4.8 GB"
+    assert plots._small[3]._value.text() == "4.8 GB"
+
+
+def test_a_run_that_ended_before_its_first_step_says_so(qtbot: QtBot) -> None:
+    plots = RunPlots()
+    qtbot.addWidget(plots)
+    plots.show_curves(RunCurves.empty(), None)
+    assert plots._waiting.text().startswith("The curves begin")
+    plots.show_curves(RunCurves.empty(), None, is_over=True)
+    assert plots._waiting.text().startswith("The run ended before its first step")
+
+
+def test_the_legend_says_that_the_loss_is_smoothed_only_while_it_is(qtbot: QtBot) -> None:
+    plot = LossPlot()
+    qtbot.addWidget(plot)
+    plot.show_run((np.arange(9.0), np.arange(9.0)), (np.empty(0), np.empty(0)))
+    label = plot._legend._entries["train"][1]
+    assert label.text() == "Training loss, smoothed"
+    plot._slider.setValue(0)
+    assert label.text() == "Training loss"

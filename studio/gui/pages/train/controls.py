@@ -35,6 +35,7 @@ class Controls(QWidget):
         self._is_paused = False
         self._is_stopping = False
         self._is_patient = False
+        self._was_stopped_here = False
         self._patience = QTimer(self)
         self._patience.setSingleShot(True)
         self._patience.setInterval(_PATIENCE_MS)
@@ -71,15 +72,22 @@ class Controls(QWidget):
 
     def show_fresh(self) -> None:
         """Forgets that another run was asked to stop."""
-        self._is_stopping = self._is_patient = False
+        self._is_stopping = self._is_patient = self._was_stopped_here = False
         self._patience.stop()
         self._pause.setEnabled(False)
         self._save.setEnabled(False)
         self._stop.setEnabled(True)
         self._stop.set_text_and_icon("Stop", "stop")
 
+    @property
+    def has_keyboard(self) -> bool:
+        """True while one of the buttons has the focus, or had it when the run was stopped."""
+        focus = self.window().focusWidget()
+        return self._was_stopped_here or (focus is not None and self.isAncestorOf(focus))
+
     def show_stopping(self) -> None:
         """Shows that the job was asked to stop; where that takes long, a way to end it at once."""
+        self._was_stopped_here = self.has_keyboard
         self._is_stopping = True
         self._pause.setEnabled(False)
         self._save.setEnabled(False)

@@ -96,6 +96,14 @@ class OutcomeCard(QFrame):
         self.setAccessibleName(f"{outcome.title}. {outcome.happened} {outcome.saved}")
         self._make_room()
 
+    def take_focus(self) -> bool:
+        """Gives the keyboard to the first button; False where there is none."""
+        offered = [button for button in self._buttons if not button.isHidden()]
+        if not offered or self.isHidden():
+            return False
+        offered[0].setFocus(Qt.FocusReason.OtherFocusReason)
+        return True
+
     def resizeEvent(self, event: QResizeEvent) -> None:  # noqa: N802 - Qt's name
         """Puts the buttons below the text where both would be cramped side by side."""
         super().resizeEvent(event)

@@ -40,8 +40,7 @@ class TrainPage(Page):
             self._ready, context.draft, context.feed, context.background,
             Forecaster(context.background, context.home, context.gate, self), self,
         )  # fmt: skip
-        self._new = Button("New run", "plus")
-        self._back = Button("Back to the run", "train")
+        self._new, self._back = Button("New run", "plus"), Button("Back to the run", "train")
         for widget in (self._controls, self._new, self._back):
             widget.hide()
             self.header_actions.addWidget(widget)
@@ -118,12 +117,15 @@ class TrainPage(Page):
         self._notice.clear()
         self._controls.show_fresh()
         self._stack.setCurrentWidget(self._view)
+        self._view.take_focus()
         self._show_actions()
 
     def _on_presenter_record_changed(self, record: RunRecord) -> None:
-        self._view.show_record(record)
-        self._rows.show_record(record)
-        self._controls.show_record(record)
+        was_steered = self._controls.has_keyboard
+        for part in (self._view, self._rows, self._controls):
+            part.show_record(record)
+        if record.is_over and was_steered:
+            self._view.focus_outcome()
         self._show_actions()
         is_done = record.is_over and record.adapter_folder is not None
         if (is_done, record.is_over) != self._marked:
@@ -140,8 +142,7 @@ class TrainPage(Page):
 
     def _show_actions(self) -> None:
         presenter = self._presenter
-        is_ready = presenter.is_ready_shown
-        is_alive = presenter.is_alive
+        is_ready, is_alive = presenter.is_ready_shown, presenter.is_alive
         self._controls.setVisible(not is_ready and is_alive)
         self._back.setVisible(is_ready and bool(presenter.folder))
         self._new.setVisible(not is_ready and not is_alive)

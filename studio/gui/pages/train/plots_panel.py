@@ -28,13 +28,15 @@ class PlotsPanel(QWidget):
         super().__init__(parent)
         self._plots: RunPlots | None = None
         self._marks: dict[int, str] = {}
-        self._waiting: tuple[RunCurves, int | None] | None = None
+        self._waiting: tuple[RunCurves, int | None, bool] | None = None
         self._box = QVBoxLayout(self)
         self._box.setContentsMargins(0, SIZES.m, 0, 0)
 
-    def show_curves(self, curves: RunCurves | None, total_steps: int | None) -> None:
-        """Shows the curves of a run, or empty axes without any."""
-        self._waiting = (curves or RunCurves.empty(), total_steps)
+    def show_curves(
+        self, curves: RunCurves | None, total_steps: int | None, *, is_over: bool = False
+    ) -> None:
+        """Shows the curves of a run, or why there are none."""
+        self._waiting = (curves or RunCurves.empty(), total_steps, is_over)
         if self.isVisible():
             self._draw()
 
@@ -73,5 +75,6 @@ class PlotsPanel(QWidget):
 
     def _draw(self) -> None:
         if self._plots is not None and self._waiting is not None:
-            self._plots.show_curves(*self._waiting)
+            curves, total_steps, is_over = self._waiting
+            self._plots.show_curves(curves, total_steps, is_over=is_over)
             self._waiting = None

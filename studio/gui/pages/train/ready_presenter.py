@@ -15,6 +15,7 @@ from studio.gui.pages.train.summary import (
     build_memory_row,
     build_summary,
     build_unfinished_summary,
+    describe_missing,
     describe_problems,
 )
 
@@ -79,7 +80,10 @@ class ReadyPresenter(QObject):
         if recipe is not None:
             rows = [*build_summary(recipe, self._estimate), build_memory_row(self._forecast)]
         self._view.show_summary(str(values["name"]), rows)
-        self._view.show_problems(describe_problems(self._draft.problems))
+        missing = self._estimate.missing if self._estimate is not None else ()
+        self._view.show_problems([
+            *describe_problems(self._draft.problems), *describe_missing(missing, recipe),
+        ])  # fmt: skip
 
     def _on_draft_changed(self) -> None:
         self.has_news = True

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from PySide6.QtCore import Qt, Signal
 from PySide6.QtWidgets import QGridLayout, QHBoxLayout, QVBoxLayout, QWidget
 
+from studio.gui.pages.train.summary import NOT_CHOSEN
 from studio.gui.theme.tokens import SIZES
 from studio.gui.widgets.buttons import Button
 from studio.gui.widgets.card import Card, Line
@@ -63,7 +64,7 @@ class ReadyView(QWidget):
             texts.addWidget(ElidedLabel(value, "strong"))
             if note:
                 texts.addWidget(PlainLabel(note, "caption"))
-            change = Button("Change" if note else "Choose", "pencil", "quiet")
+            change = Button("Choose" if value == NOT_CHOSEN else "Change", "pencil", "quiet")
             change.setAccessibleName(f"Change {label}")
             change.clicked.connect(lambda _=False, page=page: self.place_requested.emit(page))
             cell = QWidget()
@@ -94,6 +95,8 @@ class ReadyView(QWidget):
 
     def show_starting(self) -> None:
         """Turns the button off while the run is being made."""
+        if self._start.hasFocus():  # or Qt would hand it to the first page of the rail
+            self.setFocus()
         self._start.setEnabled(False)
         self._reason.setText("Starting …")
 

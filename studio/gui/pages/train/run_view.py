@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from PySide6.QtCore import Signal
+from PySide6.QtCore import Qt, Signal
 from PySide6.QtWidgets import QTabWidget, QVBoxLayout, QWidget
 
 from studio.core.events.types import Event
@@ -57,6 +57,8 @@ class RunView(QWidget):
         self._recipe.reuse_requested.connect(self.reuse_requested)
         self._tabs = QTabWidget()
         self._tabs.setDocumentMode(True)
+        self._tabs.setAccessibleName("Views of the run")
+        self._tabs.tabBar().setAccessibleName("Views of the run")
         self._tabs.tabBar().setDrawBase(False)
         for panel, name in (
             (self._plots, "Curves"),
@@ -91,7 +93,7 @@ class RunView(QWidget):
 
     def show_curves(self, curves: RunCurves | None, total_steps: int | None) -> None:
         """Shows the newest curves of the run."""
-        self._plots.show_curves(curves, total_steps)
+        self._plots.show_curves(curves, total_steps, is_over=self._is_over)
 
     def show_events(self, events: Sequence[Event]) -> None:
         """Shows the log from its beginning and the whole curves of another run."""
@@ -101,6 +103,15 @@ class RunView(QWidget):
     def add_events(self, events: Sequence[Event]) -> None:
         """Adds what just happened to the log."""
         self._log.add_events(events)
+
+    def take_focus(self) -> None:
+        """Gives the keyboard to the tabs: not to Stop, where a press of Space would end the run."""
+        self._tabs.tabBar().setFocus(Qt.FocusReason.OtherFocusReason)
+
+    def focus_outcome(self) -> None:
+        """Gives the keyboard to what can be done after the end of the run."""
+        if not self._outcome.take_focus():
+            self.take_focus()
 
     def show_rows(self) -> None:
         """Turns to the rows of the run."""

@@ -9,18 +9,28 @@ from studio.core.runs.words import describe_phase, describe_rest
 from studio.core.units import UNKNOWN, format_bytes, format_duration, format_loss, format_rate
 from studio.gui.theme.tokens import SIZES
 from studio.gui.widgets.card import Card
-from studio.gui.widgets.labels import PlainLabel
+from studio.gui.widgets.labels import PlainLabel, plain_tooltip
 from studio.gui.widgets.run_chip import RunChip
 
 _FULL = 1000
 _FACTS = (
-    ("step", "Step"),
-    ("epoch", "Epoch"),
-    ("loss", "Training loss"),
-    ("validation", "Best validation"),
-    ("speed", "Speed"),
-    ("memory", "Memory (peak)"),
-    ("time", "Time"),
+    ("step", "Step", "One step: a batch of examples is read, then the adapter changes a little."),
+    ("epoch", "Epoch", "How often all training rows have been read."),
+    (
+        "loss",
+        "Training loss",
+        "How wrong the newest step's guesses were, lower is better. It jumps from step to step; "
+        "the thick curve below is smoothed.",
+    ),
+    (
+        "validation",
+        "Best validation",
+        "The lowest loss on rows that are not trained on. When it rises again, the model begins "
+        "to memorise.",
+    ),
+    ("speed", "Speed", "Tokens (pieces of words) per second, averaged over the run."),
+    ("memory", "Memory (peak)", "The most memory the run has used so far."),
+    ("time", "Time", "Time spent in training, without breaks."),
 )
 
 
@@ -78,12 +88,15 @@ class StatusCard(Card):
         grid = QGridLayout()
         grid.setContentsMargins(0, SIZES.xs, 0, 0)
         grid.setHorizontalSpacing(SIZES.m)
-        for column, (key, name) in enumerate(_FACTS):
+        for column, (key, name, help_text) in enumerate(_FACTS):
             cell = QVBoxLayout()
             cell.setSpacing(0)
             self._values[key] = PlainLabel(UNKNOWN, "strong", wraps=False)
-            cell.addWidget(PlainLabel(name, "caption", wraps=False))
-            cell.addWidget(self._values[key])
+            label = PlainLabel(name, "caption", wraps=False)
+            for widget in (label, self._values[key]):
+                widget.setToolTip(plain_tooltip(help_text))
+                cell.addWidget(widget)
+            self._values[key].setAccessibleName(name)
             grid.addLayout(cell, 0, column)
             grid.setColumnStretch(column, 1)
         return grid

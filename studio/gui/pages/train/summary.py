@@ -16,6 +16,7 @@ from studio.gui.bridge.run_catalog import get_base_name
 from studio.gui.forms.words import format_number, get_choice_name
 
 Row = tuple[str, str, str, str]
+NOT_CHOSEN = "not chosen yet"
 _SHOWN_PROBLEMS = 6
 
 
@@ -52,8 +53,8 @@ def build_unfinished_summary(values: dict[str, Any]) -> list[Row]:
     sources = [str(row.get("source", "")) for row in values["data"]["train"]]
     files = ", ".join(Path(source).name for source in sources if source)
     return [
-        ("Base model", get_base_name(model) if model else "not chosen yet", "", "model"),
-        ("Data", files or "not chosen yet", "", "data"),
+        ("Base model", get_base_name(model) if model else NOT_CHOSEN, "", "model"),
+        ("Data", files or NOT_CHOSEN, "", "data"),
     ]
 
 
@@ -69,6 +70,20 @@ def describe_problems(problems: Sequence[Problem]) -> list[str]:
             lines.append("No training data is chosen yet. Choose a file on the page Data.")
         else:
             lines.append(str(problem))
+    return lines[:_SHOWN_PROBLEMS]
+
+
+def describe_missing(missing: Sequence[Path], recipe: Recipe | None) -> list[str]:
+    """Returns a sentence for each file or folder of the recipe that is not there."""
+    base = recipe.base.model if recipe is not None else ""
+    lines = []
+    for path in missing:
+        what = "model folder" if str(path) == base else "data file"
+        page = "Model" if str(path) == base else "Data"
+        lines.append(
+            f"The {what} {path} is not there any more. Put it back, or choose another on the "
+            f"page {page}."
+        )
     return lines[:_SHOWN_PROBLEMS]
 
 
