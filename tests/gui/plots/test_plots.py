@@ -142,7 +142,8 @@ def test_all_plots_end_with_the_newest_curves(qtbot: QtBot) -> None:
         plots.show_curves(take(last), 60)
     assert plots._loss is None  # built one by one, each in a turn of its own
     plots._build_next()
-    assert plots._loss is not None and not plots._small
+    assert plots._loss is not None
+    assert not plots._small
     qtbot.waitUntil(lambda: plots.is_built and not plots._turns.isActive())
     assert len(plots._loss._train[0]) == 30
     assert plots._small[3]._value.text() == "4.8 GB"
