@@ -65,7 +65,8 @@ class NestedScales:
     def unfold(self) -> Tensor:
         """Returns the scales, fp32."""
         levels = self.levels or get_dynamic_levels(self.places.device, is_signed=True)
-        return dequantise_blocks(self.places, self.scales, levels, self.block) + self.offset
+        numbers = dequantise_blocks(self.places, self.scales, levels, self.block)
+        return numbers.add_(self.offset)
 
     def to(self, device: torch.device) -> NestedScales:
         """Returns the same scales on ``device``."""

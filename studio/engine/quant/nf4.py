@@ -14,8 +14,8 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
-from studio.engine.held.blocks import iter_chunks, quantise_blocks
-from studio.engine.held.buffer import borrow_buffer
+from studio.engine.held.blocks import get_chunk_size, quantise_blocks
+from studio.engine.held.buffer import borrow_buffer, borrow_scratch
 from studio.engine.held.levels import NF4_LEVELS, get_nf4_levels
 from studio.engine.held.scales import NestedScales, PlainScales
 
@@ -73,27 +73,37 @@ class Nf4Weights:
 
     def _unfold_into(self, out: Tensor) -> None:
         """Fills ``out``; each weight is computed in fp32 and rounded once."""
-        flat, codes = out.view(-1), self.codes.view(-1)
-        scales = self.scales.unfold()[:, None]
         pairs = _get_pairs(self.levels, self.device)
-        is_direct = out.dtype == torch.float32
-        index = scratch = torch.empty(0, device=self.device)
-        for chunk, rows in iter_chunks(len(flat), self.block, self.device):
-            size = chunk.stop - chunk.start
-            if size != 2 * len(index):  # made once, and again for the last chunk
-                index = torch.empty(-(-size // 2), dtype=torch.int32, device=self.device)
-                scratch = torch.empty(2 * len(index), device=self.device)
-            index.copy_(codes[chunk.start // 2 : -(-chunk.stop // 2)])
+        is_direct = out.dtype == torch.float32 and out.numel() % self.block == 0
+        size = get_chunk_size(self.block, self.device)
+        pieces = zip(
+            out.view(-1).split(size),
+            self.codes.view(-1).split(size // 2),
+            self.scales.unfold()[:, None].split(size // self.block),
+            strict=True,
+        )
+        index = scratch = wide = torch.empty(0, device=self.device)
+        for target, codes, scales in pieces:
+            if len(codes) != len(index):  # at first, and for the last piece
+                index = borrow_scratch(len(codes), torch.int32, self.device)
+                scratch = borrow_scratch(2 * len(codes), torch.float32, self.device)
+                wide = scratch.view(torch.float64)
+            index.copy_(codes)
             # One look-up gives two weights, written where they belong if that is fp32 memory.
-            is_whole = size % self.block == 0
-            target = flat[chunk] if is_direct and is_whole else scratch
-            torch.index_select(pairs, 0, index, out=target.view(torch.float64))
-            if is_whole:
-                target.view(-1, self.block).mul_(scales[rows])
+            if is_direct:
+                torch.index_select(pairs, 0, index, out=target.view(torch.float64))
+                target.view(-1, self.block).mul_(scales)
             else:
-                target[:size].mul_(scales[rows].expand(-1, self.block).flatten()[:size])
-            if target is scratch:
-                flat[chunk].copy_(scratch[:size])
+                torch.index_select(pairs, 0, index, out=wide)
+                target.copy_(_scale(scratch[: len(target)], scales, self.block))
+
+
+def _scale(numbers: Tensor, scales: Tensor, block: int) -> Tensor:
+    """Multiplies ``numbers`` with the scale of their block, in place; returns them."""
+    if len(numbers) % block:
+        return numbers.mul_(scales.expand(-1, block).flatten()[: len(numbers)])
+    numbers.view(-1, block).mul_(scales)
+    return numbers
 
 
 def quantise(weight: Tensor) -> Nf4Weights:
