@@ -62,15 +62,19 @@ class RowCache:
         self._sweep()
         return folder
 
-    def keep(self, folder: Path, key: str) -> None:
-        """Move a complete folder to its key, unless another process was faster."""
+    def keep(self, folder: Path, key: str) -> Path:
+        """Move a complete folder to its key, unless another process was faster; return where it is.
+
+        Its files must not be mapped yet: Windows moves no folder with a file in use.
+        """
         target = self._folder / key
         try:
-            folder.rename(target)
+            return folder.rename(target)
         except OSError:
-            if target.is_dir():
-                shutil.rmtree(folder, ignore_errors=True)
-            # else it serves this run and is swept later
+            if not target.is_dir():
+                return folder  # it serves this run and is swept later
+            shutil.rmtree(folder, ignore_errors=True)
+            return target
 
     def _sweep(self) -> None:
         """Delete what was left over by killed processes, and the oldest rows beyond the limit."""

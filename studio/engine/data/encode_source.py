@@ -49,7 +49,7 @@ class SourceReader:
             DatasetInvalid: A row is broken or the format is unknown.
         """
         if self._cache is None:
-            return (yield from self._encode(source, None))
+            return (yield from self._encode(source, None)).build()
         files = self.find_real_files(source)
         before = [path.stat() for path in files]
         key = self._find_key(source, files)
@@ -60,11 +60,11 @@ class SourceReader:
         folder = self._cache.start()
         is_kept = False
         try:
-            table = yield from self._encode(source, folder)
+            yield from self._encode(source, folder)
             check_unchanged(files, before)
-            self._cache.keep(folder, key)
+            kept = self._cache.keep(folder, key)
             is_kept = True
-            return table
+            return RowTable.load_written(kept)
         finally:
             if not is_kept:
                 shutil.rmtree(folder, ignore_errors=True)
@@ -94,17 +94,17 @@ class SourceReader:
             self._stop_ids,
         )
 
-    def _encode(self, source: DataSource, folder: Path | None) -> Generator[int, None, RowTable]:
-        """Return the rows as a table; all again the long way if the short one was disproved."""
+    def _encode(self, source: DataSource, folder: Path | None) -> Generator[int, None, TableWriter]:
+        """Return the rows, written; all again the long way if the short one was disproved."""
         was_disproved = self.encoder.template.is_disproved
-        table = yield from self._encode_once(source, folder)
+        writer = yield from self._encode_once(source, folder)
         if self.encoder.template.is_disproved and not was_disproved:
-            table = yield from self._encode_once(source, folder)
-        return table
+            writer = yield from self._encode_once(source, folder)
+        return writer
 
     def _encode_once(
         self, source: DataSource, folder: Path | None
-    ) -> Generator[int, None, RowTable]:
+    ) -> Generator[int, None, TableWriter]:
         writer = TableWriter(folder)
         try:
             opened = open_source(source, self._base_folder)
@@ -118,7 +118,8 @@ class SourceReader:
             writer.about.template = self.encoder.template.name
             writer.about.skipped = opened.skipped.count
             writer.about.faults = list(opened.skipped.faults)
-            return writer.finish()
+            writer.finish()
+            return writer
         finally:
             writer.close()
 

@@ -141,12 +141,22 @@ class RowTable:
             return None  # made again from the data
         if not set(about.codes) <= set(KINDS):
             return None
-        return cls(
-            raw["ids"].view(np.int32),
-            raw["spans"].view(np.int32).reshape(-1, 2),
-            raw["rows"].view(ROW),
-            about,
-        )
+        return _view(raw, about)
+
+    @classmethod
+    def load_written(cls, folder: Path) -> RowTable:
+        """Return the rows that were just written into a folder, mapped from disk.
+
+        Raises:
+            DatasetInvalid: They do not read back as they were written.
+        """
+        table = cls.load(folder)
+        if table is None:
+            raise DatasetInvalid(
+                f"The prepared rows in {folder} do not read back as they were written.",
+                "Check the disk of the program's folder, or choose another folder with --home.",
+            )
+        return table
 
 
 class TableWriter:
@@ -173,35 +183,22 @@ class TableWriter:
         self._write("spans", np.array(spans, dtype=np.int32).reshape(-1, 2))
         self._write("rows", np.array(rows, dtype=ROW))
 
-    def finish(self) -> RowTable:
-        """Return the rows; in a folder they are complete on disk and mapped.
-
-        Raises:
-            DatasetInvalid: They do not read back as they were written.
-        """
+    def finish(self) -> None:
+        """Complete the rows; in a folder they are then on disk, not mapped yet."""
         self.about.parts = [path.name for path in self._parts]
         self.about.sums = self._sums
-        if self._folder is None:
-            raw = {
-                name: np.frombuffer(stream.getbuffer(), np.uint8)  # type: ignore[attr-defined]  # in memory all are BytesIO
-                for name, stream in self._files.items()
-            }
-            return RowTable(
-                raw["ids"].view(np.int32),
-                raw["spans"].view(np.int32).reshape(-1, 2),
-                raw["rows"].view(ROW),
-                self.about,
-            )
-        self.close()
-        text = json.dumps(asdict(self.about), ensure_ascii=True)
-        (self._folder / _ABOUT).write_text(text, encoding="utf-8")
-        table = RowTable.load(self._folder)
-        if table is None:
-            raise DatasetInvalid(
-                f"The prepared rows in {self._folder} do not read back as they were written.",
-                "Check the disk of the program's folder, or choose another folder with --home.",
-            )
-        return table
+        if self._folder is not None:
+            self.close()
+            text = json.dumps(asdict(self.about), ensure_ascii=True)
+            (self._folder / _ABOUT).write_text(text, encoding="utf-8")
+
+    def build(self) -> RowTable:
+        """Return the finished rows that are held in memory."""
+        raw = {
+            name: np.frombuffer(stream.getbuffer(), np.uint8)  # type: ignore[attr-defined]  # in memory all are BytesIO
+            for name, stream in self._files.items()
+        }
+        return _view(raw, self.about)
 
     def close(self) -> None:
         """Close the files."""
@@ -266,6 +263,15 @@ def problem_places(
         if len(hits):
             found[code] = len(hits), [table.place(int(origin[one])) for one in hits[:5]]
     return found
+
+
+def _view(raw: Mapping[str, NDArray[np.uint8]], about: TableAbout) -> RowTable:
+    return RowTable(
+        raw["ids"].view(np.int32),
+        raw["spans"].view(np.int32).reshape(-1, 2),
+        raw["rows"].view(ROW),
+        about,
+    )
 
 
 def _pairs(spans: NDArray[np.int32]) -> tuple[Span, ...]:

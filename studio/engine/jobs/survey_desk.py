@@ -97,7 +97,8 @@ class Look:
             writer.add(batch)
         writer.about.skipped = opened.skipped.count
         writer.about.faults = list(opened.skipped.faults)
-        return writer.finish()
+        writer.finish()
+        return writer.build()
 
     def _read_whole(
         self, one: LookedSource, before: int

@@ -211,7 +211,9 @@ def _restore_optimizer(optimizer: torch.optim.Optimizer, tensors: dict[str, Tens
     for name, value in tensors.items():
         kind, index, *rest = name.split(".")
         if kind == "optimizer":
-            states.setdefault(int(index), {})[".".join(rest)] = value
+            # A copy: what was read is the file itself, in memory as long as it is used, and
+            # Windows lets nobody delete or replace such a file.
+            states.setdefault(int(index), {})[".".join(rest)] = value.clone()
     groups = optimizer.state_dict()["param_groups"]
     optimizer.load_state_dict({"state": states, "param_groups": groups})
 

@@ -17,9 +17,16 @@ from studio.engine.data import encode_source
 from studio.engine.data.prepare import PreparedData, iter_prepare, prepare
 from studio.engine.data.sources.registry import iter_rows
 from tests.engine.data.conftest import chat
+from tests.windows_rules import follow_windows_rules
 
 Write = Callable[..., Path]
 SettingsFor = Callable[..., DataSettings]
+
+
+@pytest.fixture(autouse=True)
+def _windows(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Everything here also holds where files in use can be neither moved nor deleted."""
+    follow_windows_rules(monkeypatch)
 
 
 def _content(prepared: PreparedData) -> list[Any]:

@@ -24,9 +24,16 @@ from studio.core.events.types import (
 from studio.core.jobs.orders import Pause, Resume, SaveCheckpoint, Stop
 from studio.core.runs.layout import RunLayout
 from tests.engine.tiny_run import ScriptedControl, build_run, of_type, train_run
+from tests.windows_rules import follow_windows_rules
 
 SETTINGS = {"steps": 14, "batch_sequences": 4, "evaluate_every_steps": 4, "micro_batch_tokens": 60}
 DROPOUT = {"dropout": 0.2}
+
+
+@pytest.fixture(autouse=True)
+def _windows(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Everything here also holds where files in use can be neither moved nor deleted."""
+    follow_windows_rules(monkeypatch)
 
 
 def _has_step(step: int):
