@@ -26,12 +26,13 @@ import torch
 import transformers
 
 from studio.core.recipe.schema import AdapterSettings
+from studio.engine.infer.few_rows import prepare_few_rows
 from studio.engine.infer.generate import Generation, Prompt
-from studio.engine.infer.layout import LEAST_ROWS, lay_out_for_rows
 from studio.engine.infer.sampling import Sampling
 from studio.engine.lora.inject import inject
+from studio.engine.lora.routing import RowChoice
 from studio.engine.lora.stack import AdapterStack
-from studio.engine.lora.stacked import RowChoice, StackedModule
+from studio.engine.lora.stacked import StackedModule
 from studio.engine.lora.state import load_adapter, save_adapter
 
 Way = Callable[[], Callable[[], object]]
@@ -167,8 +168,7 @@ class Bench:
 
     def _stack(self, folders: Sequence[Path]) -> tuple[Any, AdapterStack]:
         base = copy.deepcopy(self.base)
-        if len(folders) >= LEAST_ROWS:
-            lay_out_for_rows(base)
+        prepare_few_rows(base)
         stack = AdapterStack(base)
         for number, folder in enumerate(folders):
             stack.load(str(number), folder)

@@ -13,8 +13,8 @@ from studio.engine.infer.batch import can_pad
 from studio.engine.infer.generate import Generation, Prompt
 from studio.engine.infer.sampling import Sampling
 from studio.engine.infer.speech import Speech
+from studio.engine.lora.routing import RowChoice
 from studio.engine.lora.stack import AdapterStack
-from studio.engine.lora.stacked import RowChoice
 
 _ROWS_AT_ONCE = 16
 

@@ -12,8 +12,8 @@ from torch import Tensor
 from studio.engine.data.collate import IGNORED, collate_padded
 from studio.engine.data.example import Example
 from studio.engine.data.pack import group_padded
+from studio.engine.lora.routing import RowChoice
 from studio.engine.lora.stack import AdapterStack
-from studio.engine.lora.stacked import RowChoice
 from studio.engine.models.body import CausalBody
 from studio.engine.train.loss import get_tile_rows
 

@@ -11,8 +11,8 @@ from transformers import PreTrainedModel
 
 from studio.engine.infer.batch import RowBatch
 from studio.engine.infer.sampling import Sampling, choose_token
+from studio.engine.lora.routing import RowChoice, RowsLost
 from studio.engine.lora.stack import AdapterStack
-from studio.engine.lora.stacked import RowChoice, RowsLost
 
 
 @dataclass(frozen=True)
@@ -79,9 +79,16 @@ class Generation:
         return tokens
 
     def _group(self, can_pad: bool) -> list[list[int]]:
-        """Returns the open rows by the batch in which they are computed."""
+        """Returns the open rows by the batch in which they are computed.
+
+        Rows stand in the order of their adapters, because neighbours are computed in one go.
+        """
+        names = () if self._stack is None else self._stack.names
+        places = {name: place for place, name in enumerate(names)}
         groups: dict[int, list[int]] = {}
-        for row in self.open_rows:
+        for row in sorted(
+            self.open_rows, key=lambda row: places.get(self._prompts[row].choice.adapter or "", -1)
+        ):
             length = 0 if can_pad else len(self._prompts[row].ids)
             groups.setdefault(length, []).append(row)
         return list(groups.values())

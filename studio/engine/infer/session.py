@@ -19,12 +19,12 @@ from studio.core.events.types import (
 from studio.core.jobs.orders import Ask, ColumnWish
 from studio.engine.infer.answer import Answer
 from studio.engine.infer.batch import can_pad
+from studio.engine.infer.few_rows import prepare_few_rows
 from studio.engine.infer.generate import Generation, Prompt
-from studio.engine.infer.layout import LEAST_ROWS, lay_out_for_rows
 from studio.engine.infer.sampling import Sampling
 from studio.engine.infer.speech import Speech
+from studio.engine.lora.routing import RowChoice
 from studio.engine.lora.stack import AdapterStack
-from studio.engine.lora.stacked import RowChoice
 
 BASE_COLUMN = "base"
 _SAMPLING_NAMES = (
@@ -46,7 +46,7 @@ class ChatSession:
         self._speech = speech
         self._stack = AdapterStack(model)
         self._can_pad: bool | None = None
-        self._is_laid_out = False
+        prepare_few_rows(model)
         model.eval()
 
     @property
@@ -108,9 +108,6 @@ class ChatSession:
         prompts: list[Prompt],
         is_cancelled: Callable[[], bool],
     ) -> Iterator[Event]:
-        if len(columns) >= LEAST_ROWS and not self._is_laid_out:
-            lay_out_for_rows(self._model)
-            self._is_laid_out = True
         start = time.monotonic()
         answers = [Answer(self._speech, prompt.ids, ask.stop_texts) for prompt in prompts]
         waiting = list(range(len(columns)))

@@ -25,8 +25,8 @@ from studio.engine.infer.speech import Speech, build_speech
 from studio.engine.jobs.lease import wait_for_device
 from studio.engine.jobs.quantised import choose_quantisation, load_quantised
 from studio.engine.jobs.requests import RequestFeed, StopWished
+from studio.engine.lora.routing import RowChoice
 from studio.engine.lora.stack import AdapterStack
-from studio.engine.lora.stacked import RowChoice
 from studio.engine.models.body import CausalBody, split_model
 from studio.engine.models.capabilities import read_stop_ids
 from studio.engine.models.files import load_config, load_tokenizer

@@ -10,7 +10,8 @@ from torch import nn
 
 from studio.core.errors import StudioError
 from studio.engine.lora.adapter import Adapter
-from studio.engine.lora.stacked import Routing, RowChoice, StackedModule
+from studio.engine.lora.routing import Routing, RowChoice
+from studio.engine.lora.stacked import StackedModule
 from studio.engine.lora.state import load_adapter
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, cast
 
@@ -13,118 +12,21 @@ from torch.nn import functional
 from studio.engine.lora.adapted import AdaptedModule
 from studio.engine.lora.embedding import AdaptedEmbedding, get_output_factor
 from studio.engine.lora.linear import AdaptedLinear
+from studio.engine.lora.routing import Layout, Routing, RowsLost, Run, Span, Spans
 from studio.engine.lora.variants.dora import compute_norm
 from studio.engine.lora.wrapped import WrappedModule
 
-Layout = tuple[tuple[str, int], ...]
-"""Adapters in the order in which their ranks follow each other in a layer's tall matrices."""
-
-
-class RowsLost(Exception):
-    """A layer sees its input in a shape that no longer says which row of the batch it is from."""
+_MOST_RUNS_ON_CARDS = 2
+"""On cards every product costs a launch: with more runs, all rows meet all adapters instead."""
 
 
 @dataclass(frozen=True)
-class RowChoice:
-    """What one row of a batch is computed with; ``adapter`` None is the base alone.
+class Piece:
+    """The matrices of a run: A as ``(rows, in, rank)`` and B as ``(rows, rank, out)``."""
 
-    ``strength`` is multiplied with the adapter's update: 0 is the base, 1 the adapter as trained.
-    """
-
-    adapter: str | None = None
-    strength: float = 1.0
-
-
-@dataclass(frozen=True)
-class Span:
-    """The part of a layer's tall matrices that the batch needs, from ``start`` to ``stop``.
-
-    ``mask`` is ``(rows, stop - start)`` and holds strengths; it is None where every row has the
-    same adapter, whose strength is ``strength``.
-    """
-
-    start: int
-    stop: int
-    strength: float
-    mask: Tensor | None
-
-
-Spans = dict[tuple[Layout, torch.device, torch.dtype], "Span | None"]
-_CHOICES_KEPT = 16
-
-
-class Routing:
-    """Which adapter each row of the batch has at this moment; shared by all layers of a model."""
-
-    def __init__(self) -> None:
-        self._choices: tuple[RowChoice, ...] = ()
-        self._kept: dict[tuple[RowChoice, ...], Spans] = {}
-        self._spans: Spans = {}
-
-    @property
-    def spans(self) -> Spans:
-        """What layers need for the choices of now: the same object whenever these are the same."""
-        return self._spans
-
-    @property
-    def choices(self) -> tuple[RowChoice, ...]:
-        """One choice per row; empty means that every row is answered by the base."""
-        return self._choices
-
-    @property
-    def is_uniform(self) -> bool:
-        """Whether all rows are computed alike."""
-        return len(set(self._choices)) <= 1
-
-    def set(self, choices: Sequence[RowChoice]) -> None:
-        """Replaces the choices of all rows."""
-        self._choices = tuple(choices)
-        if self._choices not in self._kept:
-            if len(self._kept) >= _CHOICES_KEPT:
-                self._kept.clear()
-            self._kept[self._choices] = {}
-        self._spans = self._kept[self._choices]
-
-    def find_span(self, layout: Layout, like: Tensor) -> Span | None:
-        """Returns the span for layers of this layout, on the device and in the dtype of ``like``.
-
-        None means that no row needs anything of the layer.
-        """
-        key = (layout, like.device, like.dtype)
-        if key not in self._spans:
-            self._spans[key] = self._build_span(layout, like)
-        return self._spans[key]
-
-    def find_rows(self, adapter: str) -> list[int]:
-        """Returns the rows that are computed with ``adapter``."""
-        return [
-            row
-            for row, choice in enumerate(self._choices)
-            if choice.adapter == adapter and choice.strength
-        ]
-
-    def _build_span(self, layout: Layout, like: Tensor) -> Span | None:
-        places, start = {}, 0
-        for name, rank in layout:
-            places[name] = (start, start + rank)
-            start += rank
-        used = [
-            places[choice.adapter]
-            for choice in self._choices
-            if choice.adapter in places and choice.strength
-        ]
-        if not used:
-            return None
-        first, last = min(used)[0], max(used)[1]
-        if self.is_uniform:
-            return Span(first, last, self._choices[0].strength, None)
-        mask = torch.zeros(len(self._choices), last - first)
-        for row, choice in enumerate(self._choices):
-            if choice.adapter in places:
-                begin, end = places[choice.adapter]
-                if first <= begin < last:
-                    mask[row, begin - first : end - first] = choice.strength
-        return Span(first, last, 1.0, mask.to(like))
+    run: Run
+    lora_a: Tensor
+    lora_b: Tensor
 
 
 @dataclass(frozen=True)
@@ -132,20 +34,24 @@ class Part:
     """What one layer multiplies with for the choices that ``spans`` stand for.
 
     ``lora_a`` is ``(in, ranks)`` and ``lora_b`` ``(ranks, out)``: the columns and rows of ``span``.
+    ``pieces`` are the same run by run, where that is the faster way; all are views.
     """
 
     spans: Spans
     span: Span
     lora_a: Tensor
     lora_b: Tensor
+    pieces: tuple[Piece, ...]
 
 
 class StackedModule(WrappedModule):
-    """``W x + b`` and for each row the update of its own adapter, in two products for all rows.
+    """``W x + b`` and for each row the update of its own adapter, in few products for all rows.
 
     The matrices A of all adapters stand beside each other as ``(in, sum of ranks)``, the B's,
-    scaled, on each other as ``(sum of ranks, out)``. Every row meets all of them; a mask between
-    the two products leaves to each row its own adapter, times its strength. What learns lengths
+    scaled, on each other as ``(sum of ranks, out)``. Rows that follow each other with adapters
+    that follow each other are two batched products. Where the input does not say which row is
+    which, or there are too many of these, every row meets all adapters, and a mask between the
+    two products leaves to each row its own adapter, times its strength. What learns lengths
     (DoRA) is ``W x (f - 1) + f s B A x`` more than the base, ``f = m / |W + s B A|`` per output.
     What is no low-rank update (layers and tokens trained in full) is computed for its rows alone.
 
@@ -181,8 +87,7 @@ class StackedModule(WrappedModule):
             factor = _compute_length_factor(wrapped)
             tall_b = tall_b * factor
             self._lengths[name] = (factor - 1).to(dtype)
-        # A lies on its side: a lookup reads whole rows of it, and products of few rows are faster
-        self._tall_a = _join(self._tall_a, lora_a.detach().t().to(dtype), 1)
+        self._store_a(_join(self._get_rows_of_a(), lora_a.detach().to(dtype), 0))
         self._tall_b = _join(self._tall_b, tall_b.to(dtype), 0)
         self._layout = (*self._layout, (name, lora_a.shape[0]))
 
@@ -197,8 +102,11 @@ class StackedModule(WrappedModule):
         kept = torch.tensor([index for index, stays in enumerate(keeps) if stays], dtype=torch.long)
         kept = kept.to(self._tall_b.device)
         self._layout = tuple(entry for entry in self._layout if entry[0] != name)
-        self._tall_a = self._tall_a.index_select(1, kept) if self._layout else None
-        self._tall_b = self._tall_b.index_select(0, kept) if self._layout else None
+        if not self._layout:
+            self._tall_a = self._tall_b = None
+            return
+        self._store_a(self._tall_a.t().index_select(0, kept))
+        self._tall_b = self._tall_b.index_select(0, kept)
 
     def forward(self, *inputs: Any, **named: Any) -> Any:
         """Returns the base's output with the update of each row's adapter.
@@ -219,6 +127,15 @@ class StackedModule(WrappedModule):
                 output = self._replace_rows(module, rows, output, inputs, named)
         return output
 
+    def _get_rows_of_a(self) -> Tensor | None:
+        return None if self._tall_a is None else self._tall_a.t()
+
+    def _store_a(self, rows: Tensor) -> None:
+        """Keeps ``rows`` ``(ranks, in)`` on their side: lookups read whole rows of that."""
+        self._tall_a = rows.t()
+        if isinstance(self.base, nn.Embedding):
+            self._tall_a = self._tall_a.contiguous()
+
     def _find_part(self, output: Tensor) -> Part | None:
         """Returns what the rows of now need of this layer, None for nothing."""
         part, spans = self._part, self._routing.spans
@@ -228,11 +145,27 @@ class StackedModule(WrappedModule):
         if span is None or self._tall_a is None or self._tall_b is None:
             return None
         where = slice(span.start, span.stop)
-        self._part = Part(spans, span, self._tall_a[:, where], self._tall_b[where])
+        pieces = () if span.mask is None else self._cut(self._tall_a, self._tall_b)
+        self._part = Part(spans, span, self._tall_a[:, where], self._tall_b[where], pieces)
         return self._part
+
+    def _cut(self, tall_a: Tensor, tall_b: Tensor) -> tuple[Piece, ...]:
+        """Returns the matrices run by run, nothing where that is not how they are used."""
+        runs = self._routing.find_runs(self._layout, tall_b)
+        has_too_many = tall_b.device.type != "cpu" and len(runs) > _MOST_RUNS_ON_CARDS
+        if isinstance(self.base, nn.Embedding) or has_too_many:
+            return ()
+        pieces = []
+        for run in runs:
+            where = slice(run.start, run.start + run.rows * run.rank)
+            lora_a = tall_a.t()[where].view(run.rows, run.rank, -1).transpose(1, 2)
+            pieces.append(Piece(run, lora_a, tall_b[where].view(run.rows, run.rank, -1)))
+        return tuple(pieces)
 
     def _add_updates(self, inputs: Tensor, output: Tensor, part: Part) -> Tensor:
         span, lora_a, lora_b = part.span, part.lora_a, part.lora_b
+        if part.pieces and span.mask is not None and _are_rows(len(span.mask), inputs, output):
+            return self._add_run_by_run(inputs, output, part.pieces)
         if isinstance(self.base, nn.Embedding):
             hidden = functional.embedding(inputs, lora_a) * get_output_factor(self.base)
         else:
@@ -249,6 +182,22 @@ class StackedModule(WrappedModule):
         flat = output.reshape(-1, output.shape[-1])
         added = torch.addmm(flat, hidden.view(-1, hidden.shape[-1]).to(flat.dtype), lora_b)
         return added.view(*hidden.shape[:-1], -1)
+
+    def _add_run_by_run(self, inputs: Tensor, output: Tensor, pieces: tuple[Piece, ...]) -> Tensor:
+        if self._lengths:
+            output = self._stretch(output)
+        for piece in pieces:
+            run = piece.run
+            own, out = inputs, output
+            if run.rows < len(inputs):
+                own = inputs.narrow(0, run.first_row, run.rows)
+                out = output.narrow(0, run.first_row, run.rows)
+            hidden = torch.bmm(own.to(piece.lora_a.dtype), piece.lora_a)
+            if run.strengths is not None:
+                hidden = hidden * run.strengths
+            factor = 1.0 if run.strengths is not None else run.strength
+            out.baddbmm_(hidden.to(out.dtype), piece.lora_b, alpha=factor)
+        return output
 
     def _stretch(self, output: Tensor) -> Tensor:
         """Returns the base's output with the lengths that some adapters learnt."""
@@ -289,6 +238,11 @@ class StackedModule(WrappedModule):
         own = module(inputs[0][index], **named)
         weight = strengths.view(-1, *[1] * (output.ndim - 1))
         return output.index_copy(0, index, torch.lerp(output[index], own, weight))
+
+
+def _are_rows(count: int, inputs: Tensor, output: Tensor) -> bool:
+    """Returns whether both are ``(rows, tokens, width)`` with one row for each choice."""
+    return inputs.ndim == output.ndim == 3 and inputs.shape[0] == output.shape[0] == count
 
 
 def _spread(mask: Tensor, hidden: Tensor) -> Tensor:

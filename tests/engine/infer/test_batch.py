@@ -13,8 +13,8 @@ from studio.engine.infer.batch import can_pad
 from studio.engine.infer.generate import Generation, Prompt
 from studio.engine.infer.sampling import Sampling
 from studio.engine.lora.inject import inject
+from studio.engine.lora.routing import RowChoice
 from studio.engine.lora.stack import AdapterStack
-from studio.engine.lora.stacked import RowChoice
 from studio.engine.lora.state import load_adapter, save_adapter
 from tests.engine.lora.tiny_models import build_model
 

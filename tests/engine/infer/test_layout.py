@@ -11,8 +11,8 @@ from torch import nn
 from studio.core.recipe.schema import AdapterSettings
 from studio.engine.infer.layout import BlockedLinear, lay_out_for_rows
 from studio.engine.lora.inject import inject
+from studio.engine.lora.routing import RowChoice
 from studio.engine.lora.stack import AdapterStack
-from studio.engine.lora.stacked import RowChoice
 from studio.engine.lora.state import save_adapter
 from tests.engine.lora.tiny_models import build_batch, build_model
 

@@ -15,8 +15,8 @@ from studio.core.jobs.orders import ForgettingOrder, Stop
 from studio.core.runs.layout import RunLayout
 from studio.engine.evaluate.divergence import measure_divergences
 from studio.engine.jobs import forgetting
+from studio.engine.lora.routing import RowChoice
 from studio.engine.lora.stack import AdapterStack
-from studio.engine.lora.stacked import RowChoice
 from studio.engine.lora.state import load_adapter
 from studio.engine.models.body import split_model
 from studio.engine.models.load import load_model

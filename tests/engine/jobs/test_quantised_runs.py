@@ -27,8 +27,8 @@ from studio.core.weights.adapter_file import read_seen_base
 from studio.core.weights.quantisable import BaseForm
 from studio.engine.jobs import chat, forgetting
 from studio.engine.jobs.quantised import choose_quantisation
+from studio.engine.lora.routing import RowChoice
 from studio.engine.lora.stack import AdapterStack
-from studio.engine.lora.stacked import RowChoice
 from studio.engine.lora.state import load_adapter
 from studio.engine.models.load import load_model
 from tests.engine.quant.stored_base import store_base

@@ -12,8 +12,9 @@ import torch
 from studio.core.errors import AdapterUnusable, StudioError
 from studio.core.recipe.schema import AdapterSettings
 from studio.engine.lora.inject import inject
+from studio.engine.lora.routing import RowChoice, RowsLost
 from studio.engine.lora.stack import AdapterStack
-from studio.engine.lora.stacked import RowChoice, RowsLost, StackedModule
+from studio.engine.lora.stacked import StackedModule
 from studio.engine.lora.state import load_adapter, save_adapter
 from tests.engine.lora.tiny_models import build_batch, build_model
 
@@ -92,6 +93,32 @@ def _check_rows(family: str, folders: dict[str, Path]) -> None:
 def test_rows_of_mixed_adapters_equal_each_alone(family: str, tmp_path: Path) -> None:
     every = SETTINGS if family == "llama" else {k: SETTINGS[k] for k in ("large", "lengths")}
     _check_rows(family, _write_all(tmp_path, family, every))
+
+
+def test_adapters_of_one_rank_may_stand_in_any_order_with_gaps(tmp_path: Path) -> None:
+    """Neighbours are computed in one batched product, others in one of their own."""
+    model = build_model("llama").eval()
+    stack = AdapterStack(model)
+    folders = {}
+    for seed, name in enumerate("abcd"):
+        rank, variant = (3 if name == "c" else 2), ("dora" if name == "d" else "plain")
+        folders[name] = _write(tmp_path / name, "llama", seed, rank=rank, variant=variant)
+        stack.load(name, folders[name])
+    for rows in (
+        [("a", 1.0), ("b", 1.0), ("c", 1.0), ("d", 1.0)],
+        [(None, 1.0), ("a", 0.5), ("b", 0.5), ("d", 1.0)],
+        [("a", 0.5), ("b", 1.5), ("b", 1.0), ("a", 0.0)],
+        [("d", 1.0), (None, 1.0), ("b", 0.25)],
+    ):
+        ids = build_batch(rows=len(rows))
+        found = _together(model, stack, [RowChoice(*row) for row in rows], ids)
+        for place, (name, strength) in enumerate(rows):
+            alone = ids[place : place + 1]
+            same = _together(model, stack, [RowChoice(name, strength)], alone)
+            torch.testing.assert_close(found[place], same[0], rtol=0, atol=1e-5)
+            if strength == 1.0:
+                expected = _alone("llama", folders[name] if name else None, alone)
+                torch.testing.assert_close(same, expected, rtol=0, atol=1e-5)
 
 
 def test_rows_equal_each_alone_where_weights_lie_on_their_side(tmp_path: Path) -> None:

@@ -13,8 +13,8 @@ from studio.engine.infer.generate import Generation, Prompt
 from studio.engine.infer.layout import lay_out_for_rows
 from studio.engine.infer.sampling import Sampling
 from studio.engine.lora.inject import inject
+from studio.engine.lora.routing import RowChoice
 from studio.engine.lora.stack import AdapterStack
-from studio.engine.lora.stacked import RowChoice
 from studio.engine.lora.state import load_adapter, save_adapter
 from tests.engine.lora.tiny_models import build_batch, build_model
 from tests.engine.quant.tiny_quantised import build_pair, quantise_model
