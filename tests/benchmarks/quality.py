@@ -4,6 +4,9 @@ A real pretrained model of 260,032 parameters learns to describe restaurants (E2
 repository, with the material beside it:
 
     python -m tests.benchmarks.quality --part peft
+    python -m tests.benchmarks.quality --part optimizers --only schedule_free
+
+The second way measures one side anew and keeps the other lines of the table.
 """
 
 from __future__ import annotations
@@ -38,6 +41,8 @@ MATERIAL = Path(__file__).resolve().parents[3] / "shared" / "material"
 BASE = MATERIAL / "models" / "stories260K-hf"
 STARTER = Path(__file__).resolve().parents[2] / "resources" / "starter"
 BATCH, STEPS, SEEDS = 16, 200, (0, 1, 2)
+FEW_ROWS = 400
+KEEPS = {"keep_zeros": True}
 TRAIN_ROWS, VALIDATION_ROWS = 8000, 600
 WORK = (
     f"A pretrained Llama of 260,032 parameters on E2E: {TRAIN_ROWS:,} training rows, "
@@ -65,14 +70,18 @@ def _write(path: Path, lines: list[str]) -> None:
 
 
 def build_layout(
-    data: Path, adapter: dict[str, Any], train: dict[str, Any], base: Path = BASE
+    data: Path,
+    adapter: dict[str, Any],
+    train: dict[str, Any],
+    base: Path = BASE,
+    quantisation: str = "none",
 ) -> RunLayout:
     """Writes the recipe of a new run on the files in ``data``."""
     folder = Path(tempfile.mkdtemp(dir=data))
     layout = RunLayout(folder)
     recipe = {
         "name": folder.name,
-        "base": {"model": str(base)},
+        "base": {"model": str(base), "quantisation": quantisation},
         "data": {
             "train": [{"source": str(data / "train.jsonl")}],
             "validation": [{"source": str(data / "held.jsonl")}],
@@ -92,10 +101,14 @@ def build_layout(
 
 
 def train_ours(
-    data: Path, adapter: dict[str, Any], train: dict[str, Any], base: Path = BASE
+    data: Path,
+    adapter: dict[str, Any],
+    train: dict[str, Any],
+    base: Path = BASE,
+    quantisation: str = "none",
 ) -> float:
     """Returns the validation loss after a run of the program's own training job."""
-    events = train_run(build_layout(data, adapter, train, base))
+    events = train_run(build_layout(data, adapter, train, base, quantisation))
     return float(of_type(events, ValidationFinished)[-1].loss)
 
 
@@ -146,7 +159,7 @@ def _sum_loss(model: Any, documents: list[Any]) -> tuple[torch.Tensor, int]:
     return loss, int((targets != -100).sum())
 
 
-def compare_with_peft(data: Path) -> Iterator[str]:
+def compare_with_peft(data: Path) -> Iterator[str | None]:
     """Yields the lines of the table of seeds."""
     rate = 5e-3
     ours = [train_ours(data, {}, {"learning_rate": rate, "seed": seed}) for seed in SEEDS]
@@ -164,7 +177,7 @@ def compare_with_peft(data: Path) -> Iterator[str]:
     yield f"Difference of the means {gap:+.4f}, standard error of the difference {noise:.4f}."
 
 
-def compare_with_full(data: Path) -> Iterator[str]:
+def compare_with_full(data: Path) -> Iterator[str | None]:
     """Yields the table of LoRA and full fine-tuning, each at the best of its rates."""
     steps = 600
     yield f"## Against full fine-tuning: {steps} steps, each side at the best of its rates"
@@ -185,7 +198,31 @@ def compare_with_full(data: Path) -> Iterator[str]:
         yield _tune(data, name, adapter, {"steps": steps}, rates, means)
 
 
-def compare_on_starter(data: Path) -> Iterator[str]:
+def compare_on_few_rows(data: Path) -> Iterator[str | None]:
+    """Yields the table of LoRA and full fine-tuning where there are few rows."""
+    folder = data / "few"
+    folder.mkdir()
+    lines = (data / "train.jsonl").read_text(encoding="utf-8").splitlines(keepends=True)
+    (folder / "train.jsonl").write_text("".join(lines[:FEW_ROWS]), encoding="utf-8")
+    (folder / "held.jsonl").write_bytes((data / "held.jsonl").read_bytes())
+    steps = 100
+    yield f"## {FEW_ROWS} training rows only, {steps} steps, each side at the best of its rates"
+    yield ""
+    yield "| side | rates tried (loss, seed 0) | best rate | 3 seeds | mean | against full |"
+    yield "|---|---|---|---|---|---|"
+    means: dict[str, float] = {}
+    tables = {"extra_modules": ["embed_tokens"]}
+    sides: dict[str, tuple[dict[str, Any], tuple[float, ...]]] = {
+        "every weight": ({"rank": "full"}, (2e-3, 4e-3, 8e-3, 1.6e-2)),
+        "LoRA, rank 16": ({}, (5e-3, 1e-2, 2e-2)),
+        "LoRA, rank 64": ({"rank": 64, "alpha": 64.0}, (5e-3, 1e-2, 2e-2)),
+        "LoRA, rank 16, and the word table": (tables, (5e-3, 1e-2, 2e-2)),
+    }
+    for name, (adapter, rates) in sides.items():
+        yield _tune(folder, name, adapter, {"steps": steps}, rates, means)
+
+
+def compare_on_starter(data: Path) -> Iterator[str | None]:
     """Yields the tables of LoRA and full fine-tuning of the starter, which speaks already."""
     for name in ("pirate", "json"):
         folder = data / name
@@ -211,7 +248,7 @@ def compare_on_starter(data: Path) -> Iterator[str]:
         yield ""
 
 
-def compare_optimizers(data: Path) -> Iterator[str]:
+def compare_optimizers(data: Path) -> Iterator[str | None]:
     """Yields the table of optimizers, each at the best of its rates."""
     yield f"## Optimizers: {STEPS} steps, rank 16, each at the best of its rates"
     yield ""
@@ -228,24 +265,33 @@ def compare_optimizers(data: Path) -> Iterator[str]:
         yield _tune(data, name, {}, {"optimizer": name}, rates, means)
 
 
-def compare_inits(data: Path) -> Iterator[str]:
+def compare_inits(data: Path) -> Iterator[str | None]:
     """Yields the table of start values, each at the best of its rates."""
     yield f"## Start values: {STEPS} steps, rank 16, AdamW, each at the best of its rates"
     yield ""
     yield "| start | rates tried (loss, seed 0) | best rate | 3 seeds | mean | against kaiming |"
     yield "|---|---|---|---|---|---|"
     means: dict[str, float] = {}
+    rates = (2.5e-3, 5e-3, 1e-2, 2e-2)
     for name in ("kaiming", "gaussian", "eva", "pissa", "olora"):
-        yield _tune(data, name, {"init": name}, {}, (2.5e-3, 5e-3, 1e-2, 2e-2), means)
+        yield _tune(data, name, {"init": name}, {}, rates, means)
+    for name in ("kaiming", "loftq"):
+        side = f"{name}, base in nf4"
+        yield _tune(data, side, {"init": name}, {}, rates, means, quantisation="nf4")
 
 
-def compare_pruned(data: Path) -> Iterator[str]:
+def compare_pruned(data: Path) -> Iterator[str | None]:
     """Yields the table of bases with zeros: before, with an adapter, merged around the zeros."""
     rate = 5e-3
     yield f"## Pruned bases: {STEPS} steps, rank 16, rate {rate}, mean of {len(SEEDS)} seeds"
     yield ""
-    yield "| base | before | with adapter | against dense | merged | merged, zeros kept |"
-    yield "|---|---|---|---|---|---|"
+    yield "Zeros known: trained with adapter.keep_zeros; the merged model is as sparse as its base."
+    yield ""
+    yield (
+        "| base | before | with adapter | merged | merged, zeros kept | zeros known: with adapter "
+        "| against dense | merged, zeros kept |"
+    )
+    yield "|---" * 8 + "|"
     dense: float | None = None
     for name, pattern, sparsity in (
         ("dense", None, 0.0),
@@ -257,19 +303,26 @@ def compare_pruned(data: Path) -> Iterator[str]:
         if pattern is not None:
             for _ in prune_model(BASE, base, pattern, sparsity):
                 pass
-        found: list[tuple[float, ...]] = []
-        for seed in SEEDS:
-            layout = build_layout(data, {}, _at(rate, seed), base)
-            loss = of_type(train_run(layout), ValidationFinished)[-1].loss
-            found.append((loss, *(_measure_merged(data, base, layout, k) for k in (False, True))))
-        learnt, merged, kept = (_mean(list(column)) for column in zip(*found, strict=True))
-        dense = dense or learnt
-        line = (
-            f"| {name} | {_measure(data, base):.4f} | {learnt:.4f} | {learnt / dense - 1:+.1%} | "
-        )
-        line += f"{merged:.4f} | {kept:.4f} |"
+        plain = _train_and_merge(data, base, {}, rate)
+        known = plain if pattern is None else _train_and_merge(data, base, KEEPS, rate)
+        dense = dense or plain[0]
+        cells = (_measure(data, base), *plain, known[0])
+        line = f"| {name} | " + " | ".join(f"{cell:.4f}" for cell in cells)
+        line += f" | {known[0] / dense - 1:+.1%} | {known[2]:.4f} |"
         print(line, flush=True)
         yield line
+
+
+def _train_and_merge(
+    data: Path, base: Path, adapter: dict[str, Any], rate: float
+) -> tuple[float, ...]:
+    """Returns the mean losses with the adapter, merged, and merged with the zeros kept."""
+    found: list[tuple[float, ...]] = []
+    for seed in SEEDS:
+        layout = build_layout(data, adapter, _at(rate, seed), base)
+        loss = of_type(train_run(layout), ValidationFinished)[-1].loss
+        found.append((loss, *(_measure_merged(data, base, layout, k) for k in (False, True))))
+    return tuple(_mean(list(column)) for column in zip(*found, strict=True))
 
 
 def _measure_merged(data: Path, base: Path, layout: RunLayout, keeps_zeros: bool) -> float:
@@ -302,12 +355,23 @@ def _tune(
     rates: tuple[float, ...],
     means: dict[str, float],
     base: Path = BASE,
-) -> str:
+    quantisation: str = "none",
+) -> str | None:
     """Returns a row of a table; ``means`` starts with the side that others are compared with."""
-    tried = {rate: train_ours(data, adapter, train | _at(rate, SEEDS[0]), base) for rate in rates}
+    if ONLY and name not in ONLY:
+        if name not in KEPT:
+            return None
+        means[name] = float(KEPT[name].split("|")[5])
+        return KEPT[name]
+
+    def measure(rate: float, seed: int) -> float:
+        loss = train_ours(data, adapter, train | _at(rate, seed), base, quantisation)
+        print(f"{name}, rate {rate:g}, seed {seed}: {loss:.4f}", flush=True)
+        return loss
+
+    tried = {rate: measure(rate, SEEDS[0]) for rate in rates}
     best = min(tried, key=lambda rate: tried[rate])
-    losses = [tried[best]]
-    losses += [train_ours(data, adapter, train | _at(best, seed), base) for seed in SEEDS[1:]]
+    losses = [tried[best], *(measure(best, seed) for seed in SEEDS[1:])]
     means[name] = _mean(losses)
     cells = (
         ", ".join(f"{rate:g}: {loss:.3f}" for rate, loss in tried.items()),
@@ -329,9 +393,15 @@ def _mean(values: list[float]) -> float:
     return statistics.fmean(values)
 
 
-PARTS: dict[str, Callable[[Path], Iterator[str]]] = {
+ONLY: set[str] = set()
+"""The sides to measure; all where it is empty."""
+KEPT: dict[str, str] = {}
+"""The lines that the table has already, by the side."""
+
+PARTS: dict[str, Callable[[Path], Iterator[str | None]]] = {
     "peft": compare_with_peft,
     "full": compare_with_full,
+    "few": compare_on_few_rows,
     "optimizers": compare_optimizers,
     "inits": compare_inits,
     "pruned": compare_pruned,
@@ -343,20 +413,27 @@ def main() -> None:
     """Measure one part and write its table."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--part", choices=PARTS, required=True)
+    parser.add_argument("--only", action="append", help="a side to measure; others keep their line")
     wish = parser.parse_args()
+    result = RESULTS / f"quality_{wish.part}.md"
+    if wish.only:
+        lines = result.read_text(encoding="utf-8").splitlines() if result.exists() else []
+        named = {line.split("|")[1].strip(): line for line in lines if line.startswith("| ")}
+        KEPT.update(named)
+        ONLY.update(wish.only)
     torch.set_num_threads(1)
     transformers.utils.logging.set_verbosity_error()
     with tempfile.TemporaryDirectory() as scratch:
         write_rows(Path(scratch))
-        lines = list(PARTS[wish.part](Path(scratch)))
+        table = [line for line in PARTS[wish.part](Path(scratch)) if line is not None]
     head = (
         f"{platform.machine()}, {os.cpu_count()} cores, torch {torch.__version__}, float32. "
         f"{STARTER_WORK if wish.part == 'starter' else WORK} Numbers are nats per supervised token "
         "on the held-out rows after the last step; all linear layers carry an adapter."
     )
-    text = "\n".join(["# What training reaches, measured", "", head, "", *lines, ""])
+    text = "\n".join(["# What training reaches, measured", "", head, "", *table, ""])
     RESULTS.mkdir(exist_ok=True)
-    (RESULTS / f"quality_{wish.part}.md").write_text(text, encoding="utf-8")
+    result.write_text(text, encoding="utf-8")
     print(text)
 
 

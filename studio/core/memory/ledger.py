@@ -96,6 +96,7 @@ class Ledger:
     """The memory that a recipe needs at its highest point.
 
     The parts add up to the total. ``settled`` is what the automatic settings became.
+    ``keeps_zeros``: adapted layers form their update as a matrix, to leave zeros alone.
     """
 
     parts: tuple[Part, ...]
@@ -103,6 +104,7 @@ class Ledger:
     adapted: AdaptedLayers
     settled: Settled
     is_measured: bool = False
+    keeps_zeros: bool = False
 
     @property
     def total_bytes(self) -> int:
@@ -163,6 +165,8 @@ def build_settled_ledger(
     trainable = count_trainable(anatomy, recipe.adapter, chosen)
     working = Working(settled.number_bytes, is_cpu=device.is_cpu)
     kept, loss, backward = _count_step(anatomy, adapted, settled, working)
+    if recipe.adapter.keep_zeros:
+        backward += _count_masked(anatomy, chosen, settled.number_bytes)
     factor = correction.working_factor if correction else 1.0
     kept, loss, backward = (round(size * factor) for size in (kept, loss, backward))
     state = count_state_bytes(anatomy, chosen, trainable, recipe.train.optimizer)
@@ -187,7 +191,8 @@ def build_settled_ledger(
         gaps = round(_CARD_GAPS * (kept + max(loss, backward)))
         sizes["overhead"] = _CARD_CONTEXT_BYTES + gaps
     parts = tuple(Part(key, *_word(key, size)) for key, size in sizes.items())
-    return Ledger(parts, trainable, adapted, settled, correction is not None)
+    is_measured, keeps_zeros = correction is not None, recipe.adapter.keep_zeros
+    return Ledger(parts, trainable, adapted, settled, is_measured, keeps_zeros)
 
 
 def count_gap_bytes(anatomy: Anatomy, adapted: AdaptedLayers, settled: Settled) -> int:
@@ -216,6 +221,13 @@ def _count_base(recipe: Recipe, anatomy: Anatomy, settled: Settled, *, is_cpu: b
     if settled.visits:
         return count_visiting_bytes(anatomy, form, settled.number_bytes, is_cpu=is_cpu)
     return count_base_bytes(anatomy, form, settled.number_bytes)
+
+
+def _count_masked(anatomy: Anatomy, chosen: Sequence[ChosenModule], number_bytes: int) -> int:
+    """Return what the largest update needs as a matrix, with one byte per weight for its zeros."""
+    modules = (anatomy.layers.by_name[item.name] for item in chosen)
+    weights = max((one.in_features * one.out_features for one in modules), default=0)
+    return weights * (number_bytes + 1)
 
 
 def _word(key: PartKey, size: int) -> tuple[str, int, str]:

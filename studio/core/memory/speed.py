@@ -31,7 +31,8 @@ def count_token_flops(anatomy: Anatomy, ledger: Ledger) -> float:
     """Return the floating point operations that one token costs, forward and backward.
 
     Frozen matrices cost 4 per weight (forward, and the gradient of their input), those below the
-    first adapted layer 2; the adapter costs 6; recomputing costs the forward pass again.
+    first adapted layer 2; the adapter costs 6; recomputing costs the forward pass again. An update
+    that leaves zeros alone is a matrix of the base's size: another 6 (forward, and two gradients).
 
     Source: counting products; Hu et al. 2021, section 4.2, for what needs no gradient.
     """
@@ -43,7 +44,7 @@ def count_token_flops(anatomy: Anatomy, ledger: Ledger) -> float:
         share * {"none": 0.0, "mlp": 4.0 / 3.0, "all": 2.0}.get(mode, 0.0)
         for mode, share in settled.recomputing.shares.items()
     )
-    per_layer = 4.0 + again
+    per_layer = 4.0 + again + (6.0 if ledger.keeps_zeros else 0.0)
     matrices = anatomy.layer_parameters * (per_layer * trained + 2.0 * (1.0 - trained))
     tokens = max(1, settled.tokens)
     head = 4.0 * settled.supervised_tokens / tokens * anatomy.vocabulary * anatomy.width

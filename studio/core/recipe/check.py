@@ -9,6 +9,7 @@ from pathlib import Path
 from studio.core.errors import RecipeInvalid
 from studio.core.recipe.check_files import iter_file_problems
 from studio.core.recipe.check_quantisation import iter_quantisation_problems
+from studio.core.recipe.check_zeros import iter_zero_problems
 from studio.core.recipe.problem import Problem
 from studio.core.recipe.schema import AdapterSettings, Recipe
 from studio.core.recipe.schema_data import ValidationFraction
@@ -39,6 +40,7 @@ def check_recipe(
     """
     problems = [
         *iter_quantisation_problems(recipe),
+        *iter_zero_problems(recipe),
         *_check_scale(recipe.adapter),
         *_check_targets(recipe.adapter, layers),
         *_check_lengths(recipe, layers),

@@ -176,6 +176,14 @@ class AdapterSettings(Section):
             "eva": "The main directions of what each layer sees in your data.",
         },
     )
+    keep_zeros: bool = knob(
+        False,
+        "Keep the zeros of a pruned base",
+        "For a base in which many weights are zero (lora-studio prune): the adapter learns to do "
+        "without them, so that merging loses nothing and the merged model is as sparse as its "
+        "base. Adapted layers take about two and a half times the computing. Other tools cannot "
+        "apply such an adapter beside a base; export the merged model for them.",
+    )
     extra_modules: tuple[str, ...] = knob(
         (),
         "Modules trained in full",

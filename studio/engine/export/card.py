@@ -109,6 +109,11 @@ def build_usage(facts: CardFacts) -> str:
     """Returns what loads the export."""
     base = facts.hub_base or "PATH/OF/THE/BASE"
     gguf = next((name for name in facts.files if name.endswith(".gguf")), "model.gguf")
+    if facts.order.target == "adapter" and facts.keeps_zeros:
+        return (
+            "# PEFT would change the zeros of the pruned base and answer differently.\n"
+            f"lora-studio generate --base {base} --adapter PATH/OF/THIS/FOLDER --prompt 'Hello'"
+        )
     if facts.order.target == "adapter":
         return (
             "from peft import PeftModel\n"

@@ -18,6 +18,7 @@ from studio.core.recipe.schema import Recipe
 from studio.core.runs.exporting import find_run
 from studio.core.runs.record import RunRecord
 from studio.core.runs.store import RunStore
+from studio.core.weights.adapter_file import read_seen_base
 from studio.engine.export.certificate import Certificate
 
 CARD_NAME = "README.md"
@@ -39,7 +40,8 @@ class CardFacts:
     """All that a card says.
 
     ``base`` is the base's name for people, ``hub_base`` its name on the hub, None where it has none
-    that is known. ``licence`` are the licence fields of the base's own card.
+    that is known. ``licence`` are the licence fields of the base's own card. ``keeps_zeros``: the
+    adapter leaves the zeros of a pruned base alone, which other tools do not.
     """
 
     order: ExportOrder
@@ -50,6 +52,7 @@ class CardFacts:
     files: Sequence[str]
     recipe: Recipe | None = None
     record: RunRecord | None = None
+    keeps_zeros: bool = False
 
 
 def collect_facts(
@@ -78,6 +81,7 @@ def collect_facts(
         files=files,
         recipe=recipe,
         record=record,
+        keeps_zeros=read_seen_base(Path(order.adapter)).keeps_zeros,
     )
 
 

@@ -178,11 +178,10 @@ def merge_around_zeros(adapter: Adapter) -> None:
     """Merges ``adapter`` into its model in memory, leaving zeros of linear weights as they are."""
     for module in adapter.modules.values():
         if isinstance(module, AdaptedLinear):
-            weight = cast(torch.Tensor, module.base.weight)
-            is_zero = weight == 0
-            merged = module.get_merged_weight().masked_fill(is_zero, 0.0)
+            module.keep_zeros()
+            merged = module.get_merged_weight()
             with torch.no_grad():
-                weight.copy_(merged)
+                cast(torch.Tensor, module.base.weight).copy_(merged)
             module.is_enabled = False
 
 

@@ -34,6 +34,7 @@ class LowRank:
         scaling: The factor of the product.
         magnitude: Length of each output, or None.
         has_outputs_in_columns: Whether an output is a column instead of a row.
+        keeps_zeros: Whether weights of the base that are zero stay zero.
     """
 
     def __init__(
@@ -44,11 +45,12 @@ class LowRank:
         *,
         magnitude: torch.Tensor | None = None,
         has_outputs_in_columns: bool = False,
+        keeps_zeros: bool = False,
     ) -> None:
         self.left, self.right, self.scaling = left, right, scaling
         self.shape = (left.shape[0], right.shape[1])
         self.needs_measuring = magnitude is not None and has_outputs_in_columns
-        self._magnitude = magnitude
+        self._magnitude, self._keeps_zeros = magnitude, keeps_zeros
         self._squares = torch.zeros(self.shape[1], dtype=torch.float64)
 
     def measure(self, rows: slice, weight: torch.Tensor) -> None:
@@ -68,7 +70,9 @@ class LowRank:
 
     def _add(self, rows: slice, weight: torch.Tensor) -> torch.Tensor:
         left, right = self.left[rows].to(weight.dtype), self.right.to(weight.dtype)
-        return weight.addmm_(left, right, alpha=self.scaling)
+        is_zero = weight == 0 if self._keeps_zeros else None
+        weight.addmm_(left, right, alpha=self.scaling)
+        return weight if is_zero is None else weight.masked_fill_(is_zero, 0.0)
 
 
 class Replacement:
@@ -107,21 +111,3 @@ class RowReplacement:
             if rows.start <= index < rows.stop:
                 weight[index - rows.start] = self._values[place].to(weight.dtype)
         return weight
-
-
-class KeepZeros:
-    """Applies ``change``, except to weights of the base that are zero."""
-
-    def __init__(self, change: Change) -> None:
-        self._change = change
-        self.shape = change.shape
-        self.needs_measuring = change.needs_measuring
-
-    def measure(self, rows: slice, weight: torch.Tensor) -> None:
-        """Shows ``rows`` to the change."""
-        self._change.measure(rows, weight)
-
-    def apply(self, rows: slice, weight: torch.Tensor) -> torch.Tensor:
-        """Returns the changed ``rows`` with the base's zeros."""
-        is_zero = weight == 0
-        return self._change.apply(rows, weight).masked_fill_(is_zero, 0.0)

@@ -97,7 +97,7 @@ def load_case(base: Path, adapter: Path) -> Case:
 def check_case(case: Case, target: ExportTarget, tool: ExportTool) -> list[ExportFinding]:
     """Returns what ``tool`` would refuse or do differently with an export of this kind."""
     case = replace(case, target=target, tool=tool)
-    return [*_check_residual(case), *_CHECKS[tool](case)]
+    return [*_check_residual(case), *_check_zeros(case), *_CHECKS[tool](case)]
 
 
 def check_export(
@@ -149,6 +149,14 @@ def _check_residual(case: Case) -> Iterator[ExportFinding]:
     else:
         return
     yield found.model_copy(update={"is_general": True})
+
+
+def _check_zeros(case: Case) -> Iterator[ExportFinding]:
+    """Yields that no other tool leaves the zeros of a base alone beside an adapter."""
+    if case.stored.seen.keeps_zeros and case.target == "adapter":
+        message = "This adapter was trained to leave the zeros of its pruned base alone. Other "
+        message += "tools change them as well when they load it, and would answer differently."
+        yield _merge(case, "keeps_zeros", message).model_copy(update={"is_general": True})
 
 
 def _check_vllm(case: Case) -> Iterator[ExportFinding]:

@@ -14,7 +14,7 @@ from transformers.pytorch_utils import Conv1D
 
 from studio.core.errors import AdapterUnusable, ModelUnusable, RecipeInvalid
 from studio.core.jobs.orders import MergeBase
-from studio.engine.export.changes import Change, KeepZeros, LowRank, Replacement, RowReplacement
+from studio.engine.export.changes import Change, LowRank, Replacement, RowReplacement
 from studio.engine.export.expert_changes import StackedLowRank, build_single, build_stacked
 from studio.engine.export.held_changes import Dequantised
 from studio.engine.export.seen_base import check_original_fits, check_was_held
@@ -56,8 +56,9 @@ def make_plan(
 ) -> MergePlan:
     """Returns how the model in ``base`` and an adapter become one model.
 
-    With ``keeps_zeros`` a low-rank update leaves the base's zeros alone. ``onto`` is what the
-    adapter is joined with: the original weights, or the values they had in training.
+    With ``keeps_zeros`` the updates of linear layers leave the base's zeros alone, as they always
+    do where the adapter was trained so. ``onto`` is what the adapter is joined with: the original
+    weights, or the values they had in training.
 
     Raises:
         AdapterUnusable: The adapter does not belong to this base or is not supported.
@@ -74,7 +75,8 @@ def make_plan(
     tied = _find_tied(model)
     tensors = {tensor.name: tensor for shard in shards.values() for tensor in shard}
     _check_base_weights(stored, tensors)
-    changes = _build_changes(model, stored, tied, base, tensors)
+    keeps_zeros = keeps_zeros or stored.seen.keeps_zeros
+    changes = _build_changes(model, stored, tied, base, tensors, keeps_zeros=keeps_zeros)
     if onto == "dequantised":
         changes |= _hold_in_fewer_bits(model, stored, changes)
     # A group of tied tables stays tied where the same thing happens to all of it.
@@ -98,9 +100,7 @@ def make_plan(
         if change is not None:
             _check_fit(parameter, change, source, base)
             target = parameter if parameter in added else source.name
-            changed[target] = (
-                KeepZeros(change) if keeps_zeros and isinstance(change, LowRank) else change
-            )
+            changed[target] = change
     return MergePlan(lay_out(shards, changed, added), is_untied=bool(untied))
 
 
@@ -120,6 +120,8 @@ def _build_changes(
     tied: list[set[str]],
     base: Path,
     tensors: dict[str, StoredTensor],
+    *,
+    keeps_zeros: bool,
 ) -> dict[str, Change]:
     """Returns what happens to each parameter of the model that the adapter changes."""
     adaptable = find_adaptable(model)
@@ -135,7 +137,7 @@ def _build_changes(
             single = build_single(name, module, layer, tensors)
             changes |= single or {name: build_stacked(module, layer)}
         else:
-            changes[f"{name}.weight"] = _build_low_rank(name, module, kind)
+            changes[f"{name}.weight"] = _build_low_rank(name, module, kind, keeps_zeros=keeps_zeros)
     for name, values in stored.weights.items():
         if stored.is_trained(name):
             if name not in parameters:
@@ -196,7 +198,7 @@ def _find_group(parameter: str, tied: list[set[str]]) -> set[str]:
     return next((group for group in tied if parameter in group), {parameter})
 
 
-def _build_low_rank(name: str, module: StoredModule, kind: Kind) -> LowRank:
+def _build_low_rank(name: str, module: StoredModule, kind: Kind, *, keeps_zeros: bool) -> LowRank:
     if module.is_lookup != (kind == "embedding"):
         raise AdapterUnusable(f"The adapter takes {name} for another type of layer.", _REMEDY)
     if kind in ("conv1d", "embedding"):  # (in, out) and (vocabulary, width): both transposed
@@ -206,8 +208,15 @@ def _build_low_rank(name: str, module: StoredModule, kind: Kind) -> LowRank:
             module.scaling,
             magnitude=module.magnitude,
             has_outputs_in_columns=True,
+            keeps_zeros=keeps_zeros and kind == "conv1d",
         )
-    return LowRank(module.lora_b, module.lora_a, module.scaling, magnitude=module.magnitude)
+    return LowRank(
+        module.lora_b,
+        module.lora_a,
+        module.scaling,
+        magnitude=module.magnitude,
+        keeps_zeros=keeps_zeros and kind == "linear",
+    )
 
 
 def _check_fit(parameter: str, change: Change, source: StoredTensor, base: Path) -> None:

@@ -43,6 +43,8 @@ def find_shrink_obstacle(stored: StoredAdapter) -> str:
     """Returns why the rank of an adapter cannot be lowered, in words; empty when it can."""
     if stored.seen.has_residual:
         return "it also makes up for what quantisation took from its base (LoftQ)"
+    if stored.seen.keeps_zeros:
+        return "it leaves the zeros of its pruned base alone, which its matrices do not show"
     if stored.config.use_dora:
         return "it learns the lengths of the weights (DoRA), whose update depends on the base"
     if any(one.rank != one.lora_a.shape[0] for one in stored.modules.values()):

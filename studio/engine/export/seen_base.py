@@ -44,7 +44,19 @@ def check_was_held(stored: StoredAdapter) -> None:
 
 
 def find_needed_base(seen: SeenBase) -> list[NoticeRaised]:
-    """Returns the warning that goes with an adapter that is right on a quantised base alone."""
+    """Returns the warning that goes with an adapter that is not right on every copy of its base."""
+    if seen.keeps_zeros:
+        return [
+            NoticeRaised(
+                severity="warning",
+                code="export_keeps_zeros",
+                message="This adapter was trained to leave the zeros of its pruned base alone. "
+                "LoRA Studio does so wherever it loads it; PEFT and other tools do not, and would "
+                "answer differently.",
+                remedy="For other tools, export the merged model (--to merged): it is as sparse as "
+                "its base.",
+            )
+        ]
     if not seen.has_residual:
         return []
     name = QUANTISATION_NAMES[seen.quantisation]

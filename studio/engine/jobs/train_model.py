@@ -23,6 +23,7 @@ from studio.core.recipe.check_quantisation import (
     iter_quantisation_problems,
     iter_stored_problems,
 )
+from studio.core.recipe.check_zeros import iter_zero_problems
 from studio.core.recipe.problem import build_refusal
 from studio.core.recipe.schema import AdapterSettings, Recipe
 from studio.core.weights.header import read_json
@@ -31,6 +32,7 @@ from studio.core.weights.stored import get_stored_kind
 from studio.engine.jobs.quantised import load_quantised
 from studio.engine.jobs.settled import SettledRecipe
 from studio.engine.jobs.train_place import place_base
+from studio.engine.jobs.zeros import tell_zeros
 from studio.engine.lora.adapter import Adapter
 from studio.engine.lora.inits import get_init
 from studio.engine.lora.inits.eva import start_from_inputs
@@ -88,6 +90,7 @@ def load_base(
         seed=recipe.train.seed,
         token_ids=_find_token_ids(recipe.adapter.trained_tokens, reference.folder),
     )
+    yield from tell_zeros(adapter)
     if is_wished:
         yield from place_base(settled, model, device)
     parts = split_model(model)
@@ -169,9 +172,11 @@ def _load_model(
 ) -> Generator[Event, None, PreTrainedModel]:
     recipe = settled.recipe
     config = read_json(reference.folder / "config.json", MAX_CONFIG_BYTES)
+    stored = get_stored_kind(config)
     found = (
         *iter_quantisation_problems(recipe),
-        *iter_stored_problems(recipe, get_stored_kind(config)),
+        *iter_stored_problems(recipe, stored),
+        *iter_zero_problems(recipe, stored),
     )
     problems = [problem for problem in found if problem.severity == "error"]
     if problems:

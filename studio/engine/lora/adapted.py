@@ -27,6 +27,9 @@ class AdaptedModule(WrappedModule):
     is_lookup = False
     """True where the input is token ids: A is then looked up instead of multiplied."""
 
+    keeps_zeros = False
+    """True where the update does nothing to weights of the base that are zero."""
+
     def __init__(
         self,
         base: nn.Module,

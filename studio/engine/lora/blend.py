@@ -108,6 +108,8 @@ def _find_obstacle(stored: StoredAdapter) -> str:
     stacks = [name for name, one in stored.modules.items() if one.rank != one.lora_a.shape[0]]
     if stored.seen.has_residual:
         return "also makes up for what quantisation took from its base (LoftQ), all or nothing"
+    if stored.seen.keeps_zeros:
+        return "leaves the zeros of its pruned base alone, which its matrices do not show"
     if stored.config.use_dora:
         return "learns the lengths of the weights (DoRA), whose update depends on the base"
     if whole:

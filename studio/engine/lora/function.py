@@ -62,7 +62,7 @@ class _AdaptedLinear(torch.autograd.Function):
         x = inputs.reshape(-1, inputs.shape[-1]).to(dtype)
         # The mask is 0 or 1; its factor 1 / (1 - p) moves into the scaling, which costs nothing
         # and is not rounded.
-        seen = x * _draw_mask(x, dropout, seed) if dropout else x
+        seen = x * draw_mask(x, dropout, seed) if dropout else x
         factor = scaling / (1.0 - dropout)
         hidden = seen @ lora_a.to(dtype).t()
         y = frozen.project(x)
@@ -88,7 +88,7 @@ class _AdaptedLinear(torch.autograd.Function):
         if needs_x or needs_a:
             back = g @ lora_b.to(g.dtype)  # (rows, rank): the small product first, used twice
             shape = (g.shape[0], lora_a.shape[1])
-            mask = _draw_mask(g.new_empty(shape), ctx.dropout, ctx.seed) if ctx.dropout else None
+            mask = draw_mask(g.new_empty(shape), ctx.dropout, ctx.seed) if ctx.dropout else None
             if needs_a:
                 seen = x if mask is None else x * mask
                 grad_a = (back.t() @ seen).to(lora_a.dtype).mul_(ctx.factor)
@@ -102,7 +102,7 @@ class _AdaptedLinear(torch.autograd.Function):
         return grad_x, grad_a, grad_b, None, None, None, None
 
 
-def _draw_mask(like: torch.Tensor, dropout: float, seed: int) -> torch.Tensor:
+def draw_mask(like: torch.Tensor, dropout: float, seed: int) -> torch.Tensor:
     """Returns a tensor of zeros and ones in the shape, dtype and device of ``like``."""
     generator = torch.Generator(device=like.device).manual_seed(seed)
     return torch.empty_like(like).bernoulli_(1.0 - dropout, generator=generator)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import torch
@@ -16,6 +17,7 @@ from studio.engine.held.layer import find_quantisation
 from studio.engine.lora.adapter import Adapter, build_adapted, check_bare
 from studio.engine.lora.extra import build_extras, find_all_modules, find_extra_modules
 from studio.engine.lora.inits import get_init
+from studio.engine.lora.linear import keep_zeros
 from studio.engine.lora.state import load_adapter
 from studio.engine.lora.targets import find_targets
 from studio.engine.lora.tokens import build_new_tokens
@@ -39,7 +41,7 @@ def inject(
         AdapterUnusable: ``resume_from`` does not belong to this model.
     """
     if settings.resume_from is not None:
-        return load_adapter(model, Path(settings.resume_from), dropout=settings.dropout)
+        return _go_on(model, settings, Path(settings.resume_from))
     check_bare(model)
     init = get_init(settings.init)
     extras = find_extra_modules(model, settings.extra_modules)
@@ -60,6 +62,8 @@ def inject(
         for target in targets
         if not any(f"{target.name}.".startswith(f"{name}.") for name in extras)
     }
+    if settings.keep_zeros:
+        keep_zeros(modules.values())
     generator = torch.Generator().manual_seed(seed)
     for module in modules.values():
         if module.lora_A.device.type != "meta":
@@ -73,10 +77,18 @@ def inject(
         extras=build_extras(model, extras, keeps_ties=settings.rank == "full"),
         tokens=build_new_tokens(model, token_ids, [*modules, *extras]) if token_ids else {},
         keeps_ties=settings.rank == "full",
-        seen=SeenBase(find_quantisation(model), has_residual=settings.init == "loftq"),
+        seen=SeenBase(find_quantisation(model), settings.init == "loftq", settings.keep_zeros),
     )
     _check_disjoint(adapter)
     adapter.attach()
+    return adapter
+
+
+def _go_on(model: nn.Module, settings: AdapterSettings, folder: Path) -> Adapter:
+    adapter = load_adapter(model, folder, dropout=settings.dropout)
+    if settings.keep_zeros and not adapter.seen.keeps_zeros:
+        keep_zeros(adapter.modules.values())
+        adapter.seen = replace(adapter.seen, keeps_zeros=True)
     return adapter
 
 

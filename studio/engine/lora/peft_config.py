@@ -13,6 +13,7 @@ from typing import Any, TypeVar
 
 from studio.core.errors import AdapterUnusable
 from studio.core.files import get_file_error
+from studio.core.weights.adapter_file import KEEPS_ZEROS
 from studio.core.weights.matching import split_layer
 from studio.engine.lora.adapter import Adapter
 from studio.engine.lora.experts import AdaptedStack
@@ -32,7 +33,7 @@ _NEUTRAL_KEYS = {
     "megatron_config", "megatron_core", "modules_to_save", "peft_type", "peft_version",
     "qalora_group_size", "r", "rank_pattern", "alpha_pattern", "revision",
     "runtime_config", "target_modules", "target_parameters", "task_type",
-    "trainable_token_indices", "use_dora", "use_rslora",
+    "trainable_token_indices", "use_dora", "use_rslora", KEEPS_ZEROS,
 }  # fmt: skip
 _WORDS = {
     "layer_replication": "repeated layers",
@@ -63,6 +64,7 @@ class PeftConfig:
     revision: str | None
     saved_modules: tuple[str, ...] = ()
     keeps_ties: bool = False
+    keeps_zeros: bool = False
     parameters: tuple[str, ...] = ()
     token_indices: Mapping[str, tuple[int, ...]] = field(default_factory=dict)
 
@@ -131,6 +133,7 @@ def read_peft_config(folder: Path) -> PeftConfig:
         base_model=_get_text(content.get("base_model_name_or_path")),
         revision=_get_text(content.get("revision")),
         keeps_ties=bool(content.get("ensure_weight_tying")),
+        keeps_zeros=content.get(KEEPS_ZEROS) is True,
         parameters=_get_names(content, "target_parameters", path),
         saved_modules=_get_names(content, "modules_to_save", path),
         token_indices=_get_tokens(content.get("trainable_token_indices"), path),
@@ -172,6 +175,8 @@ def build_peft_config(
     }
     if adapter.keeps_ties:  # as above
         content["ensure_weight_tying"] = True
+    if adapter.seen.keeps_zeros:  # peft ignores it and warns that it does
+        content[KEEPS_ZEROS] = True
     stacks = [name for name, module in modules.items() if isinstance(module, AdaptedStack)]
     if stacks:
         content["target_parameters"] = stacks

@@ -53,7 +53,8 @@ class StackedModule(WrappedModule):
     which, or there are too many of these, every row meets all adapters, and a mask between the
     two products leaves to each row its own adapter, times its strength. What learns lengths
     (DoRA) is ``W x (f - 1) + f s B A x`` more than the base, ``f = m / |W + s B A|`` per output.
-    What is no low-rank update (layers and tokens trained in full) is computed for its rows alone.
+    What is no low-rank update (layers and tokens trained in full, updates that keep zeros) is
+    computed for its rows alone.
 
     Only for answering: nothing here has a gradient.
     """
@@ -77,7 +78,7 @@ class StackedModule(WrappedModule):
     def add(self, name: str, wrapped: WrappedModule) -> None:
         """Takes over what the adapter ``name`` has in this place."""
         self._part = None
-        if not isinstance(wrapped, (AdaptedLinear, AdaptedEmbedding)):
+        if not isinstance(wrapped, (AdaptedLinear, AdaptedEmbedding)) or wrapped.keeps_zeros:
             self._whole[name] = wrapped
             return
         dtype = _get_dtype(wrapped)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import torch
@@ -12,7 +13,7 @@ from torch import nn
 
 from studio.core.errors import AdapterUnusable
 from studio.core.files import replace_folder, write_atomically, write_json_atomically
-from studio.core.weights.adapter_file import WEIGHTS_NAME, SeenBase
+from studio.core.weights.adapter_file import WEIGHTS_NAME
 from studio.core.weights.matching import name_nearest
 from studio.core.weights.quantisable import QUANTISATION_NAMES
 from studio.engine.held.layer import find_quantisation
@@ -22,6 +23,7 @@ from studio.engine.lora.expert_layouts import stack_experts
 from studio.engine.lora.experts import AdaptedStack, get_stack_file_name
 from studio.engine.lora.extra import TrainedModule, build_extras
 from studio.engine.lora.keys import build_key, build_tokens_key, build_weight_key
+from studio.engine.lora.linear import keep_zeros
 from studio.engine.lora.peft_config import CONFIG_NAME, build_peft_config
 from studio.engine.lora.stored import StoredAdapter, StoredModule, read_adapter
 from studio.engine.lora.targets import Kind, find_adaptable
@@ -135,6 +137,8 @@ def load_adapter(model: nn.Module, folder: Path, *, dropout: float = 0.0) -> Ada
     for name in stored.modules:
         if name not in modules:
             raise _name_other_model(stored, name, list(adaptable))
+    if stored.seen.keeps_zeros:
+        keep_zeros(modules.values())
     _check_base_weights(model, stored)
     adapter = Adapter(
         model,
@@ -144,7 +148,7 @@ def load_adapter(model: nn.Module, folder: Path, *, dropout: float = 0.0) -> Ada
         extras=_build_extras(model, stored),
         tokens=_build_tokens(model, stored),
         keeps_ties=stored.config.keeps_ties,
-        seen=SeenBase(quantisation, stored.seen.has_residual),
+        seen=replace(stored.seen, quantisation=quantisation),
     )
     adapter.attach()
     return adapter

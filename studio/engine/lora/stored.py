@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import torch
@@ -111,6 +111,8 @@ def read_adapter(folder: Path) -> StoredAdapter:
         own_name, is_stack = find_own_name(name, config)
         modules[own_name] = _pair(parts[name], name in lookups, own_name, config, path, is_stack)
     seen = read_seen_base(folder)
+    if config.keeps_zeros and not seen.keeps_zeros:  # a tool that wrote the numbers anew
+        seen = replace(seen, keeps_zeros=True)
     stored = StoredAdapter(folder, config, modules, tokens, weights, seen)
     _check_complete(stored, path)
     if not (modules or tokens or any(stored.is_trained(name) for name in weights)):

@@ -50,6 +50,10 @@ class PlainLinear:
         """Returns W as ``(out, in)`` in fp32."""
         return self._weight.detach().float()
 
+    def find_zeros(self) -> torch.Tensor:
+        """Returns which weights are zero, as booleans ``(out, in)``."""
+        return self._weight.detach() == 0
+
     @property
     def _weight(self) -> torch.Tensor:
         return cast(torch.Tensor, self._module.weight)
@@ -86,3 +90,7 @@ class TransposedLinear(PlainLinear):
     def get_weight(self) -> torch.Tensor:
         """Returns W as ``(out, in)`` in fp32."""
         return self._weight.detach().t().float()
+
+    def find_zeros(self) -> torch.Tensor:
+        """Returns which weights are zero, as booleans ``(out, in)``."""
+        return self._weight.detach().t() == 0

@@ -207,6 +207,28 @@ def test_operations_per_token_are_those_of_the_closed_form() -> None:
     assert count_token_flops(anatomy, ledger) == pytest.approx(29.8e9, rel=0.02)
 
 
+def test_keeping_zeros_costs_one_update_as_a_matrix_and_three_more_products() -> None:
+    anatomy = build_anatomy(PUBLISHED["Llama-3.1-8B"][0])
+    rows = RowLengths.of([4096] * 50, 0.01)  # few predictions: the backward pass is the peak
+    plain, masked = (
+        build_ledger(
+            build_recipe(
+                train__checkpointing="none",
+                train__micro_batch_tokens=4096,
+                adapter__keep_zeros=keeps,
+            ),
+            anatomy,
+            build_card(80),
+            rows,
+        )
+        for keeps in (False, True)
+    )
+    more = masked.bytes_by_part["backward"] - plain.bytes_by_part["backward"]
+    assert more == 4096 * 14336 * (2 + 1)  # in 16 bits, and one byte for where the zeros are
+    operations = [count_token_flops(anatomy, ledger) for ledger in (plain, masked)]
+    assert operations[1] - operations[0] == 6 * anatomy.layer_parameters
+
+
 def test_recomputing_costs_the_forward_pass_again() -> None:
     anatomy = build_anatomy(PUBLISHED["Llama-3.1-8B"][0])
     card, rows = build_card(80), assume_rows(512)

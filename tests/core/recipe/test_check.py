@@ -250,3 +250,19 @@ def test_patterns_for_experts_mean_the_stacks_of_the_loaded_model() -> None:
     ]
     wrong = check_recipe(_recipe(adapter=adapter | {"targets": ["*.experts.side"]}), layers=layers)
     assert "experts.side" in next(p for p in wrong if p.severity == "error").message
+
+
+@pytest.mark.parametrize(
+    ("settings", "words"),
+    [
+        ({"adapter": {"keep_zeros": True, "rank": "full"}}, "no adapter"),
+        ({"adapter": {"keep_zeros": True}, "base": {"quantisation": "nf4"}}, "4 bits"),
+    ],
+)
+def test_keeping_zeros_needs_an_adapter_and_the_weights_of_the_files(
+    settings: dict[str, Any], words: str
+) -> None:
+    found = [one for one in check_recipe(_recipe(**settings)) if one.path == "adapter.keep_zeros"]
+    assert [one.severity for one in found] == ["error"]
+    assert words in found[0].message
+    assert not check_recipe(_recipe(adapter={"keep_zeros": True}))

@@ -123,3 +123,30 @@ def test_an_adapter_trained_on_a_sparse_base_is_merged_without_touching_its_zero
         torch.testing.assert_close(merged[True][name], expected, rtol=0, atol=0)
         if name.endswith("q_proj.weight"):
             assert (merged[False][name][zeros] != 0).any()
+
+
+def test_a_training_that_keeps_zeros_loses_nothing_when_merged_and_says_so(
+    tmp_path: Path, tiny_base: Path, tiny_chats: Path
+) -> None:
+    sparse = _prune(tiny_base, tmp_path / "sparse", "two_four")
+    hint = train_run(build_run(tmp_path / "plain", tmp_path / "sparse", tiny_chats, steps=1))
+    assert "base_is_pruned" in {event.code for event in of_type(hint, NoticeRaised)}
+    keeps = {"keep_zeros": True}
+    layout = build_run(tmp_path / "run", tmp_path / "sparse", tiny_chats, steps=8, adapter=keeps)
+    events = train_run(layout)
+    losses = [event.loss for event in of_type(events, StepFinished)]
+    assert losses[-1] < losses[0]
+    (told,) = [e.message for e in of_type(events, NoticeRaised) if e.code == "zeros_kept"]
+    assert "14 of 14 adapted layers (50% of their weights)" in told
+    out = tmp_path / "merged"
+    order = ExportOrder(adapter=str(layout.adapter), target="merged", out=str(out))
+    job = build_run(tmp_path / "job", tmp_path / "sparse", tiny_chats)
+    done = list(export.run(order, job, ScriptedControl(job)))
+    assert of_type(done, ExportFinished)[0].is_verified
+    certificate = json.loads((out / "certificate.json").read_text())
+    assert certificate["mean_divergence"] < 1e-6
+    merged = load_file(out / "model.safetensors")
+    for name, values in sparse.items():
+        assert torch.equal(merged[name] == 0, values == 0)
+    dense = train_run(build_run(tmp_path / "dense", tiny_base, tiny_chats, steps=1, adapter=keeps))
+    assert "no_zeros" in {event.code for event in of_type(dense, NoticeRaised)}

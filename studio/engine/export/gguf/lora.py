@@ -95,6 +95,8 @@ def find_lora_obstacle(stored: StoredAdapter, *, is_tied: bool) -> str:
     """Returns why llama.cpp cannot apply the adapter at run time; empty when it can."""
     if any(stored.is_trained(name) for name in stored.weights):
         return "some of its modules were trained in full"
+    if stored.seen.keeps_zeros:
+        return "it leaves the zeros of its pruned base alone, which llama.cpp would not do"
     if stored.tokens:
         return "it replaces single tokens"
     for name, module in stored.modules.items():
