@@ -28,6 +28,8 @@ _AXIS_WIDTH = 46
 class PlotCanvas(QWidget):
     """Axes that follow the data until the user zooms or drags, and follow again after ``fit``.
 
+    ``name`` tells those who cannot see the plot what it shows.
+
     Signals:
         step_hovered: The x value below the pointer, or None when the pointer left.
         following_changed: True while the whole curve is shown, False after zoom or drag.
@@ -39,7 +41,7 @@ class PlotCanvas(QWidget):
 
     colours_changed = Signal(object)
 
-    def __init__(self, parent: QWidget | None = None) -> None:
+    def __init__(self, name: str = "Plot", parent: QWidget | None = None) -> None:
         super().__init__(parent)
         self._colours = colours_of(self)
         self._is_following = True
@@ -52,7 +54,9 @@ class PlotCanvas(QWidget):
         self._plot.hideButtons()
         # Only the canvas is reached by Tab and spoken of; what lies in it is drawing.
         self._plot.viewport().setFocusPolicy(Qt.FocusPolicy.NoFocus)
-        self.name_plot("Plot")
+        self._plot.setAccessibleName(name)
+        self.setAccessibleName(name)
+        self.setAccessibleDescription("Plus and minus zoom, arrow keys move, Home shows all")
         self._plot.getAxis("left").setWidth(_AXIS_WIDTH)
         self._cursor = pg.InfiniteLine(angle=90, movable=False)
         self._cursor.setVisible(False)
@@ -100,12 +104,6 @@ class PlotCanvas(QWidget):
     def remove_item(self, item: Any) -> None:
         """Takes a plot item away."""
         self._plot.removeItem(item)
-
-    def name_plot(self, name: str) -> None:
-        """Tells those who cannot see the plot what it shows and which keys it knows."""
-        self.setAccessibleName(name)
-        self.setAccessibleDescription("Plus and minus zoom, arrow keys move, Home shows all")
-        self._plot.setAccessibleName(name)
 
     def hide_axes(self) -> None:
         """Leaves only the curve and its grid, for small plots that say their value in words."""

@@ -50,8 +50,7 @@ class LossPlot(QWidget):
         self._marks: dict[int, str] = {}
         self._hovered: float | None = None
         self._total_steps = 0
-        self._canvas = MarkedCanvas()
-        self._canvas.name_plot("Plot of the losses")
+        self._canvas = MarkedCanvas("Plot of the losses")
         self._raw_line = self._canvas.add_line()
         self._smooth_line = self._canvas.add_line(is_smooth=True)
         self._validation_line = self._canvas.add_points("o", 6)

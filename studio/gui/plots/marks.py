@@ -17,8 +17,8 @@ _REACH_PIXELS = 8
 class MarkedCanvas(PlotCanvas):
     """Draws an upright line at each marked step."""
 
-    def __init__(self, parent: QWidget | None = None) -> None:
-        super().__init__(parent)
+    def __init__(self, name: str = "Plot", parent: QWidget | None = None) -> None:
+        super().__init__(name, parent)
         self._marks: list[Any] = []
 
     def show_marks(self, steps: Sequence[int], colour: str) -> None:

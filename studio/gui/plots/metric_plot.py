@@ -32,10 +32,9 @@ class MetricPlot(QWidget):
         self._starts_at_zero = starts_at_zero
         self._steps = np.empty(0)
         self._values = np.empty(0)
-        self._canvas = PlotCanvas()
+        self._canvas = PlotCanvas(f"Plot of {name.lower()}")
         self._canvas.setMinimumHeight(48)
         self._canvas.hide_axes()
-        self._canvas.name_plot(f"Plot of {name.lower()}")
         self._line = self._canvas.add_line()
         self._name = PlainLabel(name, "muted", wraps=False)
         self._value = PlainLabel(UNKNOWN, "strong", wraps=False)

@@ -25,7 +25,7 @@ class OverlayPlot(QWidget):
         super().__init__(parent)
         self._runs: tuple[tuple[str, RunCurves], ...] = ()
         self._items: list[Any] = []
-        self._canvas = PlotCanvas()
+        self._canvas = PlotCanvas("Plot of the losses of the chosen runs")
         self._canvas.colours_changed.connect(self._paint)
         self._names = QHBoxLayout()
         self._names.setSpacing(6)
