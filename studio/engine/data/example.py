@@ -54,7 +54,7 @@ class Examples(Sequence[Example], ABC):
     """
 
     sources: tuple[str, ...]
-    source_positions: NDArray[np.int64]
+    source_positions: NDArray[np.uint16]
 
     def __len__(self) -> int:
         return len(self.source_positions)
@@ -85,8 +85,8 @@ class Examples(Sequence[Example], ABC):
         """Return those of the examples that can be trained, and the tokens of each of them."""
 
     @abstractmethod
-    def list_origins(self) -> NDArray[Any]:
-        """Return where each example comes from; shape ``(examples,)`` of ``ORIGIN``."""
+    def iter_origins(self) -> Iterator[NDArray[Any]]:
+        """Yield where the examples come from, piece by piece; shape ``(some,)`` of ``ORIGIN``."""
 
     @abstractmethod
     def _build(self, place: int) -> Example: ...
@@ -99,8 +99,8 @@ class ExampleStore(Examples):
     ``(examples,)``.
     """
 
-    lengths: NDArray[np.int64]
-    learnt: NDArray[np.int64]
+    lengths: NDArray[np.integer[Any]]
+    learnt: NDArray[np.integer[Any]]
 
     def __init__(self, examples: Iterable[tuple[Example, int]], sources: Sequence[str]) -> None:
         """Store examples, each with the position of its file in ``sources``."""
@@ -117,7 +117,7 @@ class ExampleStore(Examples):
         self.learnt = np.array([int(one.supervised[1:].sum()) for one, _ in pairs], dtype=np.int64)
         self._truncated = np.array([one.truncated_tokens for one, _ in pairs], dtype=np.int64)
         self._rows = np.array([one.row for one, _ in pairs], dtype=np.int64)
-        self.source_positions = np.array([position for _, position in pairs], dtype=np.int64)
+        self.source_positions = np.array([position for _, position in pairs], dtype=np.uint16)
 
     @property
     def at_once(self) -> int:
@@ -143,19 +143,19 @@ class ExampleStore(Examples):
             source=self.sources[self.source_positions[place]],
         )
 
-    def list_origins(self) -> NDArray[Any]:
-        """Return where each example comes from; shape ``(examples,)`` of ``ORIGIN``."""
+    def iter_origins(self) -> Iterator[NDArray[Any]]:
+        """Yield where the examples come from: all at once."""
         origins = np.zeros(len(self), dtype=ORIGIN)
         origins["source"], origins["number"] = self.source_positions, self._rows
         origins["index"] = np.maximum(self._rows, 1) - 1
-        return origins
+        yield origins
 
     @property
     def token_count(self) -> int:
         """All tokens."""
-        return int(self.lengths.sum())
+        return int(self.lengths.sum(dtype=np.int64))
 
     @property
     def supervised_count(self) -> int:
         """Tokens that are trained: supervised and not the first of their document."""
-        return int(self.learnt.sum())
+        return int(self.learnt.sum(dtype=np.int64))

@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from studio.core.recipe.schema_data import DataSettings
+from studio.engine.data.chunks import mark_rows
 from studio.engine.data.example import Flags
 from studio.engine.data.problems import PLACES_KEPT, ProblemLog
 from studio.engine.data.table import RowTable
@@ -55,19 +56,26 @@ def log_left_out(tables: Sequence[RowTable], flags: Sequence[Flags], log: Proble
 
 
 def _by_row(settings: DataSettings, table: RowTable, max_tokens: int) -> Flags:
+    flags = find_excluded(settings, table.rows["key"])
     codes = [code for code in table.about.codes if code in settings.leave_out]
-    bits = sum(1 << table.about.codes.index(code) for code in codes)
-    flags = np.asarray(table.rows["problems"] & np.uint64(bits) != 0)
+    if codes:
+        bits = np.uint64(sum(1 << table.about.codes.index(code) for code in codes))
+        flags |= mark_rows(table.rows, lambda rows: rows["problems"] & bits != 0)
     if "truncated_prompt" in settings.leave_out:
-        flags = flags | ((table.rows["length"] > max_tokens) & ~table.rows["is_text"])
-    return np.asarray(flags | find_excluded(settings, table.rows["key"]))
+        flags |= mark_rows(
+            table.rows, lambda rows: (rows["length"] > max_tokens) & ~rows["is_text"]
+        )
+    return flags
 
 
 def find_excluded(settings: DataSettings, keys: NDArray[np.bytes_]) -> Flags:
     """Return which rows stand in the recipe's list of excluded ones, by the 16 bytes of each."""
     marks = {bytes.fromhex(mark) for mark in settings.exclude if _is_mark(mark)}
+    if not marks:
+        return np.zeros(len(keys), dtype=np.bool_)
     # Numpy drops zero bytes at the end of such texts, here and in the table alike.
-    return np.asarray(np.isin(keys, np.array(sorted(marks), dtype="S16")))
+    wanted = np.array(sorted(marks), dtype="S16")
+    return mark_rows(keys, lambda some: np.isin(some, wanted))
 
 
 def _is_mark(text: str) -> bool:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -23,7 +24,7 @@ class LengthHistogram:
     cut_tokens_fraction: float
 
 
-def measure_lengths(lengths: NDArray[np.int64], max_tokens: int) -> LengthHistogram:
+def measure_lengths(lengths: NDArray[np.integer[Any]], max_tokens: int) -> LengthHistogram:
     """Return the histogram of lengths, shape ``(rows,)``, with at most 40 bins of equal width."""
     if not len(lengths):
         return LengthHistogram((), (), 0.0, 0.0)
@@ -36,5 +37,5 @@ def measure_lengths(lengths: NDArray[np.int64], max_tokens: int) -> LengthHistog
         tuple(edges.tolist()),
         tuple(counts.tolist()),
         float((beyond > 0).mean()),
-        float(beyond.sum() / lengths.sum()),
+        float(beyond.sum(dtype=np.int64) / lengths.sum(dtype=np.int64)),
     )

@@ -9,10 +9,12 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from studio.engine.data.chunks import list_places
 from studio.engine.data.collate import MicroBatch, collate_packed, collate_padded
 from studio.engine.data.example import Examples, ExampleStore
 from studio.engine.data.pack import group_padded, pack
@@ -35,7 +37,7 @@ class StepPlan:
 
 def epoch_order(
     examples: Examples, weights: Sequence[float], seed: int, epoch: int
-) -> NDArray[np.int64]:
+) -> NDArray[np.integer[Any]]:
     """Return the positions of the documents of one epoch in their random order.
 
     A file of weight 1 comes once, of weight 2 twice per epoch. Of a file of weight 0.5 one half
@@ -48,18 +50,19 @@ def epoch_order(
         epoch: Counts from 0.
     """
     drawn = [
-        _draw(np.flatnonzero(examples.source_positions == source), weight, seed, epoch, source)
+        _draw(list_places(examples.source_positions == source), weight, seed, epoch, source)
         for source, weight in enumerate(weights)
     ]
-    every = np.concatenate(drawn) if drawn else np.zeros(0, dtype=np.int64)
-    return _random(seed, "epoch", epoch).permutation(every)
+    every = drawn[0] if len(drawn) == 1 else np.concatenate([np.zeros(0, np.int32), *drawn])
+    _random(seed, "epoch", epoch).shuffle(every)
+    return every
 
 
 def epoch_documents(examples: Examples, weights: Sequence[float]) -> int:
     """Return how many documents an epoch has; the same in every epoch."""
-    counts = np.bincount(examples.source_positions, minlength=len(weights))
     return sum(
-        _drawn_count(int(count), weight) for count, weight in zip(counts, weights, strict=True)
+        _drawn_count(int(np.count_nonzero(examples.source_positions == source)), weight)
+        for source, weight in enumerate(weights)
     )
 
 
@@ -150,15 +153,15 @@ def _drawn_count(rows: int, weight: float) -> int:
 
 
 def _draw(
-    rows: NDArray[np.int64], weight: float, seed: int, epoch: int, source: int
-) -> NDArray[np.int64]:
+    rows: NDArray[np.integer[Any]], weight: float, seed: int, epoch: int, source: int
+) -> NDArray[np.integer[Any]]:
     """Return the rows of one file that this epoch takes, walking on through a fixed shuffle."""
     count = _drawn_count(len(rows), weight)
     if count == len(rows):
         return rows
-    shuffled = _random(seed, "source", source).permutation(rows)
+    _random(seed, "source", source).shuffle(rows)
     places = (epoch * count + np.arange(count)) % len(rows)
-    return shuffled[places]
+    return rows[places]
 
 
 def _random(*parts: object) -> np.random.RandomState:

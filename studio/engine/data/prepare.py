@@ -18,7 +18,7 @@ from studio.engine.data.leave_out import find_left_out, log_left_out
 from studio.engine.data.problems import DataProblem, ProblemLog, check_problems, problem_error
 from studio.engine.data.read import source_path
 from studio.engine.data.rows import RowEncoder
-from studio.engine.data.split import choose_validation
+from studio.engine.data.split import hold_back
 from studio.engine.data.stored import TableExamples, TableRows
 from studio.engine.data.table import RowTable
 from studio.engine.data.whole import WholeCheck
@@ -59,7 +59,7 @@ class PreparedData:
     problems: tuple[DataProblem, ...]
     findings: tuple[SourceFinding, ...]
     max_tokens: int
-    lengths: NDArray[np.int64]
+    lengths: NDArray[np.int32]
     template: str
     end_of_turn_ids: tuple[int, ...]
     tables: tuple[RowTable, ...] = field(default=(), repr=False)
@@ -202,7 +202,7 @@ def _assemble(
     log = ProblemLog()
     _log_sources(settings, encoder, train, validation, log)
     tables = train.tables + validation.tables
-    lengths = np.concatenate([table.rows["length"] for table in tables]).astype(np.int64)
+    lengths = np.concatenate([table.column("length") for table in tables])
     lengths = lengths[lengths > 0]
     max_tokens = choose_max_tokens(
         settings.max_tokens, np.concatenate([wanted_lengths(one) for one in tables]), model_context
@@ -248,7 +248,7 @@ def _log_sources(
     log: ProblemLog,
 ) -> None:
     lacks_template = encoder.template.name == "plain" and settings.template == "auto"
-    if lacks_template and any(not one.rows["is_text"].all() for one in train.tables):
+    if lacks_template and any(not one.column("is_text").all() for one in train.tables):
         log.add("no_chat_template")
     if encoder.pads_with_end:
         log.add("pad_is_end")
@@ -256,12 +256,12 @@ def _log_sources(
         log.add_counted("broken_rows", table.about.skipped, table.about.faults)
 
 
-def wanted_lengths(table: RowTable) -> NDArray[np.int64]:
+def wanted_lengths(table: RowTable) -> NDArray[np.int32]:
     """Return the lengths that decide on the limit; texts can be divided without any loss."""
-    is_there = table.rows["length"] > 0
-    lengths = table.rows["length"][is_there].astype(np.int64)
-    is_text = table.rows["is_text"][is_there]
-    return np.where(is_text, np.minimum(lengths, AUTO_TEXT_TOKENS), lengths)
+    lengths = table.column("length")
+    is_text = table.column("is_text")
+    np.minimum(lengths, AUTO_TEXT_TOKENS, out=lengths, where=is_text)
+    return lengths[lengths > 0]
 
 
 def divide(
@@ -294,23 +294,8 @@ def divide(
     )
 
 
-def hold_back(
-    keys: Sequence[NDArray[np.bytes_]], usable: Sequence[Flags], fraction: float
-) -> list[Flags]:
-    """Return which usable rows of each source are held back; ``keys`` tell what they say."""
-    every = np.concatenate([one[flags] for one, flags in zip(keys, usable, strict=True)])
-    chosen = choose_validation(every, fraction)
-    held = []
-    for one in usable:
-        flags = np.zeros(len(one), dtype=np.bool_)
-        count = int(one.sum())
-        flags[one], chosen = chosen[:count], chosen[count:]
-        held.append(flags)
-    return held
-
-
 def choose_max_tokens(
-    wanted: int | str, lengths: NDArray[np.int64], model_context: int | None
+    wanted: int | str, lengths: NDArray[np.integer[Any]], model_context: int | None
 ) -> int:
     """Return the limit itself, or the 99th percentile of the lengths capped by the model.
 

@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from studio.core.recipe.schema_data import DataSettings
+from studio.engine.data.chunks import place_type
 from studio.engine.data.example import ExampleStore
 from studio.engine.data.prepare import choose_max_tokens
 from studio.engine.data.problems import KINDS
@@ -39,9 +40,11 @@ class StreamPlan:
 
 def choose_sample(rows: int) -> NDArray[np.int64]:
     """Return which of so many rows are looked at, ascending; the same in every run."""
-    # RandomState is frozen by NumPy: its numbers stay the same in every version.
-    chosen = np.random.RandomState(rows % (1 << 32)).choice(rows, SAMPLE_ROWS, replace=False)
-    return np.sort(chosen).astype(np.int64)
+    # RandomState is frozen by NumPy: its numbers stay the same in every version. This is what its
+    # ``choice`` without replacement does, in half of the memory.
+    every = np.arange(rows, dtype=place_type(rows))
+    np.random.RandomState(rows % (1 << 32)).shuffle(every)
+    return np.sort(every[:SAMPLE_ROWS]).astype(np.int64)
 
 
 def judge(

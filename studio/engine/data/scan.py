@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from array import array
 from collections.abc import Generator
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from studio.core.recipe.schema_data import DataSource
+from studio.engine.data.chunks import mark_rows, read_column
 from studio.engine.data.conversation import Conversation
 from studio.engine.data.digest import digest_row
 from studio.engine.data.example import Flags
@@ -41,10 +41,19 @@ class RowFacts:
     lines: NDArray[np.int64]
 
     @classmethod
+    def of_spool(cls, spool: RowSpool) -> RowFacts:
+        """Return the facts about rows that were put by, all of them; they stay on disk."""
+        facts = spool.finish()
+        has_answer = read_column(facts, "has_answer")
+        return cls(facts["key"], has_answer, facts["number"], facts["line"])
+
+    @classmethod
     def of_table(cls, table: RowTable) -> RowFacts:
         """Return the same facts from rows that are tokenised already."""
-        bits = sum(1 << table.about.codes.index(code) for code in _LACKING)
-        lacks = (table.rows["length"] == 0) & (table.rows["problems"] & np.uint64(bits) != 0)
+        bits = np.uint64(sum(1 << table.about.codes.index(code) for code in _LACKING))
+        lacks = mark_rows(
+            table.rows, lambda rows: (rows["length"] == 0) & (rows["problems"] & bits != 0)
+        )
         return cls(table.rows["key"], ~lacks, table.rows["number"], table.rows["line"])
 
 
@@ -73,27 +82,21 @@ def scan(
     opened = open_source(source, base_folder)
     if opened.layout.format.key not in CHAT_FORMATS:
         return None
-    keys, has_answer = bytearray(), array("b")
     spool = RowSpool(folder, opened.layout)
     is_done = False
     try:
         for row, record in opened.iter_records():
             if not isinstance(record, Conversation):
                 return None
-            keys += digest_row(record).key
-            has_answer.append(encoder.has_answer(record))
-            spool.add(row)
+            has_answer = encoder.has_answer(record)
+            spool.add(row, digest_row(record).key, has_answer=has_answer)
             if len(spool) % _TOLD_EVERY == 0:
                 yield len(spool)
+        facts = RowFacts.of_spool(spool)
         is_done = True
     finally:
         if not is_done:
             spool.close()
-    facts = RowFacts(
-        np.frombuffer(keys, dtype="S16"),
-        np.array(has_answer, dtype=np.bool_),
-        *spool.list_places(),
-    )
     return ScannedRows(
         facts,
         spool,

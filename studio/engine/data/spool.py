@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from array import array
+import struct
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
@@ -17,28 +17,42 @@ from studio.engine.data.conversation import Record
 from studio.engine.data.patterns import columns_of
 from studio.engine.data.sources.row import Row
 
-_NAME = "rows.json"
+_ROWS, _FACTS = "rows.json", "facts.bin"
+FACT = np.dtype(
+    [
+        ("key", "S16"),
+        ("end", "<i8"),  # of what it says, in the other file
+        ("number", "<i8"),
+        ("line", "<i8"),  # 0 where files have no lines
+        ("part", "<i4"),  # which file of the source
+        ("has_answer", "?"),
+    ]
+)
+_PACK = struct.Struct("<16sqqqi?").pack
 
 
 class RowSpool:
-    """Keeps the columns that a layout reads, in one file in ``folder``, which exists already."""
+    """Keeps the columns that a layout reads, in one file in ``folder``, which exists already.
+
+    Numbers about the rows are put by in a second file, so that nothing grows in memory.
+    """
 
     def __init__(self, folder: Path, layout: Layout) -> None:
-        self._path = folder / _NAME
         self._layout = layout
         self._columns = _find_columns(layout.columns.values())
-        self._ends = array("q", [0])
-        self._numbers = array("q")
-        self._lines = array("q")
         self._parts: dict[Path, int] = {}
-        self._part_of = array("i")
+        self._rows = self._end = 0
+        self._path = folder / _ROWS
+        self._facts_path = folder / _FACTS
         self._stream = self._path.open("w+b")
+        self._facts_stream = self._facts_path.open("wb")
+        self._facts: NDArray[Any] = np.zeros(0, dtype=FACT)
 
     def __len__(self) -> int:
-        return len(self._numbers)
+        return self._rows
 
-    def add(self, row: Row) -> None:
-        """Put a row by.
+    def add(self, row: Row, key: bytes, *, has_answer: bool) -> None:
+        """Put a row by, with what it says as 16 bytes and whether there is anything to learn.
 
         Raises:
             DiskFull: No space is left.
@@ -46,34 +60,47 @@ class RowSpool:
         """
         kept = {name: row.values[name] for name in self._columns if name in row.values}
         raw = json.dumps(kept, default=str).encode("ascii")
+        self._end += len(raw)
+        part = self._parts.setdefault(row.path, len(self._parts))
+        fact = _PACK(key, self._end, row.number, row.line or 0, part, has_answer)
         try:
             self._stream.write(raw)
+            self._facts_stream.write(fact)
         except OSError as error:
             raise get_file_error(self._path, error) from error
-        self._ends.append(self._ends[-1] + len(raw))
-        self._numbers.append(row.number)
-        self._lines.append(row.line or 0)
-        self._part_of.append(self._parts.setdefault(row.path, len(self._parts)))
+        self._rows += 1
+
+    def finish(self) -> NDArray[Any]:
+        """Return the numbers about all rows, mapped from disk: shape ``(rows,)`` of ``FACT``.
+
+        No row can be added afterwards.
+
+        Raises:
+            DiskFull: No space is left.
+        """
+        try:
+            self._stream.flush()
+            self._facts_stream.close()
+        except OSError as error:
+            raise get_file_error(self._path, error) from error
+        if self._rows:
+            self._facts = np.asarray(np.memmap(self._facts_path, dtype=FACT, mode="r"))
+        return self._facts
 
     def read(self, place: int) -> tuple[Row, Record]:
         """Return the row that was put by as number ``place``, and what it says."""
-        start, end = self._ends[place], self._ends[place + 1]
+        fact = self._facts[place]
+        start = int(self._facts[place - 1]["end"]) if place else 0
         self._stream.seek(start)
-        values: Mapping[str, Any] = json.loads(self._stream.read(end - start))
-        part = list(self._parts)[self._part_of[place]]
-        row = Row(values, part, self._numbers[place], self._lines[place] or None)
+        values: Mapping[str, Any] = json.loads(self._stream.read(int(fact["end"]) - start))
+        part = list(self._parts)[int(fact["part"])]
+        row = Row(values, part, int(fact["number"]), int(fact["line"]) or None)
         return row, self._layout.read(row)
 
-    def list_places(self) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-        """Return the numbers of the rows in their files, and their lines; 0 without lines.
-
-        They are not copied: no row can be added afterwards.
-        """
-        return np.asarray(self._numbers), np.asarray(self._lines)
-
     def close(self) -> None:
-        """Close the file."""
+        """Close the files."""
         self._stream.close()
+        self._facts_stream.close()
 
 
 def _find_columns(columns: Iterable[str]) -> tuple[str, ...]:

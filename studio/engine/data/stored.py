@@ -9,26 +9,28 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from studio.engine.data.chunks import CHUNK_ROWS, let_go, list_places
 from studio.engine.data.example import ORIGIN, Example, ExampleStore, Flags
 from studio.engine.data.problems import ProblemLog
 from studio.engine.data.table import RowTable, problem_places
 from studio.engine.data.truncate import Piece, divide_text, fit_conversation
 
-_PIECE = np.dtype(
+_CUT = np.dtype(
     [
-        ("source", "<i4"),
         ("row", "<i8"),
-        ("start", "<i8"),
-        ("end", "<i8"),
-        ("cut_start", "<i8"),
-        ("cut_end", "<i8"),
+        ("start", "<i4"),
+        ("end", "<i4"),
+        ("cut_start", "<i4"),
+        ("cut_end", "<i4"),
         ("context", "<i4"),
-        ("learnt", "<i8"),
+        ("learnt", "<i4"),
     ]
 )
-
+"""An example that is not simply its whole row."""
 
 _MOST_PIECES = 65_535
+_LET_GO_EVERY = 256
+"""Rows of which the tokens are looked at before the pages around them are dropped."""
 
 
 @dataclass(frozen=True)
@@ -54,63 +56,98 @@ class TableExamples(ExampleStore):
         """Cut the chosen rows; what was cut or did not fit is written to ``log``."""
         self.sources = tuple(sources)
         self._tables = {side.source: side.table for side in sides}
-        pieces = []
+        parts = []
         for side in sides:
             _log_problems(side, log)
-            pieces.append(_cut(side, max_tokens, overlap_tokens, log))
-        self._pieces: NDArray[Any] = _join(pieces)
-        cut = self._pieces["cut_end"] - self._pieces["cut_start"]
-        self.lengths = self._pieces["end"] - self._pieces["start"] - cut
-        self.learnt = np.ascontiguousarray(self._pieces["learnt"])
-        self.source_positions = self._pieces["source"].astype(np.int64)
+            parts.append(_cut(side, max_tokens, overlap_tokens, log))
+        counts = [len(one.rows) for one in parts]
+        self._row_numbers: NDArray[np.integer[Any]] = _join([one.rows for one in parts])
+        self.lengths = _join([one.lengths for one in parts])
+        self.learnt = _join([one.learnt for one in parts])
+        starts = np.cumsum([0, *counts])[:-1].tolist()
+        self._cut_at = _join([one.cut_at + at for one, at in zip(parts, starts, strict=True)])
+        self._cuts = _join([one.cuts for one in parts], _CUT)
+        positions = np.array([side.source for side in sides], dtype=np.uint16)
+        self.source_positions = np.repeat(positions, counts)
 
     @property
     def row_places(self) -> NDArray[np.int64]:
         """Number of the table and row in it of each example; shape ``(examples, 2)``."""
-        pairs = [self._pieces["source"].astype(np.int64), self._pieces["row"]]
-        return np.stack(pairs, axis=1)
+        return np.stack([self.source_positions, self._row_numbers], axis=1).astype(np.int64)
 
-    def list_origins(self) -> NDArray[Any]:
-        """Return where each example comes from; shape ``(examples,)`` of ``ORIGIN``."""
-        origins = np.zeros(len(self._pieces), dtype=ORIGIN)
-        origins["source"], origins["index"] = self._pieces["source"], self._pieces["row"]
-        for source, table in self._tables.items():
-            mine = self._pieces["source"] == source
-            rows = table.rows[self._pieces["row"][mine]]
-            origins["number"][mine], origins["line"][mine] = rows["number"], rows["line"]
-            origins["mark"][mine] = rows["key"]
-        # The pieces of a row stand one after the other.
-        places = np.arange(len(origins))
-        is_first = np.ones(len(origins), dtype=np.bool_)
-        is_first[1:] = np.diff(self.row_places, axis=0).any(axis=1)
-        first = np.maximum.accumulate(np.where(is_first, places, 0))
-        origins["piece"] = np.minimum(places - first, _MOST_PIECES)
-        return origins
+    def iter_origins(self) -> Iterator[NDArray[Any]]:
+        """Yield where the examples come from, some at a time, in the order of the examples."""
+        first = 0  # of the pieces of the row at hand, which stand one after the other
+        for start in range(0, len(self), CHUNK_ROWS):
+            behind = min(start + CHUNK_ROWS, len(self))
+            origins = np.zeros(behind - start, dtype=ORIGIN)
+            sources, numbers = self.source_positions[start:behind], self._row_numbers[start:behind]
+            origins["source"], origins["index"] = sources, numbers
+            for source in np.unique(sources).tolist():
+                table, mine = self._tables[source].rows, sources == source
+                rows = table[numbers[mine]]
+                origins["number"][mine], origins["line"][mine] = rows["number"], rows["line"]
+                origins["mark"][mine] = rows["key"]
+                let_go(table)
+            places = np.arange(start, behind)
+            starts = np.where(self._starts_row(start, behind), places, first)
+            firsts = np.maximum.accumulate(starts)
+            origins["piece"] = np.minimum(places - firsts, _MOST_PIECES)
+            first = int(firsts[-1])
+            yield origins
+
+    def _starts_row(self, start: int, behind: int) -> Flags:
+        """Return which examples are of another row than the one before; shape ``(some,)``."""
+        found = np.ones(behind - start, dtype=np.bool_)
+        before = slice(max(0, start - 1), behind)
+        changes = (np.diff(self._row_numbers[before]) != 0) | (
+            np.diff(self.source_positions[before]) != 0
+        )
+        found[len(found) - len(changes) :] = changes
+        return found
 
     @property
     def largest_token(self) -> int:
         """The highest token number of the rows, those that are not trained among them."""
-        return max((int(one.ids.max(initial=-1)) for one in self._tables.values()), default=-1)
+        return max((one.about.largest for one in self._tables.values()), default=-1)
 
     @property
     def cut_tokens(self) -> NDArray[np.int64]:
         """How many tokens of the row each example lacks; shape ``(examples,)``."""
-        return np.asarray(self._pieces["cut_end"] - self._pieces["cut_start"])
+        found = np.zeros(len(self), dtype=np.int64)
+        found[self._cut_at] = self._cuts["cut_end"] - self._cuts["cut_start"]
+        return found
 
     def _build(self, place: int) -> Example:
-        row = self._pieces[place]
-        table = self._tables[int(row["source"])]
-        piece = Piece(
-            int(row["start"]),
-            int(row["end"]),
-            (int(row["cut_start"]), int(row["cut_end"])),
-            int(row["context"]),
+        table, index = (
+            self._tables[int(self.source_positions[place])],
+            int(self._row_numbers[place]),
         )
-        ids, supervised = piece.take(table.encoded(int(row["row"])))
-        number = int(table.rows["number"][int(row["row"])])
+        piece = Piece(0, int(self.lengths[place]), (0, 0), 0)
+        cut = int(np.searchsorted(self._cut_at, place))
+        if cut < len(self._cut_at) and self._cut_at[cut] == place:
+            row = self._cuts[cut]
+            left_out = (int(row["cut_start"]), int(row["cut_end"]))
+            piece = Piece(int(row["start"]), int(row["end"]), left_out, int(row["context"]))
+        ids, supervised = piece.take(table.encoded(index))
         return Example(
-            ids, supervised, piece.truncated_tokens, number, self.sources[int(row["source"])]
+            ids,
+            supervised,
+            piece.truncated_tokens,
+            int(table.rows["number"][index]),
+            self.sources[self.source_positions[place]],
         )
+
+
+@dataclass(frozen=True)
+class _Parts:
+    """The examples of one source; ``cut_at`` are the places of those that are not whole rows."""
+
+    rows: NDArray[np.integer[Any]]
+    lengths: NDArray[np.int32]
+    learnt: NDArray[np.int32]
+    cut_at: NDArray[np.int64]
+    cuts: NDArray[Any]
 
 
 def _log_problems(side: TableRows, log: ProblemLog) -> None:
@@ -118,33 +155,41 @@ def _log_problems(side: TableRows, log: ProblemLog) -> None:
         log.add_counted(code, count, places, side.table.about.details.get(code, ""))
 
 
-def _cut(side: TableRows, max_tokens: int, overlap_tokens: int, log: ProblemLog) -> NDArray[Any]:
-    rows = side.table.rows
+def _cut(side: TableRows, max_tokens: int, overlap_tokens: int, log: ProblemLog) -> _Parts:
     kept = side.chosen & side.table.usable()
-    fits = np.flatnonzero(kept & (rows["length"] <= max_tokens))
-    whole = np.zeros(len(fits), dtype=_PIECE)
-    whole["source"], whole["row"] = side.source, fits
-    whole["end"], whole["learnt"] = rows["length"][fits], rows["learnt"][fits]
-    long = np.array(
-        [
-            one
-            for place in np.flatnonzero(kept & (rows["length"] > max_tokens)).tolist()
-            for one in _cut_row(side, place, max_tokens, overlap_tokens, log)
-        ],
-        dtype=_PIECE,
+    lengths = side.table.column("length")
+    fits = list_places(kept & (lengths <= max_tokens))
+    long = list_places(kept & (lengths > max_tokens)).tolist()
+    cuts = np.fromiter(_iter_cuts(side, long, max_tokens, overlap_tokens, log), dtype=_CUT)
+    lengths, learnt = lengths[fits], side.table.column("learnt")[fits]
+    if not len(cuts):
+        return _Parts(fits, lengths, learnt, np.zeros(0, np.int64), cuts)
+    # Each piece goes before the first whole row that comes after its own.
+    at = np.searchsorted(fits, cuts["row"])
+    taken = cuts["end"] - cuts["start"] - (cuts["cut_end"] - cuts["cut_start"])
+    return _Parts(
+        np.insert(fits, at, cuts["row"]),
+        np.insert(lengths, at, taken),
+        np.insert(learnt, at, cuts["learnt"]),
+        at + np.arange(len(at)),
+        cuts,
     )
-    if not len(long):
-        return whole
-    every = np.concatenate([whole, long])
-    return every[np.argsort(every["row"], kind="stable")]
 
 
-def _join(parts: Sequence[NDArray[Any]]) -> NDArray[Any]:
-    """Return the pieces in one array; where only one part has any, that part, not a copy."""
+def _join(parts: Sequence[NDArray[Any]], kind: Any = np.int32) -> NDArray[Any]:
+    """Return the parts in one array; where only one has anything, that one, not a copy."""
     filled = [one for one in parts if len(one)]
-    if len(filled) == 1:
-        return filled[0]
-    return np.concatenate([np.zeros(0, dtype=_PIECE), *filled])
+    return filled[0] if len(filled) == 1 else np.concatenate([np.zeros(0, dtype=kind), *filled])
+
+
+def _iter_cuts(
+    side: TableRows, long: Sequence[int], max_tokens: int, overlap_tokens: int, log: ProblemLog
+) -> Iterator[tuple[int, ...]]:
+    for count, row in enumerate(long, start=1):
+        yield from _cut_row(side, row, max_tokens, overlap_tokens, log)
+        if count % _LET_GO_EVERY == 0 or count == len(long):
+            let_go(side.table.ids)
+            let_go(side.table.spans)
 
 
 def _cut_row(
@@ -160,4 +205,4 @@ def _cut_row(
         pieces = [fitting] if fitting else []
     for piece in pieces:
         learnt = int(piece.take(encoded)[1][1:].sum())
-        yield side.source, place, piece.start, piece.end, *piece.cut, piece.context, learnt
+        yield place, piece.start, piece.end, *piece.cut, piece.context, learnt

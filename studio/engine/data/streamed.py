@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from studio.engine.data.chunks import CHUNK_ROWS, let_go, list_places
 from studio.engine.data.example import ORIGIN, Example, Examples, Flags
 from studio.engine.data.rows import EncodedRow, RowEncoder
 from studio.engine.data.scan import RowFacts
@@ -72,10 +73,12 @@ class StreamedExamples(Examples):
         self.sources = tuple(one.name for one in rows)
         self._rows = rows
         self._max_tokens = max_tokens
-        places = [np.flatnonzero(one) for one in chosen]
-        self._row_numbers: NDArray[np.int64] = np.concatenate([np.zeros(0, np.int64), *places])
-        counts = [len(one) for one in places]
-        self.source_positions = np.repeat(np.arange(len(counts)), counts)
+        places = [list_places(one) for one in chosen]
+        self._row_numbers: NDArray[np.integer[Any]] = (
+            places[0] if len(places) == 1 else np.concatenate([np.zeros(0, np.int32), *places])
+        )
+        sources = np.arange(len(places), dtype=np.uint16)
+        self.source_positions = np.repeat(sources, [len(one) for one in places])
         self._held: dict[int, Example | None] = {}
 
     @property
@@ -90,17 +93,21 @@ class StreamedExamples(Examples):
         usable = [(one, len(example)) for one, example in found if example is not None]
         return [one for one, _ in usable], [length for _, length in usable]
 
-    def list_origins(self) -> NDArray[Any]:
-        """Return where each example comes from; shape ``(examples,)`` of ``ORIGIN``."""
-        origins = np.zeros(len(self), dtype=ORIGIN)
-        origins["source"], origins["index"] = self.source_positions, self._row_numbers
-        for source, one in enumerate(self._rows):
-            mine = self.source_positions == source
-            rows = self._row_numbers[mine]
-            origins["number"][mine] = one.facts.numbers[rows]
-            origins["line"][mine] = one.facts.lines[rows]
-            origins["mark"][mine] = one.facts.keys[rows]
-        return origins
+    def iter_origins(self) -> Iterator[NDArray[Any]]:
+        """Yield where the examples come from, some at a time, in the order of the examples."""
+        for start in range(0, len(self), CHUNK_ROWS):
+            numbers = self._row_numbers[start : start + CHUNK_ROWS]
+            sources = self.source_positions[start : start + CHUNK_ROWS]
+            origins = np.zeros(len(numbers), dtype=ORIGIN)
+            origins["source"], origins["index"] = sources, numbers
+            for source in np.unique(sources).tolist():
+                facts, mine = self._rows[source].facts, sources == source
+                rows = numbers[mine]
+                origins["number"][mine] = facts.numbers[rows]
+                origins["line"][mine] = facts.lines[rows]
+                origins["mark"][mine] = facts.keys[rows]
+                let_go(facts.keys)
+            yield origins
 
     def _hold(self, documents: Sequence[int]) -> None:
         self._held = {one: self._held[one] for one in documents if one in self._held}

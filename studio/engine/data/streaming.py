@@ -22,6 +22,7 @@ from studio.core.errors import DatasetInvalid
 from studio.core.recipe.schema_data import DataSettings, DataSource, ValidationFraction
 from studio.engine.data.background import Background
 from studio.engine.data.cache import RowCache
+from studio.engine.data.chunks import list_places, trim_heap
 from studio.engine.data.encode_source import SourceReader
 from studio.engine.data.example import Examples, ExampleStore, Flags
 from studio.engine.data.leave_out import find_excluded
@@ -29,7 +30,6 @@ from studio.engine.data.prepare import (
     PreparedData,
     SourceFinding,
     check_limit,
-    hold_back,
     iter_prepare,
 )
 from studio.engine.data.problems import ProblemLog
@@ -37,6 +37,7 @@ from studio.engine.data.read import source_path
 from studio.engine.data.sampling import FEWEST_ROWS, StreamPlan, choose_sample, judge
 from studio.engine.data.scan import CHAT_FORMATS, RowFacts, ScannedRows, scan
 from studio.engine.data.sources.registry import find_files
+from studio.engine.data.split import hold_back
 from studio.engine.data.stored import TableExamples, TableRows
 from studio.engine.data.streamed import StreamedExamples, StreamedSource
 
@@ -153,6 +154,7 @@ def iter_stream(wish: StreamWish) -> Generator[int, None, StreamedRows | Prepare
             data = yield from _Opening(wish, files).iter_open()
             if data is not None:
                 data.files = files.pop_all()
+                trim_heap()
                 return data
     return (yield from wish.iter_prepare(wish.tokenizer))
 
@@ -194,7 +196,7 @@ class _Opening:
             one.facts.has_answer & ~find_excluded(self._settings, one.facts.keys)
             for one in self._sources
         ]
-        if sum(int(one.sum()) for one in usable) < FEWEST_ROWS:
+        if sum(int(np.count_nonzero(one)) for one in usable) < FEWEST_ROWS:
             return None
         plan = self._judge(usable)
         if plan is None or self._reader.encoder.template.is_disproved:
@@ -237,13 +239,14 @@ class _Opening:
                 return found
 
     def _judge(self, usable: Sequence[Flags]) -> StreamPlan | None:
-        places = np.concatenate([np.flatnonzero(one) for one in usable])
-        counts = [int(one.sum()) for one in usable]
-        chosen = choose_sample(len(places))
-        owners = np.repeat(np.arange(len(counts)), counts)[chosen]
+        ends = np.cumsum([np.count_nonzero(one) for one in usable])
+        chosen = choose_sample(int(ends[-1]))
+        owners = np.searchsorted(ends, chosen, side="right")
         rows, names = [], []
         for index, source in enumerate(self._sources):
-            found = source.encode(places[chosen[owners == index]].tolist())
+            before = int(ends[index - 1]) if index else 0
+            places = list_places(usable[index])[chosen[owners == index] - before]
+            found = source.encode(places.tolist())
             rows += found
             names += [source.name] * len(found)
         return judge(self._settings, rows, names, self._wish.model_context)
@@ -267,7 +270,7 @@ class _Opening:
             findings=tuple(self._findings),
             template=self._reader.encoder.template.name,
             plan=plan,
-            lacking_rows=sum(int((~one.facts.has_answer).sum()) for one in self._sources),
+            lacking_rows=sum(int(np.count_nonzero(~one.facts.has_answer)) for one in self._sources),
             sources=tuple(self._sources),
         )
         changes = {"max_tokens": plan.max_tokens}
@@ -299,6 +302,7 @@ def _prepare_rest(
         DatasetInvalid: A template writes rows otherwise than was proven for it.
     """
     whole = yield from wish.iter_prepare(wish.build_tokenizer(), changes, held)
+    trim_heap()
     if whole.was_disproved:
         raise DatasetInvalid(
             "The chat template writes some rows otherwise than it wrote the first ones, so that "

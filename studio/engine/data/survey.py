@@ -67,7 +67,7 @@ class Survey:
         self.others.note("validation_known", join_flags(known))
         if self.encoder.pads_with_end:
             log.add("pad_is_end")
-        has_chats = any(not table.rows["is_text"].all() for table in tables)
+        has_chats = any(not table.column("is_text").all() for table in tables)
         if self.encoder.template.name == "plain" and self.settings.template == "auto" and has_chats:
             log.add("no_chat_template")
         self.problems = log.problems()

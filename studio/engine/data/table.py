@@ -15,9 +15,10 @@ from numpy.typing import NDArray
 
 from studio.core.errors import DatasetInvalid
 from studio.engine.data.answers import Span
+from studio.engine.data.chunks import iter_chunks, mark_rows, read_column
 from studio.engine.data.digest import RowDigest
 from studio.engine.data.example import Flags, Ids
-from studio.engine.data.problems import KINDS, leaves_row_out
+from studio.engine.data.problems import KINDS, PLACES_KEPT, leaves_row_out
 from studio.engine.data.rows import EncodedRow
 from studio.engine.data.sources.row import Row, place_of
 from studio.engine.data.tokenize import Encoded
@@ -33,6 +34,7 @@ ROW = np.dtype(
         ("bos", "<i2"),
         ("is_text", "?"),
         ("learnt", "<i4"),  # tokens with a target
+        ("ending", "<i4"),  # the last token of the last answer; -1 without an answer
         ("part", "<i4"),  # which file of the source
         ("number", "<i8"),
         ("line", "<i8"),  # 0 where files have no lines
@@ -51,7 +53,8 @@ _ABOUT = "about.json"
 class TableAbout:
     """What is known about the rows as a whole.
 
-    ``codes`` name the bits of problems; ``parts`` the files; ``details`` what a template said.
+    ``codes`` name the bits of problems; ``parts`` the files; ``details`` what a template said;
+    ``largest`` is the highest token number.
     """
 
     format: str = ""
@@ -63,6 +66,7 @@ class TableAbout:
     skipped: int = 0
     faults: list[str] = field(default_factory=list)
     sums: dict[str, list[int]] = field(default_factory=dict)
+    largest: int = -1
 
 
 @dataclass(frozen=True)
@@ -114,22 +118,24 @@ class RowTable:
         part = Path(self.about.parts[int(row["part"])])
         return place_of(part, int(row["number"]), int(row["line"]) or None)
 
+    def column(self, name: str) -> NDArray[Any]:
+        """Return one column as an array of its own; shape ``(rows,)``."""
+        return read_column(self.rows, name)
+
     def usable(self) -> Flags:
         """Return which rows are tokenised and not left out for a problem; shape ``(rows,)``."""
-        bits = sum(
-            1 << index for index, code in enumerate(self.about.codes) if leaves_row_out(code)
-        )
-        return np.asarray(
-            (self.rows["length"] > 0) & (self.rows["problems"] & np.uint64(bits) == 0)
+        codes = enumerate(self.about.codes)
+        bits = np.uint64(sum(1 << index for index, code in codes if leaves_row_out(code)))
+        return mark_rows(
+            self.rows, lambda rows: (rows["length"] > 0) & (rows["problems"] & bits == 0)
         )
 
     def endings(self, chosen: Flags) -> set[int]:
         """Return the tokens with which the answers of the chosen rows end."""
-        rows = self.rows[chosen & (self.rows["answers"] > 0)]
-        if not len(rows):
-            return set()
-        last = self.spans[rows["spans"] + rows["answers"] - 1, 1]
-        return {int(one) for one in np.unique(self.ids[rows["start"] + last - 1])}
+        found: set[int] = set()
+        for where, rows in iter_chunks(self.rows):
+            found.update(np.unique(rows["ending"][chosen[where]]).tolist())
+        return found - {-1}
 
     @classmethod
     def load(cls, folder: Path) -> RowTable | None:
@@ -179,7 +185,9 @@ class TableWriter:
         spans: list[Span] = []
         rows = [self._row(one, spans) for one in batch]
         encoded = [one.encoded.ids for one in batch if one.encoded is not None]
-        self._write("ids", np.concatenate([np.zeros(0, np.int32), *encoded], dtype=np.int32))
+        ids = np.concatenate([np.zeros(0, np.int32), *encoded], dtype=np.int32)
+        self.about.largest = max(self.about.largest, int(ids.max(initial=-1)))
+        self._write("ids", ids)
         self._write("spans", np.array(spans, dtype=np.int32).reshape(-1, 2))
         self._write("rows", np.array(rows, dtype=ROW))
 
@@ -230,6 +238,7 @@ class TableWriter:
             0 if encoded is None else encoded.bos_tokens,
             one.is_text,
             count_learnt(trained),
+            int(encoded.ids[answers[-1][1] - 1]) if encoded is not None and answers else -1,
             self._parts.setdefault(one.row.path, len(self._parts)),
             one.row.number,
             one.row.line or 0,
@@ -255,14 +264,18 @@ def problem_places(
     table: RowTable, chosen: Flags | None = None
 ) -> Mapping[str, tuple[int, list[str]]]:
     """Return per code how many rows have the problem, and the first few places."""
-    rows = table.rows["problems"] if chosen is None else table.rows["problems"][chosen]
-    origin = np.arange(len(table)) if chosen is None else np.flatnonzero(chosen)
-    found = {}
-    for index, code in enumerate(table.about.codes):
-        hits = np.flatnonzero(rows & np.uint64(1 << index))
-        if len(hits):
-            found[code] = len(hits), [table.place(int(origin[one])) for one in hits[:5]]
-    return found
+    found: dict[str, tuple[int, list[str]]] = {}
+    for where, rows in iter_chunks(table.rows):
+        problems = rows["problems"] if chosen is None else rows["problems"] * chosen[where]
+        every = int(np.bitwise_or.reduce(problems))
+        for index, code in enumerate(table.about.codes):
+            if not every >> index & 1:
+                continue
+            hits = np.flatnonzero(problems & np.uint64(1 << index)) + where.start
+            count, places = found.get(code, (0, []))
+            more = [table.place(int(one)) for one in hits[: PLACES_KEPT - len(places)]]
+            found[code] = count + len(hits), places + more
+    return {code: found[code] for code in table.about.codes if code in found}
 
 
 def _view(raw: Mapping[str, NDArray[np.uint8]], about: TableAbout) -> RowTable:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -24,7 +25,7 @@ def source_events(findings: Sequence[SourceFinding]) -> Iterator[DataSourceRead]
         )
 
 
-def lengths_event(lengths: NDArray[np.int64], max_tokens: int) -> LengthsMeasured:
+def lengths_event(lengths: NDArray[np.integer[Any]], max_tokens: int) -> LengthsMeasured:
     """Returns the histogram of the rows' lengths before cutting, shape ``(rows,)``."""
     found = measure_lengths(lengths, max_tokens)
     return LengthsMeasured(

@@ -42,7 +42,8 @@ class RowLossLog:
         try:
             with open_atomically(self._files.origins) as stream:
                 stream.write(ORIGINS_MAGIC)
-                stream.write(store.list_origins().tobytes())
+                for some in store.iter_origins():
+                    stream.write(some.tobytes())
             self._stream = self._open()
             self._cut(self._stream, data_step)
         except (OSError, StudioError) as error:
