@@ -178,7 +178,7 @@ class AdapterSettings(Section):
     )
     keep_zeros: bool = knob(
         False,
-        "Keep the zeros of a pruned base",
+        "Keep zeros",
         "For a base in which many weights are zero (lora-studio prune): the adapter learns to do "
         "without them, so that merging loses nothing and the merged model is as sparse as its "
         "base. Adapted layers take about two and a half times the computing. Other tools cannot "

@@ -102,6 +102,16 @@ class TrainSettings(Section):
         ge=0,
         le=1000,
     )
+    label_smoothing: float = knob(
+        0.0,
+        "Label smoothing",
+        "Share of every target that is spread evenly over all tokens, so that the model does not "
+        "become too sure of itself. Rarely needed; 0.1 is usual where it is. The training loss is "
+        "shown with it, the validation loss without.",
+        ge=0,
+        lt=1,
+        step=0.01,
+    )
     checkpointing: Literal["none", "auto", "mlp", "all", "offload"] = knob(
         "auto",
         "Save memory by recomputing",

@@ -137,7 +137,8 @@ def _train(
     cache = find_home(layout).cache
     keeps_rows = settled.recipe.train.keep_row_losses
     documents = DocumentLosses() if keeps_rows else None
-    task = CausalTask(base.parts, _find_tile_rows(base, cache), documents)
+    smoothing = settled.recipe.train.label_smoothing
+    task = CausalTask(base.parts, _find_tile_rows(base, cache), documents, smoothing)
     source = yield from _plan_batches(settled, data, base, task, cache)
     settings = yield from _plan_steps(settled, source, has_validation=bool(len(data.validation)))
     save_recipe(settled.recipe, layout.recipe)

@@ -24,6 +24,7 @@ class CausalTask:
     For packed ones the model must use the attention function ``studio_packed``. The adapter must
     be in place. ``tile_rows`` is how many rows of logits exist at once; None takes the usual size.
     ``documents`` learns what each document that is trained on costs; None spares that.
+    ``smoothing`` is the share of every target that training spreads over all tokens.
     """
 
     def __init__(
@@ -31,8 +32,10 @@ class CausalTask:
         parts: CausalBody,
         tile_rows: int | None = None,
         documents: DocumentLosses | None = None,
+        smoothing: float = 0.0,
     ) -> None:
         self.documents = documents
+        self._smoothing = smoothing
         self._parts = parts
         self._tile_rows = tile_rows
         self._last_layer = find_last_layer(parts)
@@ -53,7 +56,7 @@ class CausalTask:
         ``divisor`` is the number of supervised tokens of the whole optimizer step.
         """
         with self._packed(batch):  # recomputation needs the documents in the backward pass too
-            loss = self._sum_loss(batch, self.documents)
+            loss = self._sum_loss(batch, self.documents, self._smoothing)
             (loss / divisor).backward()  # type: ignore[no-untyped-call]  # torch's own method
         return loss.detach()
 
@@ -68,7 +71,12 @@ class CausalTask:
             return nullcontext()
         return packed_documents(self.model, [end - start for start, end in batch.bounds])
 
-    def _sum_loss(self, batch: MicroBatch, documents: DocumentLosses | None = None) -> Tensor:
+    def _sum_loss(
+        self,
+        batch: MicroBatch,
+        documents: DocumentLosses | None = None,
+        smoothing: float = 0.0,
+    ) -> Tensor:
         device = self.model.device
         inputs = {"input_ids": batch.ids.to(device, non_blocking=True)}
         if batch.attention_mask is None:
@@ -87,11 +95,11 @@ class CausalTask:
             hidden = self._compute_rows(inputs, rows)
             parts = self._parts
             loss = sum_cross_entropy(
-                hidden, targets, parts.head, parts.rule, self._tile_rows, notes
+                hidden, targets, parts.head, parts.rule, self._tile_rows, notes, smoothing
             )
         else:
             logits = self.model(**inputs, use_cache=False).logits.flatten(0, 1)[rows]
-            loss = sum_logits(logits.float(), targets, notes, slice(None))
+            loss = sum_logits(logits.float(), targets, notes, slice(None), smoothing)
         if documents is not None and notes is not None:
             documents.add(batch, notes)
         return loss

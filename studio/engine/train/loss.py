@@ -59,24 +59,28 @@ def sum_cross_entropy(
     rule: LogitRule,
     tile_rows: int | None = None,
     notes: TokenNotes | None = None,
+    smoothing: float = 0.0,
 ) -> Tensor:
     """Returns the sum of the cross-entropy over all rows, in nats, float32, differentiable.
 
     ``hidden`` is ``(rows, width)``, only rows with a target; ``targets`` is ``(rows,)``. A plain
     frozen head costs no gradient of its weight and no second pass; any other head (trained,
-    adapted) is applied tile by tile and recomputed in the backward pass. ``notes`` are filled.
+    adapted) is applied tile by tile and recomputed in the backward pass. ``notes`` are filled, as
+    without ``smoothing``: the share of every target that is spread evenly over all tokens.
+
+    Source: Szegedy et al. 2016 (arXiv 1512.00567), section 7, for label smoothing.
     """
     if targets.numel() == 0:
         return hidden.sum() * 0.0
     if is_plain_frozen(head):
         rows = tile_rows or get_tile_rows(head.weight.shape[0], hidden.device)
         result: Tensor = _FrozenHeadLoss.apply(  # type: ignore[no-untyped-call]  # torch's own
-            hidden, targets, head.weight, head.bias, rule, rows, notes
+            hidden, targets, head.weight, head.bias, rule, rows, notes, smoothing
         )
         return result
     rows = tile_rows or get_tile_rows(_get_vocabulary(head), hidden.device)
     return _sum_over_tiles(
-        hidden, targets, lambda tile: rule.apply(head(tile).float()), rows, notes
+        hidden, targets, lambda tile: rule.apply(head(tile).float()), rows, notes, smoothing
     )
 
 
@@ -101,18 +105,26 @@ def _iter_tiles(rows: int, tile_rows: int) -> Iterator[slice]:
         yield slice(start, min(start + tile_rows, rows))
 
 
-def sum_logits(logits: Tensor, targets: Tensor, notes: TokenNotes | None, at: slice) -> Tensor:
+def sum_logits(
+    logits: Tensor,
+    targets: Tensor,
+    notes: TokenNotes | None,
+    at: slice,
+    smoothing: float = 0.0,
+) -> Tensor:
     """Returns the sum of the cross-entropy of finished logits ``(rows, vocabulary)``.
 
-    ``at`` says which rows of the notes they are.
+    ``at`` says which rows of the notes they are; ``smoothing`` is as in ``sum_cross_entropy``.
     """
     if notes is None:
-        return F.cross_entropy(logits, targets, reduction="sum")
+        return F.cross_entropy(logits, targets, reduction="sum", label_smoothing=smoothing)
     losses = F.cross_entropy(logits, targets, reduction="none")
     with torch.no_grad():
         wanted = logits.gather(1, targets.unsqueeze(1)).squeeze(1)
         notes.note(at, losses, logits.amax(dim=1) - wanted)
-    return losses.sum()
+    if not smoothing:
+        return losses.sum()
+    return F.cross_entropy(logits, targets, reduction="sum", label_smoothing=smoothing)
 
 
 def _sum_over_tiles(
@@ -121,9 +133,10 @@ def _sum_over_tiles(
     to_logits: Callable[[Tensor], Tensor],
     tile_rows: int,
     notes: TokenNotes | None,
+    smoothing: float,
 ) -> Tensor:
     def sum_tile(tile: Tensor, wanted: Tensor, at: slice) -> Tensor:
-        return sum_logits(to_logits(tile), wanted, notes, at)
+        return sum_logits(to_logits(tile), wanted, notes, at, smoothing)
 
     parts = [
         checkpoint(sum_tile, hidden[at], targets[at], at, use_reentrant=False)
@@ -150,6 +163,7 @@ class _FrozenHeadLoss(torch.autograd.Function):
         rule: LogitRule,
         tile_rows: int,
         notes: TokenNotes | None,
+        smoothing: float,
     ) -> Tensor:
         """Returns the sum; keeps one gradient of the size of ``hidden``."""
         needs_gradient = ctx.needs_input_grad[0]
@@ -158,14 +172,18 @@ class _FrozenHeadLoss(torch.autograd.Function):
         total = total.to(hidden.device)
         with _without_autocast(hidden.device.type):
             for at in _iter_tiles(len(targets), tile_rows):
-                losses, shortfalls, slope = _compute_tile(
-                    hidden[at].to(weight.dtype), targets[at], weight, bias, rule, needs_gradient
+                tile = _compute_tile(
+                    _apply_head(hidden[at].to(weight.dtype), weight, bias, rule),
+                    targets[at],
+                    rule,
+                    smoothing,
+                    needs_gradient=needs_gradient,
                 )
-                total += losses.sum()
+                total += tile.total
                 if notes is not None:
-                    notes.note(at, losses, shortfalls)
-                if gradient is not None and slope is not None:
-                    gradient[at] = (slope.to(weight.dtype) @ weight).to(hidden.dtype)
+                    notes.note(at, tile.losses, tile.shortfalls)
+                if gradient is not None and tile.slope is not None:
+                    gradient[at] = (tile.slope.to(weight.dtype) @ weight).to(hidden.dtype)
         if gradient is not None:
             ctx.save_for_backward(gradient)
         return total
@@ -174,40 +192,62 @@ class _FrozenHeadLoss(torch.autograd.Function):
     def backward(ctx: Any, *outputs: Tensor) -> tuple[Tensor | None, ...]:
         """Returns the kept gradient times the gradient of the sum."""
         (gradient,) = ctx.saved_tensors
-        return gradient * outputs[0].to(gradient.dtype), None, None, None, None, None, None
+        return gradient * outputs[0].to(gradient.dtype), *[None] * 7
 
 
-def _compute_tile(
-    hidden: Tensor,
-    targets: Tensor,
-    weight: Tensor,
-    bias: Tensor | None,
-    rule: LogitRule,
-    needs_gradient: bool,
-) -> tuple[Tensor, Tensor, Tensor | None]:
-    """Returns the losses of one tile, its shortfalls and the slope for the head's raw output.
+@dataclass(frozen=True)
+class _Tile:
+    """The sum of one tile, its losses without smoothing, its shortfalls, and the slope if wanted.
 
-    Works in place: of the float32 logits only one tile ever exists, with a soft cap two.
+    The slope is that of the sum for the head's raw output.
     """
+
+    total: Tensor
+    losses: Tensor
+    shortfalls: Tensor
+    slope: Tensor | None
+
+
+def _apply_head(hidden: Tensor, weight: Tensor, bias: Tensor | None, rule: LogitRule) -> Tensor:
+    """Returns the finished logits, in float32 at least."""
     logits = F.linear(hidden, weight, bias)
     if logits.dtype in (torch.bfloat16, torch.float16):
         logits = logits.float()
-    logits = rule.apply(logits)
+    return rule.apply(logits)
+
+
+def _compute_tile(
+    logits: Tensor,
+    targets: Tensor,
+    rule: LogitRule,
+    smoothing: float,
+    *,
+    needs_gradient: bool,
+) -> _Tile:
+    """Returns what one tile adds; ``logits`` become its slope.
+
+    Works in place: of the float32 logits only one tile ever exists, with a soft cap two.
+    """
     bend = None
     if needs_gradient and rule.softcap is not None:
         bend = 1 - (logits / rule.softcap).square_()
     index = targets.unsqueeze(1)
     logits -= logits.amax(dim=1, keepdim=True)
     wanted = logits.gather(1, index)
+    average = logits.mean(dim=1, keepdim=True) if smoothing else wanted
     slope = logits.exp_()
     normaliser = slope.sum(dim=1, keepdim=True)
     losses, shortfalls = (normaliser.log() - wanted).squeeze(1), -wanted.squeeze(1)
+    # the mean over all tokens of the cross-entropy is log(normaliser) less the average logit
+    total = losses.sum() + smoothing * (wanted - average).sum() if smoothing else losses.sum()
     if not needs_gradient:
-        return losses, shortfalls, None
+        return _Tile(total, losses, shortfalls, None)
     slope /= normaliser
-    slope.scatter_add_(1, index, slope.new_full(index.shape, -1.0))
+    slope.scatter_add_(1, index, slope.new_full(index.shape, smoothing - 1.0))
+    if smoothing:
+        slope -= smoothing / slope.shape[1]
     if bend is not None:
         slope *= bend
     if rule.scale != 1.0:
         slope *= rule.scale
-    return losses, shortfalls, slope
+    return _Tile(total, losses, shortfalls, slope)

@@ -23,7 +23,13 @@ CPU = torch.device("cpu")
 
 
 def _get_gradients(
-    base: Path, chats: Path, *, micro_batch_tokens: int, packs: bool, recomputes: bool = False
+    base: Path,
+    chats: Path,
+    *,
+    micro_batch_tokens: int,
+    packs: bool,
+    recomputes: bool = False,
+    smoothing: float = 0.0,
 ) -> tuple[float, int, list[torch.Tensor]]:
     model = load_model(base, torch.float32, CPU)
     parts = split_model(model)
@@ -50,10 +56,12 @@ def _get_gradients(
             packs=packs,
         )
     )
-    task = CausalTask(parts)
+    task = CausalTask(parts, smoothing=smoothing)
+    measured = sum(float(task.measure(batch)) for batch in plan.micro_batches)
     total = sum(
         float(task.add_gradients(batch, plan.supervised_tokens)) for batch in plan.micro_batches
     )
+    assert (measured == pytest.approx(total, rel=1e-5)) == (not smoothing)
     gradients = [parameter.grad for parameter in adapter.parameters()]
     return total / plan.supervised_tokens, len(plan.micro_batches), gradients
 
@@ -90,3 +98,18 @@ def test_one_times_eight_equals_eight_times_one(
     assert other_loss == pytest.approx(loss, rel=1e-6)
     for one, other in zip(gradients, other_gradients, strict=True):
         torch.testing.assert_close(other, one, rtol=1e-4, atol=1e-7)
+
+
+@pytest.mark.parametrize("packs", [True, False])
+def test_smoothed_targets_count_in_training_in_every_division_and_never_in_what_is_measured(
+    packs: bool, tiny_base: Path, tiny_chats: Path
+) -> None:
+    plain, *_ = _get_gradients(tiny_base, tiny_chats, micro_batch_tokens=4096, packs=packs)
+    results = [
+        _get_gradients(tiny_base, tiny_chats, micro_batch_tokens=tokens, packs=packs, smoothing=0.3)
+        for tokens in (1, 4096)
+    ]
+    assert results[0][0] != pytest.approx(plain, abs=1e-4)
+    assert results[0][0] == pytest.approx(results[1][0], rel=1e-5)
+    for one, other in zip(results[0][2], results[1][2], strict=True):
+        torch.testing.assert_close(one, other, rtol=1e-3, atol=1e-6)

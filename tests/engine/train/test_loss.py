@@ -9,7 +9,7 @@ from torch import nn
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from studio.engine.lora.linear import AdaptedLinear
-from studio.engine.train.loss import LogitRule, sum_cross_entropy
+from studio.engine.train.loss import LogitRule, TokenNotes, sum_cross_entropy
 
 ROWS, WIDTH, VOCABULARY = 23, 12, 37
 RULES = {
@@ -62,11 +62,38 @@ def test_loss_and_gradients_equal_torchs(kind: str, rule: LogitRule, tile_rows: 
         torch.testing.assert_close(one, other, rtol=1e-5, atol=1e-6)
 
 
-def test_the_gradient_passes_torchs_own_check() -> None:
+@pytest.mark.parametrize("smoothing", [0.0, 0.1])
+def test_the_gradient_passes_torchs_own_check(smoothing: float) -> None:
     head, (hidden, targets) = _build_head("frozen"), _get_inputs()
     assert torch.autograd.gradcheck(
-        lambda rows: sum_cross_entropy(rows, targets, head, RULES["both"], 4), (hidden,)
+        lambda rows: sum_cross_entropy(rows, targets, head, RULES["both"], 4, None, smoothing),
+        (hidden,),
     )
+
+
+@pytest.mark.parametrize("rule", RULES.values(), ids=RULES)
+@pytest.mark.parametrize("kind", ["frozen", "adapted"])
+def test_smoothed_targets_equal_torchs_and_leave_the_notes_alone(
+    kind: str, rule: LogitRule
+) -> None:
+    head, results = _build_head(kind), []
+    for is_ours in (True, False):
+        hidden, targets = _get_inputs()
+        notes = TokenNotes.build(ROWS, hidden.device)
+        if is_ours:
+            loss = sum_cross_entropy(hidden, targets, head, rule, 5, notes, 0.2)
+        else:
+            logits = rule.apply(head(hidden))
+            loss = F.cross_entropy(logits, targets, reduction="sum", label_smoothing=0.2)
+            notes.note(
+                slice(None),
+                F.cross_entropy(logits, targets, reduction="none").detach(),
+                notes.values[:, 1],
+            )
+        loss.backward()
+        results.append((loss.detach().double(), hidden.grad, notes.values[:, 0]))
+    for ours, theirs in zip(*results, strict=True):
+        torch.testing.assert_close(ours, theirs, rtol=1e-5, atol=1e-6)
 
 
 def test_a_bfloat16_head_gives_the_loss_of_float32() -> None:
