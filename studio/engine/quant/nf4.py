@@ -77,9 +77,9 @@ class Nf4Weights:
         is_direct = out.dtype == torch.float32 and out.numel() % self.block == 0
         size = get_chunk_size(self.block, self.device)
         pieces = zip(
-            out.view(-1).split(size),
-            self.codes.view(-1).split(size // 2),
-            self.scales.unfold()[:, None].split(size // self.block),
+            torch.split(out.view(-1), size),
+            torch.split(self.codes.view(-1), size // 2),
+            torch.split(self.scales.unfold()[:, None], size // self.block),
             strict=True,
         )
         index = scratch = wide = torch.empty(0, device=self.device)
