@@ -10,6 +10,7 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
+from importlib import metadata
 from pathlib import Path
 from typing import Any, Literal
 
@@ -77,6 +78,7 @@ def iter_checks(home: Home) -> Iterator[Check]:
     yield _check_driver(cards)
     yield from _check_torch(cards)
     yield _check_four_bit()
+    yield _check_quick_tokens()
 
 
 def _check_python() -> Check:
@@ -201,6 +203,20 @@ def _check_four_bit() -> Check:
     return Check(
         name, "warning", words, f'"{sys.executable}" -m pip install -U "lora-studio[qlora]"'
     )
+
+
+def _check_quick_tokens() -> Check:
+    name = "Quick tokenising"
+    try:
+        version = metadata.version("tiktoken")
+    except metadata.PackageNotFoundError:
+        return Check(
+            name,
+            "warning",
+            "tiktoken is not installed; data is prepared as well, only more slowly.",
+            f'"{sys.executable}" -m pip install "tiktoken>=0.12,<1"',
+        )
+    return Check(name, "ok", f"tiktoken {version}, used where it proves equal to the model's own.")
 
 
 def _probe(script: str) -> dict[str, Any]:

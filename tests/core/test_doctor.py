@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from importlib import metadata
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -82,6 +83,20 @@ def test_missing_four_bit_support_is_only_a_warning(
     found = _examine(tmp_path, "4-bit weights")
     assert found.state == "warning"
     assert "pip install" in found.remedy
+
+
+def test_a_missing_tiktoken_costs_only_time(
+    machine: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def is_missing(name: str) -> str:
+        raise metadata.PackageNotFoundError(name)
+
+    monkeypatch.setattr(doctor.metadata, "version", lambda _: "0.14")
+    assert _examine(tmp_path, "Quick tokenising").state == "ok"
+    monkeypatch.setattr(doctor.metadata, "version", is_missing)
+    found = _examine(tmp_path, "Quick tokenising")
+    assert found.state == "warning"
+    assert "tiktoken" in found.remedy
 
 
 @pytest.mark.parametrize(("device", "state"), [("cuda", "warning"), ("cpu", "ok")])

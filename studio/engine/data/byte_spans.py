@@ -17,11 +17,14 @@ from numpy.typing import NDArray
 from studio.engine.data.answers import Span
 from studio.engine.data.example import Ids
 
-_PRINTABLE = (*range(33, 127), *range(161, 173), *range(174, 256))
-_ALPHABET = frozenset(
-    [chr(one) for one in _PRINTABLE] + [chr(256 + one) for one in range(256 - len(_PRINTABLE))]
+_HIDDEN = (*range(33), *range(127, 161), 173)
+BYTE_LETTERS = tuple(
+    chr(256 + _HIDDEN.index(byte)) if byte in _HIDDEN else chr(byte) for byte in range(256)
 )
-"""The 256 characters by which byte-level tokenizers write bytes (as GPT-2 does)."""
+"""The characters by which byte-level tokenizers write the 256 bytes (as GPT-2 does)."""
+_ALPHABET = frozenset(BYTE_LETTERS)
+_NO_BLANKS = bytes(range(128)) + b"x" * 128
+_LEAVE_ASCII_ALONE = ("NFC", "NFD", "NFKC", "NFKD")
 
 
 class SpannedText(NamedTuple):
@@ -45,7 +48,7 @@ class ByteSpans:
     @classmethod
     def of(cls, backend: Any) -> ByteSpans | None:
         """Return the lengths, or None where tokens do not stand for bytes one by one."""
-        if backend.normalizer is not None:
+        if not leaves_ascii_alone(backend.normalizer):
             return None
         added = {number: one.content for number, one in backend.get_added_tokens_decoder().items()}
         vocabulary = backend.get_vocab(with_added_tokens=False)
@@ -63,29 +66,30 @@ class ByteSpans:
         return cls(lengths)
 
     def find(self, ids: Ids, counts: Sequence[int], texts: Sequence[SpannedText]) -> list[Counted]:
-        """Return for each ASCII text its spans in tokens and the tokens before its head.
+        """Return for each text its spans in tokens and the tokens before its head.
 
         None where that cannot be told by counting. ``ids`` are the tokens of all texts one after
         the other, ``counts`` how many each has.
         """
+        seen = [_in_bytes(one) for one in texts]
         sizes = self._lengths[ids]
         ends = np.concatenate([np.zeros(1, np.int64), np.cumsum(sizes)])
         each = np.array(counts, dtype=np.int64)
         stops = np.cumsum(each)
         starts = stops - each
         bases = ends[starts]
-        are_counted = ends[stops] - bases == [len(one.text) for one in texts]
+        are_counted = ends[stops] - bases == [len(one.text) for one in seen]
         are_counted[np.searchsorted(stops, np.flatnonzero(sizes == 0), side="right")] = False
         asked = [
             place
             for place in np.flatnonzero(are_counted).tolist()
             if counts[place] and _can_be_told(texts[place])
         ]
-        edges = [edge for place in asked for span in texts[place].spans for edge in span]
+        edges = [edge for place in asked for span in seen[place].spans for edge in span]
         repeats = [len(texts[place].spans) for place in asked]
         offsets = np.repeat(bases[asked], repeats)
         begins, behinds = np.array(edges[::2], np.int64), np.array(edges[1::2], np.int64)
-        heads = bases[asked] + [texts[place].head_characters for place in asked]
+        heads = bases[asked] + [seen[place].head_characters for place in asked]
         firsts = np.searchsorted(ends[1:], offsets + begins, side="right")
         lasts = np.searchsorted(ends[1:], offsets + behinds, side="left")
         fits = ends[lasts + 1] - offsets == behinds
@@ -101,10 +105,15 @@ class ByteSpans:
         found: list[Counted] = [None] * len(texts)
         for place, head in zip(asked, before.tolist(), strict=True):
             own = list(islice(spans, len(texts[place].spans)))
-            told = _join(texts[place], own)
+            told = _join(seen[place], own)
             if told is not None:
                 found[place] = told, head if texts[place].head_characters > 0 else 0
         return found
+
+
+def leaves_ascii_alone(normalizer: Any | None) -> bool:
+    """Return whether a normalizer of HF changes nothing in plain ASCII text."""
+    return normalizer is None or type(normalizer).__name__ in _LEAVE_ASCII_ALONE
 
 
 def _can_be_told(one: SpannedText) -> bool:
@@ -115,6 +124,21 @@ def _can_be_told(one: SpannedText) -> bool:
     return not any(
         start >= end or text[start].isspace() or text[end - 1].isspace() for start, end in one.spans
     )
+
+
+def _in_bytes(one: SpannedText) -> SpannedText:
+    """Return the text with one character per byte of it; blanks beyond ASCII are none there."""
+    text = one.text
+    if text.isascii():
+        return one
+    places = {0: 0}
+    last = 0
+    for edge in sorted({one.head_characters, *(edge for span in one.spans for edge in span)}):
+        places[edge] = places[last] + len(text[last:edge].encode())
+        last = edge
+    spans = tuple((places[start], places[end]) for start, end in one.spans)
+    letters = text.encode().translate(_NO_BLANKS).decode("ascii")
+    return SpannedText(letters, spans, places[one.head_characters])
 
 
 def _join(one: SpannedText, found: Sequence[tuple[int, bool, int, int]]) -> list[Span] | None:

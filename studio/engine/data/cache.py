@@ -24,7 +24,7 @@ MOST_BYTES = 20 << 30
 """Rows used longest ago are deleted beyond this."""
 _LEFT_OVER_SECONDS = 24 * 3600
 _PART = ".part-"
-_PACKAGES = ("tokenizers", "transformers", "jinja2")
+_PACKAGES = ("tokenizers", "transformers", "jinja2", "tiktoken")
 _OF_SETTINGS = ("template", "supervise", "supervise_roles", "supervise_turns", "think")
 _OF_SOURCE = ("format", "columns", "split", "limit", "documents", "skip_broken")
 
@@ -71,10 +71,14 @@ class RowCache:
         try:
             return folder.rename(target)
         except OSError:
-            if not target.is_dir():
+            if self.find(key) is None:
                 return folder  # it serves this run and is swept later
             shutil.rmtree(folder, ignore_errors=True)
             return target
+
+    def drop(self, key: str) -> None:
+        """Delete the rows kept under this key."""
+        shutil.rmtree(self._folder / key, ignore_errors=True)
 
     def _sweep(self) -> None:
         """Delete what was left over by killed processes, and the oldest rows beyond the limit."""
@@ -137,7 +141,7 @@ def source_key(
         [
             studio.__version__,
             _hash_code(),
-            {name: metadata.version(name) for name in _PACKAGES},
+            {name: _find_version(name) for name in _PACKAGES},
             {name: getattr(source, name) for name in _OF_SOURCE},
             {name: getattr(settings, name) for name in _OF_SETTINGS if hasattr(settings, name)},
             dict(file_hashes),
@@ -169,6 +173,13 @@ def _hash_code() -> str:
     for path in sorted(Path(__file__).parent.rglob("*.py")):
         total.update(path.read_bytes())
     return total.hexdigest()
+
+
+def _find_version(package: str) -> str:
+    try:
+        return metadata.version(package)
+    except metadata.PackageNotFoundError:
+        return ""
 
 
 def _hash(value: object) -> str:

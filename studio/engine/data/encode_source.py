@@ -39,6 +39,7 @@ class SourceReader:
         self._base_folder = base_folder
         self._stop_ids = sorted(stop_ids)
         self._cache = None if cache_folder is None else RowCache(cache_folder)
+        self._kept: list[str] = []
         self._tokenizer_hash = "" if cache_folder is None else hash_tokenizer(tokenizer)
 
     def read(self, source: DataSource) -> Generator[int, None, RowTable]:
@@ -63,6 +64,7 @@ class SourceReader:
             yield from self._encode(source, folder)
             check_unchanged(files, before)
             kept = self._cache.keep(folder, key)
+            self._kept.append(key)
             is_kept = True
             return RowTable.load_written(kept)
         finally:
@@ -95,12 +97,18 @@ class SourceReader:
         )
 
     def _encode(self, source: DataSource, folder: Path | None) -> Generator[int, None, TableWriter]:
-        """Return the rows, written; all again the long way if the short one was disproved."""
-        was_disproved = self.encoder.template.is_disproved
-        writer = yield from self._encode_once(source, folder)
-        if self.encoder.template.is_disproved and not was_disproved:
+        """Return the rows, written; all again the long way if a short one was disproved."""
+        while True:
+            before = self.encoder.disproved
             writer = yield from self._encode_once(source, folder)
-        return writer
+            if self.encoder.disproved == before:
+                return writer
+            self._forget()
+
+    def _forget(self) -> None:
+        """Drop what this reader kept before one of its ways was disproved."""
+        while self._kept and self._cache is not None:
+            self._cache.drop(self._kept.pop())
 
     def _encode_once(
         self, source: DataSource, folder: Path | None

@@ -50,7 +50,7 @@ class PreparedData:
     ``lengths`` are the tokens of each row before cutting, shape ``(rows,)``. ``train_weights`` has
     one entry per file in ``train.sources``. ``end_of_turn_ids`` are the tokens that end the
     answers: where generation has to stop. ``tables`` hold the rows of the training files uncut.
-    ``was_disproved`` says that the template had to be followed the long way.
+    ``disproved`` names what had to be done the long way: ``template``, ``tokens``.
     """
 
     train: ExampleStore
@@ -63,7 +63,7 @@ class PreparedData:
     template: str
     end_of_turn_ids: tuple[int, ...]
     tables: tuple[RowTable, ...] = field(default=(), repr=False)
-    was_disproved: bool = False
+    disproved: tuple[str, ...] = ()
     preparation: Literal["whole"] = "whole"
 
     @property
@@ -143,11 +143,15 @@ def iter_prepare(
             "Every data file of the recipe is switched off.", "Switch at least one file on."
         )
     reader = SourceReader(settings, tokenizer, base_folder, stop_ids, cache_folder)
-    train = yield from _read_all(settings.active_train, reader, base_folder, 0)
-    validation = _Side()
-    if not isinstance(settings.validation, ValidationFraction):
-        before = sum(len(table) for table in train.tables)
-        validation = yield from _read_all(settings.validation, reader, base_folder, before)
+    while True:
+        disproved = reader.encoder.disproved
+        train = yield from _read_all(settings.active_train, reader, base_folder, 0)
+        validation = _Side()
+        if not isinstance(settings.validation, ValidationFraction):
+            before = sum(len(table) for table in train.tables)
+            validation = yield from _read_all(settings.validation, reader, base_folder, before)
+        if reader.encoder.disproved == disproved:
+            break  # otherwise the first files were read by a way that is not trusted any more
     return _assemble(settings, reader.encoder, model_context, train, validation, held)
 
 
@@ -236,7 +240,7 @@ def _assemble(
         template=encoder.template.name,
         end_of_turn_ids=tuple(sorted(endings)),
         tables=tuple(train.tables),
-        was_disproved=encoder.template.is_disproved,
+        disproved=encoder.disproved,
     )
 
 
@@ -252,6 +256,8 @@ def _log_sources(
         log.add("no_chat_template")
     if encoder.pads_with_end:
         log.add("pad_is_end")
+    if "tokens" in encoder.disproved:
+        log.add("quick_tokens_differed")
     for table in train.tables + validation.tables:
         log.add_counted("broken_rows", table.about.skipped, table.about.faults)
 

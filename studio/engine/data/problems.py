@@ -164,6 +164,11 @@ KINDS: dict[str, ProblemKind] = {
         "decided by position, never by token.",
         "Nothing to do. Other programs may lose the end of answers with this model.",
     ),
+    "quick_tokens_differed": ProblemKind(
+        "The quick way to tokenise gave other tokens than the model's own tokenizer, so that all "
+        "rows were tokenised by that one, which takes longer.",
+        "Nothing to do; your rows are right. Please report it with the name of the model.",
+    ),
     "validation_known": ProblemKind(
         "Rows of the validation files that stand in the training data as well: {count}. They make "
         "the validation look better than it is.",

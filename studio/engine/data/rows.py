@@ -107,6 +107,15 @@ class RowEncoder:
         marks = {token.content for _, token in added if token.special} | {*stops, self._eos}
         self._checks = ContentChecks(marks, {self._eos, tokenizer.bos_token or ""})
 
+    @property
+    def disproved(self) -> tuple[str, ...]:
+        """What turned out to differ from the long way: ``template``, ``tokens``.
+
+        Rows made before it was seen have to be made again.
+        """
+        flags = {"template": self.template.is_disproved, "tokens": self.encoder.is_disproved}
+        return tuple(name for name, is_wrong in flags.items() if is_wrong)
+
     def iter_encoded(self, records: Iterable[tuple[Row, Record]]) -> Iterator[list[EncodedRow]]:
         """Yield the rows in tokens, in batches and in order."""
         for batch in _iter_batches(records):

@@ -199,7 +199,7 @@ class _Opening:
         if sum(int(np.count_nonzero(one)) for one in usable) < FEWEST_ROWS:
             return None
         plan = self._judge(usable)
-        if plan is None or self._reader.encoder.template.is_disproved:
+        if plan is None or self._reader.encoder.disproved:
             return None
         return (yield from self._build(plan, usable))
 
@@ -299,16 +299,17 @@ def _prepare_rest(
     """Return all rows prepared as training from them needs it.
 
     Raises:
-        DatasetInvalid: A template writes rows otherwise than was proven for it.
+        DatasetInvalid: A short way was disproved that steps may have been done with.
     """
     whole = yield from wish.iter_prepare(wish.build_tokenizer(), changes, held)
     trim_heap()
-    if whole.was_disproved:
+    if whole.disproved:
+        short = "chat template writes" if "template" in whole.disproved else "quick way tokenises"
         raise DatasetInvalid(
-            "The chat template writes some rows otherwise than it wrote the first ones, so that "
-            "steps already done may have learnt from other text.",
-            "Start the run anew: the rows are prepared now, exactly as the template writes them.",
-            code="template_disproved",
+            f"The {short} some rows otherwise than the first ones showed, so that steps already "
+            "done may have learnt from other tokens.",
+            "Start the run anew: the rows are prepared now, exactly as the model reads them.",
+            code=f"{whole.disproved[0]}_disproved",
         )
     return whole
 

@@ -13,6 +13,7 @@ from studio.engine.data.answers import Span
 from studio.engine.data.byte_spans import ByteSpans, SpannedText
 from studio.engine.data.conversation import TokenRow
 from studio.engine.data.example import Flags, Ids
+from studio.engine.data.twin.quick import QuickTokens
 
 Supervise = Literal["responses", "last_response", "everything"]
 BATCH_ROWS = 2048
@@ -80,12 +81,18 @@ class Encoder:
             )
         self._backend = tokenizer.backend_tokenizer
         self._supervise = supervise
+        self._quick = QuickTokens(self._backend, len(tokenizer))
         self._bytes: ByteSpans | None = None
         self._is_examined = False
         self._bos_id: int | None = tokenizer.bos_token_id
         self._bos: str = tokenizer.bos_token or ""
         with_marks = tokenizer("a")["input_ids"]
         self._wants_bos = self._bos_id is not None and with_marks[:1] == [self._bos_id]
+
+    @property
+    def is_disproved(self) -> bool:
+        """Whether the quick way to tokenise turned out to differ; it is not taken again."""
+        return self._quick.is_disproved
 
     def encode(self, texts: Sequence[TextToEncode]) -> list[Encoded]:
         """Return the tokens of each text; special tokens are added nowhere but BOS at the start.
@@ -110,7 +117,7 @@ class Encoder:
         self, texts: Sequence[TextToEncode], counted: ByteSpans
     ) -> list[Encoded]:
         """Return the tokens of each text; those that cannot be counted get offsets."""
-        plain = [place for place, one in enumerate(texts) if one.text.isascii()]
+        plain = [place for place, one in enumerate(texts) if self._quick.covers(one.text)]
         done: list[Encoded | None] = [None] * len(texts)
         for start in range(0, len(plain), COUNTED_ROWS):
             places = plain[start : start + COUNTED_ROWS]
@@ -126,16 +133,8 @@ class Encoder:
     def _mark_by_counting(
         self, texts: Sequence[TextToEncode], counted: ByteSpans
     ) -> list[Encoded | None]:
-        quick = self._backend.encode_batch_fast(
-            [one.text for one in texts], add_special_tokens=False
-        )
-        numbers: list[int] = []
-        counts = []
-        for encoding in quick:
-            ids = encoding.ids
-            counts.append(len(ids))
-            numbers += ids
-        flat = np.array(numbers, dtype=np.int32)
+        flat, each = self._quick.encode([one.text for one in texts])
+        counts = each.tolist()
         asked = [
             SpannedText(one.text, (*one.answers, *(one.trained or ())), one.head_characters)
             for one in texts

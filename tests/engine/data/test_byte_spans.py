@@ -15,6 +15,7 @@ from studio.engine.data.byte_spans import ByteSpans, SpannedText
 from studio.engine.data.conversation import Conversation, Turn
 from studio.engine.data.template import JinjaTemplate
 from studio.engine.data.tokenize import Encoded, Encoder, TextToEncode
+from studio.engine.data.twin import quick as quick_module
 from tests.engine.data.test_material_templates import TOKENIZERS, _template_files, _tokenizer
 
 WORDS = ("Hello", "world", "  two", "\n\nnew", "tab\t", "a.b", "42", "don't", "x" * 40, "end.\n",
@@ -51,6 +52,7 @@ def test_counted_spans_are_those_of_the_offsets(
     name: str, material: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(tokenize_module, "FEWEST_TO_COUNT", 1)
+    monkeypatch.setattr(quick_module, "PAYS_FROM", 0)
     tokenizer = _tokenizer(material / TOKENIZERS[name])
     encoder = Encoder(tokenizer)
     counted = ByteSpans.of(encoder._backend)
@@ -58,7 +60,7 @@ def test_counted_spans_are_those_of_the_offsets(
     told = 0
     for path in _template_files(material)[::2]:
         template = JinjaTemplate(tokenizer, path.read_text("utf-8"), path.stem)
-        texts = write_some(template, chance, chance.choice(("word", "é日😀")))
+        texts = write_some(template, chance, chance.choice(("word", "é日🚀", " “é”", "\u3000中")))
         if not texts:
             continue
         exact = [say(one) for one in encoder._encode_with_offsets(texts)]

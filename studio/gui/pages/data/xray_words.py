@@ -53,6 +53,7 @@ FINDINGS = {
     "no_validation_rows": "No validation rows",
     "one_answer_dominates": "One answer dominates",
     "pad_is_end": "Filler is the end mark",
+    "quick_tokens_differed": "Tokenised the slow way",
     "secret_key": "Looks like a key",
     "similar_rows": "Similar rows",
     "system_merged": "System text moved",
