@@ -222,35 +222,6 @@ def compare_on_few_rows(data: Path) -> Iterator[str | None]:
         yield _tune(folder, name, adapter, {"steps": steps}, rates, means)
 
 
-def compare_on_known_ground(data: Path) -> Iterator[str | None]:
-    """Yields the table of LoRA and full fine-tuning where the base knows the words already.
-
-    The base has learnt to describe restaurants, every weight; now it learns the way back, from a
-    description to what it says.
-    """
-    base, folder = data / "knows E2E", data / "back"
-    layout = build_layout(data, {"rank": "full"}, {"steps": 600} | _at(4e-3, 0))
-    train_run(layout)
-    for _ in export_merged(BASE, layout.adapter, base):
-        pass
-    folder.mkdir()
-    for name in ("train.jsonl", "held.jsonl"):
-        rows = map(json.loads, (data / name).read_text(encoding="utf-8").splitlines())
-        _write(folder / name, [f"{row['response'].strip()}||{row['prompt'][:-3]}" for row in rows])
-    yield f"## The way back, by a base that knows the words: {STEPS} steps, best of its rates"
-    yield ""
-    yield "| side | rates tried (loss, seed 0) | best rate | by seed | mean | against full |"
-    yield "|---|---|---|---|---|---|"
-    means: dict[str, float] = {}
-    sides: dict[str, tuple[dict[str, Any], tuple[float, ...]]] = {
-        "every weight": ({"rank": "full"}, (1e-3, 2e-3, 4e-3)),
-        "LoRA, rank 16": ({}, (2.5e-3, 5e-3, 1e-2)),
-        "LoRA, rank 64": ({"rank": 64, "alpha": 64.0}, (2.5e-3, 5e-3, 1e-2)),
-    }
-    for name, (adapter, rates) in sides.items():
-        yield _tune(folder, name, adapter, {}, rates, means, base)
-
-
 def compare_on_starter(data: Path) -> Iterator[str | None]:
     """Yields the tables of LoRA and full fine-tuning of the starter, which speaks already."""
     for name in ("pirate", "json"):
@@ -431,7 +402,6 @@ PARTS: dict[str, Callable[[Path], Iterator[str | None]]] = {
     "peft": compare_with_peft,
     "full": compare_with_full,
     "few": compare_on_few_rows,
-    "known": compare_on_known_ground,
     "optimizers": compare_optimizers,
     "inits": compare_inits,
     "pruned": compare_pruned,

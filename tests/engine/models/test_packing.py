@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 import transformers
+from torch.nn.functional import cross_entropy
 
 from studio.engine.models.attention import (
     PACKED,
@@ -15,6 +16,7 @@ from studio.engine.models.attention import (
 )
 from studio.engine.models.body import split_model
 from studio.engine.models.packing_probe import is_packing_exact
+from studio.engine.train.loss import LogitRule, sum_cross_entropy
 from tests.engine.lora.tiny_models import build_model
 
 LENGTHS = (5, 21, 1, 13)
@@ -105,20 +107,35 @@ def test_body_and_head_one_after_the_other_give_the_models_logits(family: str) -
     assert parts.is_split
 
 
-def test_scaled_and_capped_logits_are_understood() -> None:
-    capped = split_model(_build_gemma2())
-    assert capped.is_split
-    assert capped.rule.softcap == 30.0
+def _build_scaled(family: str) -> transformers.PreTrainedModel:
+    if family == "gemma2":
+        return _build_gemma2()
     torch.manual_seed(0)
-    config = transformers.GraniteConfig(
+    values = {"cohere": {"logit_scale": 0.25}, "granite": {"logits_scaling": 4.0}}[family]
+    config = transformers.AutoConfig.for_model(
+        family,
         vocab_size=64,
         hidden_size=32,
         intermediate_size=48,
         num_hidden_layers=1,
         num_attention_heads=4,
         num_key_value_heads=2,
-        logits_scaling=4.0,
+        **values,
     )
-    scaled = split_model(transformers.GraniteForCausalLM(config))
-    assert scaled.is_split
-    assert scaled.rule.scale == 0.25
+    return transformers.AutoModelForCausalLM.from_config(config)
+
+
+@pytest.mark.parametrize("family", ["gemma2", "cohere", "granite"])
+def test_the_chunked_loss_of_scaled_and_capped_logits_is_the_models_own(family: str) -> None:
+    model = _build_scaled(family).eval().requires_grad_(False)
+    parts = split_model(model)
+    assert parts.is_split
+    assert parts.rule == (LogitRule(softcap=30.0) if family == "gemma2" else LogitRule(0.25))
+    ids = torch.randint(3, 64, (2, 9), generator=torch.Generator().manual_seed(1))
+    hidden = parts.compute_hidden(input_ids=ids)[:, :-1].flatten(0, 1)
+    for smoothing in (0.0, 0.1):
+        targets = ids[:, 1:].flatten()
+        found = sum_cross_entropy(hidden, targets, parts.head, parts.rule, 5, None, smoothing)
+        logits = model(input_ids=ids).logits[:, :-1].flatten(0, 1)
+        wanted = cross_entropy(logits, targets, reduction="sum", label_smoothing=smoothing)
+        torch.testing.assert_close(found, wanted)

@@ -97,8 +97,12 @@ def test_tokens_that_cannot_be_new_are_refused(tokens: tuple[str, ...], tmp_path
 
 
 @pytest.mark.referee
-def test_new_tokens_are_learnt_written_and_carried_into_other_tools(tmp_path: Path) -> None:
-    base, data = build_base(tmp_path / "base", vocab_size=257), tmp_path / "rows.jsonl"
+@pytest.mark.parametrize("is_tied", [False, True])
+def test_new_tokens_are_learnt_written_and_carried_into_other_tools(
+    is_tied: bool, tmp_path: Path
+) -> None:
+    base = build_base(tmp_path / "base", vocab_size=257, tie_word_embeddings=is_tied)
+    data = tmp_path / "rows.jsonl"
     data.write_text('{"prompt": "call?", "response": "<tool>ok"}\n' * 8)
     layout = build_run(tmp_path / "job", base, data)
     order = GrowOrder(base=str(base), tokens=TOKENS, out=str(tmp_path / "grown"))
