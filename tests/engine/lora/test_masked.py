@@ -16,23 +16,28 @@ from torch.utils.checkpoint import checkpoint
 from transformers.pytorch_utils import Conv1D
 
 from studio.core.errors import AdapterUnusable, ModelUnusable
+from studio.core.events.types import ExportFinished
+from studio.core.jobs.orders import ExportOrder
 from studio.core.recipe.schema import AdapterSettings
+from studio.core.runs.layout import RunLayout
 from studio.engine.export.lint import check_export
 from studio.engine.export.merged import export_merged
+from studio.engine.jobs import export
 from studio.engine.lora.adapter import Adapter, build_adapted
 from studio.engine.lora.blend import check_blendable
 from studio.engine.lora.inject import inject
 from studio.engine.lora.linear import AdaptedLinear
 from studio.engine.lora.masked import masked_linear
+from studio.engine.lora.routing import RowChoice
 from studio.engine.lora.stack import AdapterStack
-from studio.engine.lora.stacked import RowChoice
 from studio.engine.lora.state import load_adapter, save_adapter
 from studio.engine.lora.stored import read_adapter
 from studio.engine.models.load import load_model
 from studio.engine.prune.folder import prune_model
 from studio.engine.quant.none import PlainLinear, TransposedLinear
+from tests.engine.export.tiny_families import build_family
 from tests.engine.lora.tiny_models import build_batch
-from tests.engine.tiny_run import build_base
+from tests.engine.tiny_run import ScriptedControl, build_base, of_type
 
 CPU = torch.device("cpu")
 
@@ -230,3 +235,17 @@ def test_a_base_in_few_bits_is_refused_in_words(tmp_path: Path) -> None:
     model = load_model(base, torch.float32, CPU, quantisation="nf4")
     with pytest.raises(ModelUnusable, match="few bits"):
         inject(model, AdapterSettings(rank=2, keep_zeros=True), seed=0)
+
+
+def test_a_gguf_file_answers_as_the_adapter_over_its_pruned_base(tmp_path: Path) -> None:
+    dense, base, out = tmp_path / "dense", tmp_path / "base", tmp_path / "gguf"
+    build_family(dense, "llama")
+    for _ in prune_model(dense, base, "two_four", 0.5):
+        pass
+    _train(base, tmp_path / "adapter")
+    order = ExportOrder(
+        adapter=str(tmp_path / "adapter"), base=str(base), target="gguf", quant="f32", out=str(out)
+    )
+    layout = RunLayout(tmp_path / "job")
+    (done,) = of_type(export.run(order, layout, ScriptedControl(layout)), ExportFinished)
+    assert done.is_verified, done.reasons
