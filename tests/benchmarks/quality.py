@@ -418,6 +418,9 @@ FOREIGN = (
 NOTES = {
     "full": FOREIGN,
     "few": FOREIGN,
+    "pruned": "What it means: an adapter that knows the zeros learns a little less, because it can "
+    "change half (or a quarter) of the weights only, and keeps all of it in a model as sparse as "
+    "its base. One that does not know them loses most of what it learnt when they are kept.",
     "starter": "What it means: with a base that speaks already and a few hundred rows, LoRA of "
     "rank 16 is within 2 % of full fine-tuning or better. For a base that has to learn a new "
     "language this does not hold (quality_full.md, quality_few.md).",
