@@ -9,7 +9,8 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 LEAST_ROWS, MOST_ROWS = 4, 12
-_BLOCK = 16
+_BLOCK, _LARGE_BLOCK = 16, 64
+_LARGE = 4096
 
 
 class FewRowsLinear(nn.Linear):
@@ -28,9 +29,11 @@ class FewRowsLinear(nn.Linear):
         if not LEAST_ROWS <= rows <= MOST_ROWS:
             return super().forward(inputs)
         flat, weight = inputs.reshape(rows, -1), self.weight
-        count, rest = divmod(len(weight), _BLOCK)
-        whole = weight[: count * _BLOCK] if rest else weight
-        blocks = whole.view(count, _BLOCK, -1).transpose(1, 2)
+        # of a large output, putting the blocks together costs more than what small ones save
+        size = _BLOCK if self.out_features < _LARGE else _LARGE_BLOCK
+        count, rest = divmod(self.out_features, size)
+        whole = weight[: count * size] if rest else weight
+        blocks = whole.view(count, size, -1).transpose(1, 2)
         output = torch.bmm(flat.expand(count, -1, -1), blocks)
         output = output.transpose(0, 1).reshape(rows, -1)
         if rest:

@@ -165,9 +165,12 @@ class StackedModule(WrappedModule):
 
     def _add_updates(self, inputs: Tensor, output: Tensor, part: Part) -> Tensor:
         span, lora_a, lora_b = part.span, part.lora_a, part.lora_b
+        is_lookup = isinstance(self.base, nn.Embedding)
+        if span.mask is None and not is_lookup and inputs.shape[:-1] == output.shape[:-1]:
+            return self._add_to_all(inputs, output, part)
         if part.pieces and span.mask is not None and _are_rows(len(span.mask), inputs, output):
             return self._add_run_by_run(inputs, output, part.pieces)
-        if isinstance(self.base, nn.Embedding):
+        if is_lookup:
             hidden = functional.embedding(inputs, lora_a) * get_output_factor(self.base)
         else:
             flat = inputs.reshape(-1, inputs.shape[-1]).to(lora_a.dtype)
@@ -183,6 +186,14 @@ class StackedModule(WrappedModule):
         flat = output.reshape(-1, output.shape[-1])
         added = torch.addmm(flat, hidden.view(-1, hidden.shape[-1]).to(flat.dtype), lora_b)
         return added.view(*hidden.shape[:-1], -1)
+
+    def _add_to_all(self, inputs: Tensor, output: Tensor, part: Part) -> Tensor:
+        if self._lengths:
+            output = self._stretch(output)
+        flat = inputs.reshape(-1, inputs.shape[-1]).to(part.lora_a.dtype)
+        hidden = torch.mm(flat, part.lora_a).to(output.dtype)
+        rows = output.reshape(-1, output.shape[-1])  # the base's output is nobody else's
+        return rows.addmm_(hidden, part.lora_b, alpha=part.span.strength).view(output.shape)
 
     def _add_run_by_run(self, inputs: Tensor, output: Tensor, pieces: tuple[Piece, ...]) -> Tensor:
         if self._lengths:
