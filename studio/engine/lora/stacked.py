@@ -166,11 +166,11 @@ class StackedModule(WrappedModule):
     def _add_updates(self, inputs: Tensor, output: Tensor, part: Part) -> Tensor:
         span, lora_a, lora_b = part.span, part.lora_a, part.lora_b
         is_lookup = isinstance(self.base, nn.Embedding)
-        if span.mask is None and not is_lookup and inputs.shape[:-1] == output.shape[:-1]:
+        if not is_lookup and span.mask is None and inputs.shape[:-1] == output.shape[:-1]:
             return self._add_to_all(inputs, output, part)
         if part.pieces and span.mask is not None and _are_rows(len(span.mask), inputs, output):
             return self._add_run_by_run(inputs, output, part.pieces)
-        if is_lookup:
+        if isinstance(self.base, nn.Embedding):
             hidden = functional.embedding(inputs, lora_a) * get_output_factor(self.base)
         else:
             flat = inputs.reshape(-1, inputs.shape[-1]).to(lora_a.dtype)
