@@ -31,6 +31,7 @@ from transformers import PreTrainedTokenizerFast
 
 from studio.core.events.tail import EventTail
 from studio.core.recipe.schema_data import DataSettings
+from studio.engine.data.loader import iter_steps
 from studio.engine.data.prepare import prepare
 from studio.engine.data.streaming import StreamedRows, StreamWish, iter_stream
 from tests.engine.tiny_run import build_base, build_run
@@ -240,19 +241,27 @@ def measure_memory(folder: Path, path: Path, tokenizer: Any, *, prepares_all: bo
     wish = StreamWish(
         settings, tokenizer, 4096, folder, (), folder / "cache", lambda: tokenizer, 1 << 30
     )
-    print("| highest until | s | own MB | with mapped files |\n|---|---|---|---|")
+    print(
+        "| highest until | s | own MB | with mapped files | kernel's mark |\n|---|---|---|---|---|"
+    )
     watch = MemoryWatch()
     watch.start()
     watch.tell("before")
     data = finish(iter_stream(wish))
     assert isinstance(data, StreamedRows)
-    data.train.measure(range(64))
+    for _ in data.train.iter_origins():  # as they are written down for the data microscope
+        pass
+    steps = iter_steps(
+        data.train, batch_sequences=16, micro_batch_tokens=4096, seed=1, epoch=0, weights=[1.0]
+    )
+    next(steps)
     watch.tell(f"training can start with {path.stat().st_size >> 20:,} MB")
     if prepares_all:
         assert data.rest is not None
         data.rest.start()
         while not data.rest.is_done:
-            time.sleep(0.2)
+            next(steps)
+            time.sleep(0.5)
         assert data.rest.find_result() is not None
         watch.tell("all is prepared")
     data.close()
@@ -264,7 +273,7 @@ class MemoryWatch(threading.Thread):
     def __init__(self) -> None:
         super().__init__(daemon=True)
         self._began = time.monotonic()
-        self._highest = {"RssAnon": 0, "VmRSS": 0}
+        self._highest = {"RssAnon": 0, "VmRSS": 0, "VmHWM": 0}
 
     def run(self) -> None:
         """Look again and again; ``start`` calls it."""
@@ -275,8 +284,8 @@ class MemoryWatch(threading.Thread):
     def tell(self, stage: str) -> None:
         """Print one row of the table."""
         self._look()
-        own, every = self._highest.values()
-        print(f"| {stage} | {time.monotonic() - self._began:.0f} | {own} | {every} |", flush=True)
+        numbers = " | ".join(str(one) for one in self._highest.values())
+        print(f"| {stage} | {time.monotonic() - self._began:.0f} | {numbers} |", flush=True)
 
     def _look(self) -> None:
         for line in Path("/proc/self/status").read_text("ascii").splitlines():

@@ -7,8 +7,9 @@ import json
 import os
 import shutil
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Generator, Mapping, Sequence
 from contextlib import suppress
+from functools import partial
 from importlib import metadata
 from pathlib import Path
 from typing import Any
@@ -18,7 +19,7 @@ import studio
 from studio.core.errors import FileUnusable
 from studio.core.files import get_file_error
 from studio.core.recipe.schema_data import DataSettings, DataSource
-from studio.engine.data.table import RowTable
+from studio.engine.data.table import TOLD_EVERY, RowTable
 
 MOST_BYTES = 20 << 30
 """Rows used longest ago are deleted beyond this."""
@@ -35,12 +36,15 @@ class RowCache:
     def __init__(self, folder: Path) -> None:
         self._folder = folder
 
-    def find(self, key: str) -> RowTable | None:
-        """Return the rows kept under this key, mapped from disk; None if there are none."""
+    def find(self, key: str) -> Generator[int, None, RowTable | None]:
+        """Return the rows kept under this key, mapped from disk; None if there are none.
+
+        Meanwhile yields 0, for those who want to stop or to do something else.
+        """
         folder = self._folder / key
         if not folder.is_dir():
             return None
-        table = RowTable.load(folder)
+        table = yield from RowTable.load(folder)
         if table is None:
             shutil.rmtree(folder, ignore_errors=True)
         else:
@@ -100,8 +104,8 @@ class RowCache:
                 shutil.rmtree(one, ignore_errors=True)
 
 
-def hash_files(files: Sequence[Path]) -> list[str]:
-    """Return a hash of the content of each file.
+def hash_files(files: Sequence[Path]) -> Generator[int, None, list[str]]:
+    """Return a hash of the content of each file, and meanwhile yield 0 every 16 MB.
 
     Raises:
         FileUnusable: A file cannot be read.
@@ -111,8 +115,10 @@ def hash_files(files: Sequence[Path]) -> list[str]:
         total = hashlib.blake2b(digest_size=20)
         try:
             with path.open("rb") as stream:
-                while block := stream.read(1 << 20):
+                for count, block in enumerate(iter(partial(stream.read, 1 << 20), b""), start=1):
                     total.update(block)
+                    if count % TOLD_EVERY == 0:
+                        yield 0
         except OSError as error:
             raise get_file_error(path, error, "read") from error
         found.append(total.hexdigest())

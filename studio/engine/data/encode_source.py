@@ -53,44 +53,46 @@ class SourceReader:
             return (yield from self._encode(source, None)).build()
         files = self.find_real_files(source)
         before = [path.stat() for path in files]
-        key = self._find_key(source, files)
-        known = self._cache.find(key)
+        key = yield from self._find_key(source, files)
+        known = yield from self._cache.find(key)
         if known is not None:
             yield len(known)
             return known
         folder = self._cache.start()
         is_kept = False
         try:
-            yield from self._encode(source, folder)
+            writer = yield from self._encode(source, folder)
             check_unchanged(files, before)
             kept = self._cache.keep(folder, key)
             self._kept.append(key)
             is_kept = True
-            return RowTable.load_written(kept)
+            return (yield from _repeat(writer.rows, RowTable.load_written(kept)))
         finally:
             if not is_kept:
                 shutil.rmtree(folder, ignore_errors=True)
 
-    def find(self, source: DataSource) -> RowTable | None:
-        """Return the rows of a source if they were prepared before.
+    def find(self, source: DataSource) -> Generator[int, None, RowTable | None]:
+        """Return the rows of a source if they were prepared before; meanwhile yield 0.
 
         Raises:
             FileUnusable: A file is missing or may not be read.
         """
         if self._cache is None:
             return None
-        return self._cache.find(self._find_key(source, self.find_real_files(source)))
+        key = yield from self._find_key(source, self.find_real_files(source))
+        return (yield from self._cache.find(key))
 
     def find_real_files(self, source: DataSource) -> list[Path]:
         """Return the files on disk that a source consists of; an archive is one file."""
         found = find_files(source_path(source, self._base_folder), source.split)
         return list(dict.fromkeys(find_archive(one) or one for one in found))
 
-    def _find_key(self, source: DataSource, files: list[Path]) -> str:
+    def _find_key(self, source: DataSource, files: list[Path]) -> Generator[int, None, str]:
+        hashes = yield from hash_files(files)
         return source_key(
             source,
             self._settings,
-            dict(zip(_names(files), hash_files(files), strict=True)),
+            dict(zip(_names(files), hashes, strict=True)),
             self._tokenizer_hash,
             self.encoder.template.source,
             self._stop_ids,
@@ -130,6 +132,17 @@ class SourceReader:
             return writer
         finally:
             writer.close()
+
+
+def _repeat(rows: int, steps: Generator[int, None, RowTable]) -> Generator[int, None, RowTable]:
+    """Return what a generator returns, and yield ``rows`` for each of its steps."""
+    while True:
+        try:
+            next(steps)
+        except StopIteration as end:
+            table: RowTable = end.value
+            return table
+        yield rows
 
 
 def _names(files: list[Path]) -> list[str]:

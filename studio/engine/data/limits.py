@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from studio.engine.data.chunks import list_places
 from studio.engine.data.table import RowTable, count_learnt
 from studio.engine.data.truncate import fit_conversation
 
@@ -35,34 +37,44 @@ def measure_limits(
     Running text is divided, never cut, so that it costs nothing. Where more than 1,500 rows are
     longer than a limit, what answers lose is judged by every n-th of them.
     """
-    rows = [table.rows[one] for table, one in zip(tables, chosen, strict=True)]
-    lengths = np.concatenate([one["length"] for one in rows]).astype(np.int64)
+    lengths = _join(tables, chosen, "length")
     if not len(lengths):
         return LimitCosts((), (), (), (), ())
-    is_text = np.concatenate([one["is_text"] for one in rows])
-    learnt = np.concatenate([one["learnt"] for one in rows]).astype(np.int64)
+    is_text = _join(tables, chosen, "is_text")
+    learnt = _join(tables, chosen, "learnt")
     limits = choose_limits(lengths, wanted)
-    pairs = [
-        (table, int(place))
-        for table, one in zip(tables, chosen, strict=True)
-        for place in np.flatnonzero(one)
-    ]
-    chats = np.flatnonzero(~is_text)
+    chats = list_places(~is_text)
     every = max(1, -(-len(chats) // _MOST_LONG_ROWS))
-    lost = _count_lost([pairs[place] for place in chats[::every].tolist()], limits)
-    sampled = max(1, int(learnt[chats[::every]].sum() + learnt[is_text].sum() / every))
+    ends = np.cumsum([np.count_nonzero(one) for one in chosen])
+    pairs = []
+    for place in chats[::every].tolist():
+        owner = int(np.searchsorted(ends, place, side="right"))
+        pairs.append((owner, place - (int(ends[owner - 1]) if owner else 0)))
+    rows = [list_places(one) for one in chosen]
+    lost = _count_lost([(tables[owner], int(rows[owner][at])) for owner, at in pairs], limits)
+    texts = learnt[is_text].sum(dtype=np.int64)
+    sampled = max(1, int(learnt[chats[::every]].sum(dtype=np.int64) + texts / every))
     cut = np.array([((lengths > one) & ~is_text).mean() for one in limits])
-    kept = [np.where(is_text, lengths, np.minimum(lengths, one)).sum() for one in limits]
+    kept = [
+        np.where(is_text, lengths, np.minimum(lengths, one)).sum(dtype=np.int64) for one in limits
+    ]
     return LimitCosts(
         tuple(limits),
         tuple(cut.tolist()),
         tuple((lost[0] * every / len(lengths)).clip(0, 1).tolist()),
         tuple((lost[1] / sampled).clip(0, 1).tolist()),
-        tuple((np.array(kept) / lengths.sum()).tolist()),
+        tuple((np.array(kept) / lengths.sum(dtype=np.int64)).tolist()),
     )
 
 
-def choose_limits(lengths: NDArray[np.int64], wanted: Sequence[int]) -> list[int]:
+def _join(
+    tables: Sequence[RowTable], chosen: Sequence[NDArray[np.bool_]], name: str
+) -> NDArray[Any]:
+    pairs = zip(tables, chosen, strict=True)
+    return np.concatenate([table.column(name)[one] for table, one in pairs])
+
+
+def choose_limits(lengths: NDArray[np.integer[Any]], wanted: Sequence[int]) -> list[int]:
     """Return limits to look at, from short to the longest row; ``wanted`` ones are among them."""
     longest = int(lengths.max())
     shares = np.quantile(lengths, np.linspace(0, 1, LIMITS // 2), method="higher")

@@ -97,7 +97,7 @@ class RowLists:
 
     def column(self, name: str) -> NDArray[np.float64]:
         """Return one column of all tables; shape ``(rows,)``."""
-        columns = [table.rows[name] for table in self.tables]
+        columns = [table.column(name) for table in self.tables]
         return np.concatenate([np.zeros(0), *columns])
 
     def usable(self) -> Flags:
@@ -112,9 +112,13 @@ class RowLists:
 
     def note_problems(self, hidden: Flags) -> None:
         """Add what was noted while the rows were tokenised, but for rows that are hidden."""
+        columns = [table.column("problems") for table in self.tables]
+        every = [np.bitwise_or.reduce(column) for column in columns]
         for index, code in enumerate(self.tables[0].about.codes if self.tables else ()):
             bit = np.uint64(1 << index)
-            flags = join_flags([table.rows["problems"] & bit != 0 for table in self.tables])
+            if not any(int(one) >> index & 1 for one in every):
+                continue
+            flags = join_flags([column & bit != 0 for column in columns])
             self.note(code, flags & ~hidden)
 
     def _order(self, by: RowList) -> NDArray[np.float64] | None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import struct
 from collections.abc import Iterable, Mapping
 from pathlib import Path
@@ -83,7 +84,9 @@ class RowSpool:
             self._facts_stream.close()
         except OSError as error:
             raise get_file_error(self._path, error) from error
-        if self._rows:
+        if os.name == "nt":  # where nobody can delete a file that is mapped
+            self._facts = np.fromfile(self._facts_path, dtype=FACT)
+        elif self._rows:
             self._facts = np.asarray(np.memmap(self._facts_path, dtype=FACT, mode="r"))
         return self._facts
 

@@ -206,7 +206,7 @@ class _Opening:
     def _open(self, source: DataSource) -> Generator[int, None, bool]:
         """Note what is known of a source; returns False where it holds no chats."""
         before = sum(len(one) for one in self._sources)
-        table = self._reader.find(source)
+        table = yield from self._reader.find(source)
         encoder = self._reader.encoder
         if table is not None:
             if table.about.format not in CHAT_FORMATS:

@@ -5,8 +5,9 @@ from __future__ import annotations
 import io
 import json
 import zlib
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Generator, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -45,6 +46,8 @@ ROW = np.dtype(
         ("answer", "<u8"),
     ]
 )
+TOLD_EVERY = 16
+"""Megabytes that are read before others are asked whether to go on."""
 _FILES = ("ids", "spans", "rows")
 _ABOUT = "about.json"
 
@@ -138,11 +141,16 @@ class RowTable:
         return found - {-1}
 
     @classmethod
-    def load(cls, folder: Path) -> RowTable | None:
-        """Return the rows saved in a folder, mapped from disk; None if they are not whole."""
+    def load(cls, folder: Path) -> Generator[int, None, RowTable | None]:
+        """Return the rows saved in a folder, mapped from disk; None if they are not whole.
+
+        Meanwhile yields 0, while what is on disk is compared with its sums.
+        """
+        raw: dict[str, NDArray[np.uint8]] = {}
         try:
             about = TableAbout(**json.loads((folder / _ABOUT).read_text(encoding="utf-8")))
-            raw = {name: _map(folder / f"{name}.bin", *about.sums[name]) for name in _FILES}
+            for name in _FILES:
+                raw[name] = yield from _map(folder / f"{name}.bin", *about.sums[name])
         except (OSError, ValueError, TypeError, KeyError):
             return None  # made again from the data
         if not set(about.codes) <= set(KINDS):
@@ -150,13 +158,15 @@ class RowTable:
         return _view(raw, about)
 
     @classmethod
-    def load_written(cls, folder: Path) -> RowTable:
+    def load_written(cls, folder: Path) -> Generator[int, None, RowTable]:
         """Return the rows that were just written into a folder, mapped from disk.
+
+        Meanwhile yields 0.
 
         Raises:
             DatasetInvalid: They do not read back as they were written.
         """
-        table = cls.load(folder)
+        table = yield from cls.load(folder)
         if table is None:
             raise DatasetInvalid(
                 f"The prepared rows in {folder} do not read back as they were written.",
@@ -166,7 +176,7 @@ class RowTable:
 
 
 class TableWriter:
-    """Collects rows into three flat files, in a folder or in memory."""
+    """Collects rows into three flat files, in a folder or in memory; ``rows`` counts them."""
 
     def __init__(self, folder: Path | None) -> None:
         self.about = TableAbout()
@@ -176,6 +186,7 @@ class TableWriter:
             for name in _FILES
         }
         self._sums = {name: [0, 0] for name in _FILES}
+        self.rows = 0
         self._tokens = self._spans = 0
         self._bits = {code: 1 << index for index, code in enumerate(self.about.codes)}
         self._parts: dict[Path, int] = {}
@@ -190,6 +201,7 @@ class TableWriter:
         self._write("ids", ids)
         self._write("spans", np.array(spans, dtype=np.int32).reshape(-1, 2))
         self._write("rows", np.array(rows, dtype=ROW))
+        self.rows += len(rows)
 
     def finish(self) -> None:
         """Complete the rows; in a folder they are then on disk, not mapped yet."""
@@ -291,8 +303,8 @@ def _pairs(spans: NDArray[np.int32]) -> tuple[Span, ...]:
     return tuple((first, behind) for first, behind in spans.tolist())
 
 
-def _map(path: Path, size: int, check: int) -> NDArray[np.uint8]:
-    """Return the bytes of a file after comparing them with their sum.
+def _map(path: Path, size: int, check: int) -> Generator[int, None, NDArray[np.uint8]]:
+    """Return the bytes of a file after comparing them with their sum; meanwhile yield 0.
 
     Raises:
         ValueError: They are not what was written.
@@ -303,8 +315,10 @@ def _map(path: Path, size: int, check: int) -> NDArray[np.uint8]:
         return np.zeros(0, np.uint8)
     found = 0
     with path.open("rb") as stream:  # through the map, all of it would count as memory in use
-        while block := stream.read(1 << 20):
+        for count, block in enumerate(iter(partial(stream.read, 1 << 20), b""), start=1):
             found = zlib.crc32(block, found)
+            if count % TOLD_EVERY == 0:
+                yield 0
     if found != check:
         raise ValueError(f"{path} is damaged")
     return np.asarray(np.memmap(path, dtype=np.uint8, mode="r"))

@@ -206,10 +206,11 @@ class Look:
             for table, out in zip(tables, np.split(survey.left_out, bounds), strict=True)
         ]
         lengths = np.concatenate(
-            [table.rows["length"][one] for table, one in zip(tables, chosen, strict=True)]
-        ).astype(np.int64)
+            [table.column("length")[one] for table, one in zip(tables, chosen, strict=True)]
+        )
         learnt = sum(
-            int(table.rows["learnt"][one].sum()) for table, one in zip(tables, chosen, strict=True)
+            int(table.column("learnt")[one].sum(dtype=np.int64))
+            for table, one in zip(tables, chosen, strict=True)
         )
         costs = measure_limits(tables, chosen, (survey.max_tokens, survey.auto_tokens))
         shown = lengths[lengths <= _find_right_edge(lengths, survey.max_tokens)]
@@ -234,7 +235,7 @@ class Look:
         )
 
 
-def _find_right_edge(lengths: NDArray[np.int64], limit: int) -> int:
+def _find_right_edge(lengths: NDArray[np.integer[Any]], limit: int) -> int:
     """Return where a histogram ends, so that a few huge rows do not press the rest into a bar."""
     if not len(lengths):
         return 0
