@@ -24,7 +24,7 @@ from studio.engine.data.table import TOLD_EVERY, RowTable
 MOST_BYTES = 20 << 30
 """Rows used longest ago are deleted beyond this."""
 _LEFT_OVER_SECONDS = 24 * 3600
-_PART = ".part-"
+_PART, _UNFINISHED = ".part-", ".unfinished-"
 _PACKAGES = ("tokenizers", "transformers", "jinja2", "tiktoken")
 _OF_SETTINGS = ("template", "supervise", "supervise_roles", "supervise_turns", "think")
 _OF_SOURCE = ("format", "columns", "split", "limit", "documents", "skip_broken")
@@ -83,6 +83,23 @@ class RowCache:
     def drop(self, key: str) -> None:
         """Delete the rows kept under this key."""
         shutil.rmtree(self._folder / key, ignore_errors=True)
+
+    def put_aside(self, folder: Path, key: str) -> None:
+        """Keep a folder that is not complete, so that ``take_up`` finds it under its key."""
+        target = self._folder / f"{_UNFINISHED}{key}"
+        shutil.rmtree(target, ignore_errors=True)
+        try:
+            folder.rename(target)
+        except OSError:  # the rows are made again then
+            shutil.rmtree(folder, ignore_errors=True)
+
+    def take_up(self, key: str) -> Path | None:
+        """Return what was put aside under a key, as a folder of this process; None without any."""
+        folder = self._folder / f"{_PART}{os.getpid()}-{uuid4().hex[:8]}"
+        try:
+            return (self._folder / f"{_UNFINISHED}{key}").rename(folder)
+        except OSError:
+            return None
 
     def _sweep(self) -> None:
         """Delete what was left over by killed processes, and the oldest rows beyond the limit."""

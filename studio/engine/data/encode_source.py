@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Collection, Generator
+from contextlib import suppress
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
+from studio.core.errors import FileUnusable
 from studio.core.recipe.schema_data import DataSettings, DataSource
 from studio.engine.data.cache import (
     RowCache,
@@ -20,6 +23,10 @@ from studio.engine.data.rows import RowEncoder
 from studio.engine.data.sources.packed import find_archive
 from studio.engine.data.sources.registry import find_files
 from studio.engine.data.table import RowTable, TableWriter
+
+FEWEST_KEPT = 8192
+"""Fewer rows are not worth being kept where the preparation ends before all are there."""
+_TOLD_EVERY = 2048
 
 
 class SourceReader:
@@ -58,7 +65,7 @@ class SourceReader:
         if known is not None:
             yield len(known)
             return known
-        folder = self._cache.start()
+        folder = self._cache.take_up(key) or self._cache.start()
         is_kept = False
         try:
             writer = yield from self._encode(source, folder)
@@ -67,6 +74,14 @@ class SourceReader:
             self._kept.append(key)
             is_kept = True
             return (yield from _repeat(writer.rows, RowTable.load_written(kept)))
+        except GeneratorExit:
+            # Nobody wants the rows now. Those that are there are completed the next time.
+            if TableWriter.is_suspended(folder):
+                with suppress(FileUnusable, OSError):
+                    check_unchanged(files, before)
+                    self._cache.put_aside(folder, key)
+                    is_kept = True
+            raise
         finally:
             if not is_kept:
                 shutil.rmtree(folder, ignore_errors=True)
@@ -115,14 +130,19 @@ class SourceReader:
     def _encode_once(
         self, source: DataSource, folder: Path | None
     ) -> Generator[int, None, TableWriter]:
-        writer = TableWriter(folder)
+        writer = TableWriter(None)
+        if folder is not None:
+            writer = yield from TableWriter.resume(folder)
         try:
             opened = open_source(source, self._base_folder)
-            count = 0
-            for batch in self.encoder.iter_encoded(opened.iter_records()):
+            records = opened.iter_records()
+            for count, (row, _) in enumerate(islice(records, writer.rows), start=1):
+                writer.note_part(row.path)
+                if count % _TOLD_EVERY == 0:
+                    yield count
+            for batch in self.encoder.iter_encoded(records):
                 writer.add(batch)
-                count += len(batch)
-                yield count
+                yield writer.rows
             writer.about.format = opened.layout.format.key
             writer.about.columns = dict(opened.layout.columns)
             writer.about.template = self.encoder.template.name
@@ -130,6 +150,10 @@ class SourceReader:
             writer.about.faults = list(opened.skipped.faults)
             writer.finish()
             return writer
+        except GeneratorExit:
+            if writer.rows >= FEWEST_KEPT and not self.encoder.template.is_disproved:
+                writer.suspend()
+            raise
         finally:
             writer.close()
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Generator, Mapping, Sequence
+from contextlib import closing
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
@@ -187,12 +188,13 @@ def _read_all(
 
 
 def _add_to(before: int, steps: Generator[int, None, RowTable]) -> Generator[int, None, RowTable]:
-    while True:
-        try:
-            yield before + next(steps)
-        except StopIteration as end:
-            table: RowTable = end.value
-            return table
+    with closing(steps):
+        while True:
+            try:
+                yield before + next(steps)
+            except StopIteration as end:
+                table: RowTable = end.value
+                return table
 
 
 def _assemble(

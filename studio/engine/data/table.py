@@ -9,7 +9,7 @@ from collections.abc import Generator, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from functools import partial
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any, BinaryIO, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -49,7 +49,7 @@ ROW = np.dtype(
 TOLD_EVERY = 16
 """Megabytes that are read before others are asked whether to go on."""
 _FILES = ("ids", "spans", "rows")
-_ABOUT = "about.json"
+_ABOUT, _UNFINISHED = "about.json", "unfinished.json"
 
 
 @dataclass
@@ -178,11 +178,11 @@ class RowTable:
 class TableWriter:
     """Collects rows into three flat files, in a folder or in memory; ``rows`` counts them."""
 
-    def __init__(self, folder: Path | None) -> None:
+    def __init__(self, folder: Path | None, mode: Literal["wb", "ab"] = "wb") -> None:
         self.about = TableAbout()
         self._folder = folder
         self._files: dict[str, BinaryIO] = {
-            name: io.BytesIO() if folder is None else (folder / f"{name}.bin").open("wb")
+            name: io.BytesIO() if folder is None else (folder / f"{name}.bin").open(mode)
             for name in _FILES
         }
         self._sums = {name: [0, 0] for name in _FILES}
@@ -190,6 +190,51 @@ class TableWriter:
         self._tokens = self._spans = 0
         self._bits = {code: 1 << index for index, code in enumerate(self.about.codes)}
         self._parts: dict[Path, int] = {}
+
+    @classmethod
+    def resume(cls, folder: Path) -> Generator[int, None, TableWriter]:
+        """Return what goes on where ``suspend`` ended; if that is not whole, begin anew.
+
+        Meanwhile yields 0. The files whose rows are there already must be named to ``note_part``.
+        """
+        place = folder / _UNFINISHED
+        try:
+            known = json.loads(place.read_text(encoding="utf-8"))
+            about = TableAbout(**known["about"])
+            rows, tokens, spans = (int(known[name]) for name in ("rows", "tokens", "spans"))
+            for name in _FILES:
+                yield from _map(folder / f"{name}.bin", *about.sums[name])
+        except (OSError, ValueError, TypeError, KeyError):
+            place.unlink(missing_ok=True)
+            return cls(folder)
+        place.unlink()
+        writer = cls(folder, "ab")
+        writer.about, writer.rows, writer._tokens, writer._spans = about, rows, tokens, spans
+        writer._sums = about.sums
+        return writer
+
+    def suspend(self) -> None:
+        """Close what is written so far, so that ``resume`` can go on with it."""
+        if self._folder is None:
+            return
+        self.close()
+        self.about.sums = self._sums
+        known = {
+            "about": asdict(self.about),
+            "rows": self.rows,
+            "tokens": self._tokens,
+            "spans": self._spans,
+        }
+        (self._folder / _UNFINISHED).write_text(json.dumps(known), encoding="utf-8")
+
+    @staticmethod
+    def is_suspended(folder: Path) -> bool:
+        """Return whether a folder holds rows that can be gone on with."""
+        return (folder / _UNFINISHED).is_file()
+
+    def note_part(self, path: Path) -> None:
+        """Note a file that rows come from."""
+        self._parts.setdefault(path, len(self._parts))
 
     def add(self, batch: Sequence[EncodedRow]) -> None:
         """Append rows."""

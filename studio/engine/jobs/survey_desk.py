@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Generator, Iterator, Sequence
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -114,8 +115,9 @@ class Look:
             )
             steps = reader.read(source)
             try:
-                while True:
-                    yield SurveyProgressed(request=self._request, rows=before + next(steps))
+                with closing(steps):
+                    while True:
+                        yield SurveyProgressed(request=self._request, rows=before + next(steps))
             except StopIteration as end:
                 table: RowTable = end.value
                 return table

@@ -16,6 +16,7 @@ from studio.core.events.types import (
 )
 from studio.core.jobs.orders import Request, Stop
 from studio.engine.data.background import Background
+from studio.engine.data.encode_source import FEWEST_KEPT
 from studio.engine.data.prepare import PreparedData
 from studio.engine.data.streaming import StreamedRows
 from studio.engine.jobs.requests import RequestFeed
@@ -90,9 +91,10 @@ def _tell_end(rest: Background) -> Iterator[Event]:
     elif rest.error is not None:
         raise rest.error
     else:
+        kept = " The next start goes on from there." if rest.rows >= FEWEST_KEPT else ""
         yield NoticeRaised(
             code="rest_unprepared",
             message=f"Training ended when {rest.rows:,} of {rest.total_rows:,} rows were "
             "prepared, so the numbers of tokens are estimates. Each row that was learnt from was "
-            "checked.",
+            f"checked.{kept}",
         )

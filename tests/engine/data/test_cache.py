@@ -13,9 +13,10 @@ import pytest
 
 from studio.core.errors import FileUnusable, StudioError
 from studio.core.recipe.schema_data import DataSettings
-from studio.engine.data import encode_source
+from studio.engine.data import cache, encode_source
 from studio.engine.data.prepare import PreparedData, iter_prepare, prepare
 from studio.engine.data.sources.registry import iter_rows
+from studio.engine.data.table import TableWriter
 from tests.engine.data.conftest import chat
 from tests.windows_rules import follow_windows_rules
 
@@ -154,3 +155,82 @@ def test_damaged_files_are_read_or_refused_in_words(suffix: str, tmp_path: Path)
             said = [error.message, error.remedy]
         assert said
         assert all(said)
+
+
+def _raw(tmp_path: Path, name: str) -> dict[str, bytes]:
+    (folder,) = (one for one in (tmp_path / name).iterdir() if not one.name.startswith("."))
+    return {one.name: one.read_bytes() for one in folder.glob("*.bin")}
+
+
+@pytest.mark.parametrize("is_damaged", [False, True])
+def test_a_preparation_that_was_ended_is_completed_by_the_next(
+    is_damaged: bool,
+    chat_tokenizer: Any,
+    settings_for: SettingsFor,
+    write_rows: Write,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(encode_source, "FEWEST_KEPT", 1)
+    rows = [chat(f"question {i} " * (1 + i % 5), f"answer {i}") for i in range(900)]
+    path = write_rows([*rows[:100], "broken", *rows[100:], chat("no answer")])
+    settings = settings_for(path, source={"skip_broken": True}, validation={"fraction": 0.2})
+    added: list[int] = []
+    add = TableWriter.add
+    monkeypatch.setattr(
+        TableWriter, "add", lambda self, batch: (added.append(len(batch)), add(self, batch))
+    )
+
+    def start(name: str) -> Any:
+        folder = tmp_path / name
+        return iter_prepare(
+            settings, chat_tokenizer, None, base_folder=tmp_path, cache_folder=folder
+        )
+
+    def finish(name: str) -> PreparedData:
+        steps = start(name)
+        while True:
+            try:
+                next(steps)
+            except StopIteration as end:
+                return end.value
+
+    plain = finish("plain")
+    for least in (200, 500):
+        added.clear()
+        steps = start("cache")
+        assert next(one for one in steps if one > least)
+        steps.close()
+    (left,) = (tmp_path / "cache").iterdir()
+    assert left.name.startswith(".unfinished-")
+    assert sum(added) < 500
+    if is_damaged:
+        with (left / "ids.bin").open("r+b") as stream:
+            stream.write(b"damaged!")
+    added.clear()
+    found = finish("cache")
+    assert sum(added) == 901 if is_damaged else 0 < sum(added) < 450
+    assert len(list((tmp_path / "cache").iterdir())) == 1
+    assert _raw(tmp_path, "cache") == _raw(tmp_path, "plain")
+    assert _content(found) == _content(plain)
+    assert found.problems == plain.problems
+
+
+def test_a_large_file_can_be_left_while_it_is_hashed(
+    chat_tokenizer: Any,
+    settings_for: SettingsFor,
+    write_rows: Write,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(cache, "TOLD_EVERY", 1)
+    path = write_rows([chat("q" * 70_000, f"answer {i}") for i in range(60)])
+    blocks = path.stat().st_size >> 20
+    assert blocks >= 3
+    settings = settings_for(path)
+    reader = encode_source.SourceReader(settings, chat_tokenizer, tmp_path, (), tmp_path / "cache")
+    steps = reader.read(settings.train[0])
+    for _ in range(blocks):
+        assert next(steps) == 0
+        assert not (tmp_path / "cache").exists()
+    assert next(steps) > 0
