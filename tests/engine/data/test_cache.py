@@ -14,6 +14,7 @@ import pytest
 from studio.core.errors import FileUnusable, StudioError
 from studio.core.recipe.schema_data import DataSettings
 from studio.engine.data import cache, encode_source
+from studio.engine.data import rows as rows_module
 from studio.engine.data.prepare import PreparedData, iter_prepare, prepare
 from studio.engine.data.sources.registry import iter_rows
 from studio.engine.data.table import TableWriter
@@ -172,6 +173,7 @@ def test_a_preparation_that_was_ended_is_completed_by_the_next(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(encode_source, "FEWEST_KEPT", 1)
+    monkeypatch.setattr(rows_module, "BATCH_ROWS", 128)
     rows = [chat(f"question {i} " * (1 + i % 5), f"answer {i}") for i in range(900)]
     path = write_rows([*rows[:100], "broken", *rows[100:], chat("no answer")])
     settings = settings_for(path, source={"skip_broken": True}, validation={"fraction": 0.2})
@@ -225,7 +227,7 @@ def test_a_large_file_can_be_left_while_it_is_hashed(
 ) -> None:
     monkeypatch.setattr(cache, "TOLD_EVERY", 1)
     path = write_rows([chat("q" * 70_000, f"answer {i}") for i in range(60)])
-    blocks = path.stat().st_size >> 20
+    blocks = -(-path.stat().st_size >> 20)
     assert blocks >= 3
     settings = settings_for(path)
     reader = encode_source.SourceReader(settings, chat_tokenizer, tmp_path, (), tmp_path / "cache")

@@ -14,6 +14,8 @@ from studio.engine.data.sources.row import Reading, Row
 suffixes = (".parquet",)
 
 _ROWS_AT_ONCE = 256
+_BUFFER_BYTES = 1 << 20
+"""Otherwise whole columns of a group of rows are read at once, and a group may be the file."""
 
 
 def iter_rows(path: Path, reading: Reading) -> Iterator[Row]:  # noqa: ARG001 - rows cannot be broken one by one
@@ -36,7 +38,7 @@ def iter_rows(path: Path, reading: Reading) -> Iterator[Row]:  # noqa: ARG001 - 
 def _iter_batches(arrow: Any, path: Path, stream: Any) -> Iterator[Any]:
     parquet = require_arrow(path, "pyarrow.parquet")
     try:
-        opened = parquet.ParquetFile(stream)
+        opened = parquet.ParquetFile(stream, buffer_size=_BUFFER_BYTES, pre_buffer=False)
         if opened.metadata.num_rows == 0:
             return
         yield from opened.iter_batches(batch_size=_ROWS_AT_ONCE, use_threads=False)
