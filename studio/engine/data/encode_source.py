@@ -65,7 +65,9 @@ class SourceReader:
         if known is not None:
             yield len(known)
             return known
-        folder = self._cache.take_up(key) or self._cache.start()
+        # What an earlier reader left may be made by a way that is not trusted any more.
+        left = None if self.encoder.disproved else self._cache.take_up(key)
+        folder = left or self._cache.start()
         is_kept = False
         try:
             writer = yield from self._encode(source, folder)
@@ -151,7 +153,7 @@ class SourceReader:
             writer.finish()
             return writer
         except GeneratorExit:
-            if writer.rows >= FEWEST_KEPT and not self.encoder.template.is_disproved:
+            if writer.rows >= FEWEST_KEPT and not self.encoder.disproved:
                 writer.suspend()
             raise
         finally:
