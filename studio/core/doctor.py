@@ -232,6 +232,7 @@ def _probe(script: str) -> dict[str, Any]:
             text=True,
             timeout=PROBE_SECONDS,
             check=False,
+            creationflags=getattr(subprocess, "CREATE_NO_WINDOW", 0),  # no black window flashes up
         )
     except subprocess.TimeoutExpired as error:
         raise ProbeFailed(f"no answer within {PROBE_SECONDS:.0f} s") from error

@@ -17,6 +17,7 @@ from typing import BinaryIO
 from studio.core.errors import DiskFull, FileUnusable
 
 _TEMPORARY = re.compile(r"^\.(?P<name>.+)\.[0-9a-f]{12}\.(?P<kind>tmp|old|tmp\.owner)$")
+_PAUSES_SECONDS = (0.05, 0.1, 0.2, 0.4, 0.8, 1.6)
 _NO_SPACE = {errno.ENOSPC, getattr(errno, "EDQUOT", errno.ENOSPC)}
 
 
@@ -66,7 +67,7 @@ def open_atomically(path: Path) -> Iterator[BinaryIO]:
                 yield stream
                 stream.flush()
                 os.fsync(stream.fileno())
-            _rename(temporary, path)
+            move(temporary, path)
         _sync(path.parent)
     except OSError as error:
         raise get_file_error(_get_culprit(error, temporary, path), error) from error
@@ -138,7 +139,7 @@ def sweep_leftovers(folder: Path) -> list[Path]:
                 continue
             original = path.with_name(match["name"])
             if match["kind"] == "old" and not original.exists():
-                _rename(path, original)
+                move(path, original)
             else:
                 _remove(path)
             cleared.append(path)
@@ -173,6 +174,23 @@ def get_temporary_path(path: Path) -> Path:
     return path.with_name(f".{path.name}.{secrets.token_hex(6)}.tmp")
 
 
+def move(source: Path, target: Path) -> Path:
+    """Gives a file or folder another name, replacing a file; returns ``target``.
+
+    Windows refuses while a virus scanner, the search index or another program has a file open,
+    mostly for a moment: there it is tried again for a few seconds.
+
+    Raises:
+        OSError: The system refuses.
+    """
+    for pause_seconds in _PAUSES_SECONDS if os.name == "nt" else ():
+        try:
+            return source.replace(target)
+        except PermissionError:
+            time.sleep(pause_seconds)
+    return source.replace(target)
+
+
 @contextmanager
 def _removed_on_failure(temporary: Path) -> Iterator[None]:
     is_finished = False
@@ -202,28 +220,17 @@ def _remove(path: Path) -> None:
 
 def _exchange(temporary: Path, target: Path) -> None:
     if not target.exists():
-        _rename(temporary, target)
+        move(temporary, target)
         return
     aside = temporary.with_suffix(".old")
-    _rename(target, aside)
+    move(target, aside)
     try:
-        _rename(temporary, target)
+        move(temporary, target)
     except OSError:
-        _rename(aside, target)
+        move(aside, target)
         raise
     with suppress(OSError):  # the new folder stands; the rest is for sweep_leftovers
         _remove(aside)
-
-
-def _rename(source: Path, target: Path, attempts: int = 6) -> None:
-    try:
-        source.replace(target)
-    except PermissionError:
-        # Windows refuses while a virus scanner or the search index has the file open.
-        if os.name != "nt" or attempts <= 1:
-            raise
-        time.sleep(0.1)
-        _rename(source, target, attempts - 1)
 
 
 def _sync(path: Path) -> None:

@@ -11,6 +11,8 @@ from __future__ import annotations
 
 import argparse
 import copy
+import gc
+import math
 import os
 import platform
 import tempfile
@@ -98,6 +100,8 @@ class Bench:
         self.arguments = arguments
         self.device = torch.device(arguments.device)
         self.is_card = self.device.type != "cpu"
+        self.faults: list[str] = []
+        self._deadline = time.monotonic() + 60 * arguments.minutes
         self.dtype = torch.bfloat16 if self.is_card else torch.float32
         self.base = self._build_base()
         self.weights = sum(parameter.numel() for parameter in self.base.parameters())
@@ -150,7 +154,7 @@ class Bench:
     def _time(self, ways: Mapping[str, Way]) -> dict[str, float]:
         """Returns the least seconds of each way over several rounds after a first one."""
         if self.is_card and len(ways) > 1:
-            return {name: self._time({name: way})[name] for name, way in ways.items()}
+            return {name: self._time_alone(name, way) for name, way in ways.items()}
         works = {name: way() for name, way in ways.items()}
         seconds: dict[str, list[float]] = {name: [] for name in ways}
         for _ in range(self.arguments.repeats + 1):
@@ -159,6 +163,20 @@ class Bench:
                 work()
                 seconds[name].append(self._read_clock() - start)
         return {name: min(values[1:]) for name, values in seconds.items()}
+
+    def _time_alone(self, name: str, way: Way) -> float:
+        """Returns the seconds of one way on a card, NaN where it fails; the others go on."""
+        seconds = math.nan
+        if time.monotonic() > self._deadline:
+            self.faults.append(f"{name}: no time left")
+            return seconds
+        try:
+            seconds = self._time({name: way})[name]
+        except Exception as error:  # noqa: BLE001 - whatever it stumbles over
+            self.faults.append(f"{name}: {type(error).__name__}: {str(error)[:300]}")
+        gc.collect()
+        torch.cuda.empty_cache()
+        return seconds
 
     def _read_clock(self) -> float:
         if not self.is_card:
@@ -245,20 +263,22 @@ def main(words: Sequence[str] | None = None) -> None:
     parser.add_argument("--repeats", type=int, default=3)
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--skip-peers", action="store_true", help="leave peft out")
+    parser.add_argument("--minutes", type=float, default=60.0, help="on a card, of all ways")
     parser.add_argument("--out", type=Path)
     arguments = parser.parse_args(words)
     torch.set_num_threads(arguments.threads)
     warnings.simplefilter("ignore")
     transformers.logging.set_verbosity_error()
+    is_card = torch.device(arguments.device).type != "cpu"
+    name = f"compare_speed_{arguments.shape}.md" if is_card else "compare_speed.md"
+    out = arguments.out or RESULTS / name
     with tempfile.TemporaryDirectory() as place:
         bench = Bench(arguments, Path(place))
         rows = []
         for count in arguments.counts:
             rows.append(bench.measure(count))
             print(rows[-1], flush=True)
-    name = "compare_speed.md" if not bench.is_card else f"compare_speed_{arguments.shape}.md"
-    out = arguments.out or RESULTS / name
-    out.write_text(_build_report(rows, bench), encoding="utf-8")
+            out.write_text(_build_report(rows, bench), encoding="utf-8")
     print(out.read_text(encoding="utf-8"))
 
 
@@ -286,7 +306,7 @@ def _build_report(rows: list[Row], bench: Bench) -> str:
         "|---|---|---|---|---|---|---|---|---|---|---|",
     ]
     lines += [_describe(row, arguments.answer_tokens) for row in rows]
-    return "\n".join([*lines, ""])
+    return "\n".join([*lines, "", *(f"Not measured: {fault}" for fault in bench.faults), ""])
 
 
 def _describe(row: Row, tokens: int) -> str:

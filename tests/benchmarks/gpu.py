@@ -11,11 +11,11 @@ from __future__ import annotations
 
 import argparse
 import importlib.util
-import sys
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -41,12 +41,14 @@ from studio.engine.train.loss import LogitRule, sum_cross_entropy
 from studio.engine.train.optimizers import build_optimizer
 from studio.engine.train.step import finish_step
 from studio.engine.train.tile import tune_tile_rows
+from tests.benchmarks.card import Report
 from tests.benchmarks.train_speed import ALPHA, RANK, RATE, TARGETS, Document, sort_by_length
 
 OURS = ("none", "mlp", "all", "offload")
 KERNELS = ("varlen", "flash", "flex")
 """Attention kernels that are checked and measured where the device has them."""
 PEERS = ("trainer", "grouped", "recomputing")
+_MOST_ERROR = 2e-2
 DRIVER_BYTES = 1.0 * 2**30
 """What a card loses to the driver's context and the desktop before a program starts."""
 
@@ -119,18 +121,34 @@ def build_documents(shape: Shape, steps: int) -> list[Document]:
     return documents
 
 
-def check_parts(device: torch.device) -> list[tuple[str, float]]:
-    """Returns each part's error in bfloat16 against float64, relative, forward and backward."""
-    parts = [
-        ("adapted linear layer", _check_linear(device)),
-        ("loss in tiles", _check_loss(device)),
-        ("packed attention", _check_attention(device)),
-    ]
+def check_parts(device: torch.device, report: Report) -> list[str]:
+    """Adds each part's error in bfloat16 against float64; returns the kernels that are exact.
+
+    Errors are relative, the largest of result and gradients, forward and backward.
+    """
+    report.add("| part | error against float64 |", "|---|---|")
+    _check(report, "adapted linear layer", partial(_check_linear, device))
+    _check(report, "loss in tiles", partial(_check_loss, device))
+    _check(report, "packed attention", partial(_check_attention, device))
+    _check(report, "the same in windows", partial(_check_attention, device, None, 48))
+    exact = []
     for name in find_kernels(device):
-        kernel = load_kernel(name)
-        parts.append((f"packed attention, {name}", _check_attention(device, kernel)))
-        parts.append((f"the same in windows, {name}", _check_attention(device, kernel, 48)))
-    return parts
+        plain = partial(_check_attention, device, load_kernel(name))
+        is_exact = _check(report, f"packed attention, {name}", plain)
+        _check(report, f"the same in windows, {name}", partial(plain, 48))
+        exact += [name] if is_exact else []
+    report.add("")
+    return exact
+
+
+def _check(report: Report, part: str, measure: Callable[[], float]) -> bool:
+    def run() -> Iterator[str]:
+        error = measure()
+        if not error < _MOST_ERROR:
+            raise ArithmeticError(f"its relative error is {error:.1e}")
+        yield f"| {part} | {error:.1e} |"
+
+    return report.attempt(part, run, columns=1)
 
 
 def find_kernels(device: torch.device) -> list[str]:
@@ -379,34 +397,40 @@ def find_longest_context(shape: Shape, device: torch.device, card_gib: float, mo
 
 
 def measure_shape(
-    name: str, device: torch.device, steps: int, warm: int, ceiling: float
-) -> list[str]:
-    """Returns the lines of one shape's table; a side that runs out of memory says so."""
+    name: str,
+    device: torch.device,
+    steps: int,
+    warm: int,
+    ceiling: float,
+    kernels: Sequence[str],
+    report: Report,
+) -> None:
+    """Adds one shape's table; a side that fails or runs out of memory says so."""
     shape = SHAPES[name]
     documents = build_documents(shape, steps + warm)
     floor = count_floor(shape, documents)
-    lines = [
+    report.add(
         f"## {name}: {floor / 1e9:.2f} billion operations per token at least",
         "",
         "| side | real tokens/s | share of the floor | peak GiB |",
         "|---|---|---|---|",
-    ]
+    )
     sides: list[tuple[str, Callable[..., tuple[float, float]], str]] = [
         (f"ours, {mode}", run_ours, mode)
-        for mode in (*OURS, *(f"none+{name}" for name in find_kernels(device)))
+        for mode in (*(f"none+{kernel}" for kernel in kernels), *OURS)
     ]
     if importlib.util.find_spec("peft"):
         sides += [(f"PEFT + Trainer, {mode}", run_peft, mode) for mode in PEERS]
     for title, run, mode in sides:
-        try:
+
+        def measure(
+            title: str = title, run: Callable[..., tuple[float, float]] = run, mode: str = mode
+        ) -> Iterator[str]:
             rate, peak = run(shape, device, documents, mode, warm)
-        except torch.OutOfMemoryError:
-            lines.append(f"| {title} | out of memory | | |")
-        else:
-            lines.append(f"| {title} | {rate:,.0f} | {rate * floor / ceiling:.0%} | {peak:.2f} |")
-        if device.type == "cuda":
-            torch.cuda.empty_cache()
-    return [*lines, ""]
+            yield f"| {title} | {rate:,.0f} | {rate * floor / ceiling:.0%} | {peak:.2f} |"
+
+        report.attempt(title, measure)
+    report.add("")
 
 
 def main(words: list[str] | None = None) -> None:
@@ -417,6 +441,7 @@ def main(words: list[str] | None = None) -> None:
     parser.add_argument("--steps", type=int, default=20)
     parser.add_argument("--warm-steps", type=int, default=5)
     parser.add_argument("--cap", type=float, action="append", help="GiB of an imitated card")
+    parser.add_argument("--minutes", type=float, default=9.0, help="no new part begins after them")
     parser.add_argument("--out", type=Path)
     wish = parser.parse_args(words)
     device = torch.device(wish.device)
@@ -424,29 +449,24 @@ def main(words: list[str] | None = None) -> None:
     is_card = device.type == "cuda"
     name = torch.cuda.get_device_name(device) if is_card else "processor (a dry run)"
     ceiling = measure_ceiling(device)
-    lines = [
+    report = Report(wish.out, wish.minutes)
+    report.add(
         "# Training on a card, measured",
         "",
         f"{name}, torch {torch.__version__}, transformers {transformers.__version__}; one large "
         f"product in bfloat16 reaches {ceiling / 1e12:.1f} trillion operations per second.",
         "",
-        "| part | error against float64 |",
-        "|---|---|",
-    ]
-    for part, error in check_parts(device):
-        lines.append(f"| {part} | {error:.1e} |")
-        if not error < 2e-2:
-            raise SystemExit(f"{part} is wrong: relative error {error:.1e}")
-    lines.append("")
+    )
+    kernels = check_parts(device, report)
     for shape in wish.shape or ["llama-1b"]:
-        lines += measure_shape(shape, device, wish.steps, wish.warm_steps, ceiling)
+        measure_shape(shape, device, wish.steps, wish.warm_steps, ceiling, kernels, report)
         for cap in wish.cap or [] if is_card else []:
-            longest = find_longest_context(SHAPES[shape], device, cap, 1 << 17)
-            lines += [f"A card of {cap:g} GiB trains contexts of {longest:,} tokens.", ""]
-    text = "\n".join(lines)
-    sys.stdout.write(text)
-    if wish.out:
-        wish.out.write_text(text, encoding="utf-8")
+
+            def search(shape: str = shape, cap: float = cap) -> Iterator[str]:
+                longest = find_longest_context(SHAPES[shape], device, cap, 1 << 17)
+                yield f"| {shape}, a card of {cap:g} GiB | contexts of {longest:,} tokens train |"
+
+            report.attempt(f"{shape}, a card of {cap:g} GiB", search, columns=1)
 
 
 if __name__ == "__main__":

@@ -17,7 +17,7 @@ import os
 import subprocess
 import sys
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -28,6 +28,7 @@ import torch
 import transformers
 
 from studio.core.units import format_bytes
+from tests.benchmarks.card import Report
 from tests.benchmarks.gpu_memory import TINY, build_model
 from tests.core.memory.published import PUBLISHED
 
@@ -134,7 +135,7 @@ def run_child(side: str, base: Path, device: str, cap_gib: float, tokens: int) -
     has_room = child.returncode == 0
     print(f"{words}: {'trains' if has_room else 'does not fit'}", file=sys.stderr, flush=True)
     if not has_room and "out of memory" not in child.stderr.lower():
-        sys.exit(f"{words}: {child.stderr[-2000:]}")
+        raise RuntimeError(f"{words}: {child.stderr.strip()[-2000:]}")
     return has_room
 
 
@@ -152,6 +153,8 @@ def main() -> None:
     parser.add_argument("--out", type=Path, help="write the table to this file as well")
     parser.add_argument("--dry-run", action="store_true", help="tiny shapes, on the processor")
     parser.add_argument("--models", nargs="+", choices=MODELS, default=MODELS)
+    parser.add_argument("--caps", type=float, nargs="+", default=CAPS_GIB, help="GiB")
+    parser.add_argument("--minutes", type=float, default=9.0, help="no new try begins after them")
     parser.add_argument("--child", nargs=5, help=argparse.SUPPRESS)
     arguments = parser.parse_args()
     if arguments.child:
@@ -160,31 +163,39 @@ def main() -> None:
     if not torch.cuda.is_available() and not arguments.dry_run:
         sys.exit("There is no NVIDIA card here; --dry-run shows that the script works.")
     device = "cpu" if arguments.dry_run else "cuda:0"
-    lines = ["| model | cap | this program | PEFT + bitsandbytes + Trainer | times as long |",
-             "|---|---|---|---|---|"]  # fmt: skip
+    report = Report(arguments.out, arguments.minutes)
+    report.add(
+        "# The longest text that trains within a cap",
+        "",
+        f"torch {torch.__version__}, transformers {transformers.__version__}. Goal: twice as long.",
+        "",
+        "| model | cap | side | longest text |",
+        "|---|---|---|---|",
+    )
     for model in ("tiny llama",) if arguments.dry_run else arguments.models:
         with tempfile.TemporaryDirectory() as name:
             config = TINY[model] if arguments.dry_run else PUBLISHED[model][0]
             base = build_model(Path(name) / "base", config, device)
-            for cap in CAPS_GIB[: 1 if arguments.dry_run else None]:
-                most = SHORTEST if arguments.dry_run else LONGEST
-                found = {
-                    side: find_longest(partial(run_child, side, base, device, cap), SHORTEST, most)
-                    for side in SIDES
-                }
-                ratio = found["ours"] / found["theirs"] if found["theirs"] else float("inf")
-                lines.append(
-                    f"| {model} | {format_bytes(cap << 30)} | {found['ours']:,} "
-                    f"| {found['theirs']:,} | {ratio:.1f} |"
-                )
-                print(lines[-1], flush=True)
-    if arguments.out:
-        table = "\n".join(lines)
-        arguments.out.write_text(
-            f"# The longest text that trains within a cap\n\ntorch {torch.__version__}, "
-            f"transformers {transformers.__version__}. Goal: twice as long.\n\n{table}\n",
-            encoding="utf-8",
-        )
+            for cap in arguments.caps[: 1 if arguments.dry_run else None]:
+                for side in SIDES:
+                    words = f"{model} | {format_bytes(int(cap * 2**30))} | {side}"
+                    fits = partial(run_child, side, base, device, cap)
+                    most = SHORTEST if arguments.dry_run else LONGEST
+                    report.attempt(words, partial(_search, words, fits, most, report), columns=1)
+
+
+def _search(words: str, fits: Callable[[int], bool], most: int, report: Report) -> Iterator[str]:
+    best = 0
+
+    def note(tokens: int) -> bool:
+        nonlocal best
+        # When the time is over, what was found so far is said, and that it is not all.
+        is_fine = report.has_time and fits(tokens)
+        best = max(best, tokens if is_fine else 0)
+        return is_fine
+
+    find_longest(note, SHORTEST, most)
+    yield f"| {words} | {best:,}{'' if report.has_time else ' or more: no time left'} |"
 
 
 if __name__ == "__main__":

@@ -16,6 +16,7 @@ import os
 import random
 import sys
 import tempfile
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -37,6 +38,7 @@ from studio.core.recipe.load import load_recipe, parse_recipe
 from studio.core.recipe.save import save_recipe
 from studio.core.runs.layout import RunLayout
 from studio.core.units import format_bytes
+from tests.benchmarks.card import Report
 from tests.core.memory.published import PUBLISHED
 from tests.engine.tiny_run import build_tokenizer
 
@@ -202,6 +204,7 @@ def describe_goal(results: list[Result]) -> str:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--out", type=Path, help="write the table to this file as well")
+    parser.add_argument("--minutes", type=float, default=9.0, help="no new row begins after them")
     parser.add_argument("--dry-run", action="store_true", help="tiny shapes, on the processor")
     parser.add_argument("--models", nargs="+", choices=MODELS, default=MODELS)
     arguments = parser.parse_args()
@@ -211,8 +214,10 @@ def main() -> None:
     models = DRY_MODELS if arguments.dry_run else tuple(arguments.models)
     tokens = (256,) if arguments.dry_run else (2048, 8192)
     results: list[Result] = []
-    head = "| recipe | forecast | measured peak | error | tokens/s |\n|---|---|---|---|---|"
-    print(head)
+    report = Report(arguments.out, arguments.minutes)
+    versions = f"torch {torch.__version__}, transformers {transformers.__version__}"
+    report.add(f"# Forecast and measured peak memory, {device.name}", "", f"{versions}.", "")
+    report.add("| recipe | forecast | measured peak | error | tokens/s |", "|---|---|---|---|---|")
     for model in models:
         # one model at a time, so that the disk holds one
         with tempfile.TemporaryDirectory() as name:
@@ -223,21 +228,17 @@ def main() -> None:
             torch.cuda.empty_cache()
             data = write_rows(folder / "rows.jsonl", longest=min(tokens))
             for number, case in enumerate(build_cases((model,), tokens)):
-                free = find_device("cpu" if arguments.dry_run else "cuda:0")
-                results.append(measure(case, folder / f"case-{number}", base, data, free))
-                print(describe(results[-1]), flush=True)
+                place = folder / f"case-{number}"
+
+                def run(case: Case = case, place: Path = place) -> Iterator[str]:
+                    free = find_device("cpu" if arguments.dry_run else "cuda:0")
+                    results.append(measure(case, place, base, data, free))  # noqa: B023 - called at once
+                    yield describe(results[-1])
+
+                report.attempt(case.title, run, columns=4)
     errors = [abs(result.error) for result in results if result.error is not None]
     verdict = f"Worst error {max(errors):.1%} (target {TARGET:.0%})." if errors else "No result."
-    verdict += f" {describe_goal(results)}"
-    print(verdict)
-    if arguments.out:
-        lines = "\n".join(describe(result) for result in results)
-        versions = f"torch {torch.__version__}, transformers {transformers.__version__}"
-        arguments.out.write_text(
-            f"# Forecast and measured peak memory, {device.name}\n\n{versions}.\n\n"
-            f"{head}\n{lines}\n\n{verdict}\n",
-            encoding="utf-8",
-        )
+    report.add("", f"{verdict} {describe_goal(results)}")
 
 
 if __name__ == "__main__":

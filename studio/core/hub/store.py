@@ -13,7 +13,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from studio.core.errors import RunConflict
-from studio.core.files import check_free_space, get_file_error, write_atomically
+from studio.core.files import check_free_space, get_file_error, move, write_atomically
 from studio.core.hub.cache import get_repository_folder
 from studio.core.hub.client import HubFile
 from studio.core.hub.names import Repository, is_commit
@@ -94,7 +94,7 @@ class HubStore:
         """Give a complete and verified part its final name."""
         part = self.get_part(file)
         try:
-            part.replace(self.get_blob(file))
+            move(part, self.get_blob(file))
         except OSError as error:
             raise get_file_error(part, error) from error
 

@@ -15,7 +15,7 @@ from typing import TypeAlias
 from pydantic import ValidationError
 
 from studio.core.errors import FileUnusable, RecipeInvalid, RunConflict, StudioError
-from studio.core.files import get_file_error, get_temporary_path, write_atomically
+from studio.core.files import get_file_error, get_temporary_path, move, write_atomically
 from studio.core.jobs.orders import AnyOrder, order_type
 from studio.core.paths import Home, slug
 from studio.core.recipe.load import load_recipe
@@ -184,7 +184,7 @@ class RunStore:
         claim(layout)  # so that nobody starts it now
         aside = layout.folder.with_name(f"{_DELETED}{secrets.token_hex(6)}")
         try:
-            layout.folder.rename(aside)
+            move(layout.folder, aside)
         except OSError as error:
             release(layout)
             raise get_file_error(layout.folder, error, "deleted") from error
@@ -314,7 +314,7 @@ def _move_to_free_name(draft: Path, parent: Path, stem: str) -> Path:
         try:
             # Fails where a folder with files stands: two runs of one second get two names.
             if not target.exists():
-                return draft.rename(target)
+                return move(draft, target)
         except OSError:
             if not target.exists():
                 raise

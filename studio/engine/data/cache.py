@@ -17,7 +17,7 @@ from uuid import uuid4
 
 import studio
 from studio.core.errors import FileUnusable
-from studio.core.files import get_file_error
+from studio.core.files import get_file_error, move
 from studio.core.recipe.schema_data import DataSettings, DataSource
 from studio.engine.data.table import TOLD_EVERY, RowTable
 
@@ -73,7 +73,7 @@ class RowCache:
         """
         target = self._folder / key
         try:
-            return folder.rename(target)
+            return move(folder, target)
         except OSError:
             if self.find(key) is None:
                 return folder  # it serves this run and is swept later

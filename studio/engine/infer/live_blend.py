@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -59,7 +60,8 @@ class LiveBlends:
 
     def _get(self, adapter: str) -> StoredAdapter:
         if adapter not in self._read:
-            self._read[adapter] = read_adapter(Path(adapter))
+            # Copied: what is read is the file itself, which Windows would let nobody replace.
+            self._read[adapter] = copy.deepcopy(read_adapter(Path(adapter)))
         return self._read[adapter]
 
 

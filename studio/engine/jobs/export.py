@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Generator, Iterable, Iterator
+from contextlib import suppress
 from pathlib import Path
 
 from studio.core.errors import AdapterUnusable
@@ -44,6 +45,7 @@ from studio.engine.export.seen_base import find_needed_base
 from studio.engine.jobs.requests import RequestFeed, StopWished
 from studio.engine.lora.stored import read_adapter
 from studio.engine.models.reference import find_model
+from studio.engine.train.guard.memory import give_memory_back
 
 Steps = Generator[ExportProgressed, None, tuple[str, ...]]
 
@@ -85,11 +87,13 @@ def _export(asked: ExportOrder, layout: RunLayout, control: RequestFeed) -> Iter
     yield from notices
     files = yield from _write(steps, control)
     yield PhaseEntered(phase="finishing", detail="Loading the files again and comparing")
-    try:
+    certificate: Certificate | None = None
+    with suppress(StopWished):
         certificate = certify(Exported(order, base, out, files), control.check_stop)
-    except StopWished:
+    if certificate is None:
+        give_memory_back()  # what was loaded are the files themselves: Windows would keep them
         shutil.rmtree(out)
-        raise
+        raise StopWished
     path = write_certificate(certificate, out)
     write_card(collect_facts(asked, reference.name, base, certificate, files), out)
     for note in certificate.notes:

@@ -29,7 +29,7 @@ from studio.core.runs.importing import (
 from studio.core.runs.layout import RunLayout
 from studio.core.runs.store import RunStore
 from studio.engine.jobs.requests import RequestFeed, StopWished
-from studio.engine.lora.stored import StoredAdapter, read_adapter
+from studio.engine.lora.stored import read_adapter
 from studio.engine.models.reference import hash_file, hash_model
 
 
@@ -53,11 +53,12 @@ def run(order: ImportOrder, layout: RunLayout, control: RequestFeed) -> Iterator
 def _import(order: ImportOrder, control: RequestFeed) -> Iterator[Event]:
     source, store = Path(order.source), RunStore(Home(Path(order.home)))
     yield PhaseEntered(phase="loading_data", detail=f"Checking {source.name}")
-    checked: list[StoredAdapter] = []
+    modules: list[int] = []
 
     def check(folder: Path) -> None:
         control.check_stop()
-        checked.append(read_adapter(folder))
+        # The number alone: what is read is the file itself, and Windows moves no file in use.
+        modules.append(len(read_adapter(folder).modules))
 
     if is_capsule(source):
         files = read_index(source).files
@@ -82,7 +83,7 @@ def _import(order: ImportOrder, control: RequestFeed) -> Iterator[Event]:
         folder=str(found.folder),
         name=store.load(found).name,
         base=kept.base if isinstance(kept, ImportOrder) else None,
-        modules=len(checked[-1].modules),
+        modules=modules[-1],
         hashes=hashes,
     )
     yield RunFinished(step=0)

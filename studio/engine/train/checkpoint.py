@@ -20,6 +20,7 @@ from studio.core.errors import AdapterUnusable, FileUnusable
 from studio.core.files import (
     get_file_error,
     get_temporary_path,
+    move,
     replace_folder,
     sweep_leftovers,
     write_atomically,
@@ -148,16 +149,21 @@ def sweep_checkpoints(folder: Path) -> None:
         sweep_leftovers(folder)
 
 
-def remove_old_checkpoints(
-    folder: Path, keep: int, best_step: int | None
-) -> list[tuple[int, Path]]:
-    """Deletes all but the newest ``keep`` checkpoints and the best; returns step and folder.
+def find_old_checkpoints(folder: Path, keep: int, best_step: int | None) -> list[Path]:
+    """Returns all but the newest ``keep`` checkpoints and the best."""
+    return [path for path in find_checkpoints(folder)[:-keep] if _get_step(path) != best_step]
+
+
+def remove_checkpoint(path: Path) -> int:
+    """Deletes one checkpoint; returns its step.
 
     Raises:
-        FileUnusable: A folder cannot be deleted.
+        FileUnusable: It cannot be deleted, for example because another program reads it.
     """
-    old = [path for path in find_checkpoints(folder)[:-keep] if _get_step(path) != best_step]
-    return [_remove(path) for path in old]
+    with _words_for(path, "deleted"):
+        # Renamed first: if the machine stops meanwhile, the sweep finishes the work.
+        shutil.rmtree(move(path, get_temporary_path(path)))
+    return _get_sort_key(path)
 
 
 def has_later_checkpoints(folder: Path, step: int) -> bool:
@@ -171,7 +177,8 @@ def remove_later_checkpoints(folder: Path, step: int) -> list[tuple[int, Path]]:
     Raises:
         FileUnusable: A folder cannot be deleted.
     """
-    return [_remove(path) for path in find_checkpoints(folder) if _get_sort_key(path) > step]
+    later = [path for path in find_checkpoints(folder) if _get_sort_key(path) > step]
+    return [(remove_checkpoint(path), path) for path in later]
 
 
 def copy_adapter(checkpoint: Path, target: Path) -> None:
@@ -185,13 +192,6 @@ def copy_adapter(checkpoint: Path, target: Path) -> None:
     with replace_folder(target) as new:
         for name in names:
             shutil.copyfile(checkpoint / name, new / name)
-
-
-def _remove(path: Path) -> tuple[int, Path]:
-    with _words_for(path, "deleted"):
-        # Renamed first: if the machine stops meanwhile, the sweep finishes the work.
-        shutil.rmtree(path.rename(get_temporary_path(path)))
-    return _get_sort_key(path), path
 
 
 @torch.no_grad()

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import torch
 
-from studio.core.errors import DiskFull
+from studio.core.errors import DiskFull, FileUnusable
 from studio.core.events.types import (
     AdapterSaved,
     CheckpointRemoved,
@@ -17,6 +17,7 @@ from studio.core.events.types import (
     CheckpointSkipped,
     DiskNearlyFull,
     Event,
+    NoticeRaised,
     PhaseEntered,
 )
 from studio.core.runs.layout import RunLayout
@@ -25,9 +26,10 @@ from studio.engine.train.checkpoint import (
     AdapterOrigin,
     copy_adapter,
     find_newest_checkpoint,
+    find_old_checkpoints,
     has_later_checkpoints,
+    remove_checkpoint,
     remove_later_checkpoints,
-    remove_old_checkpoints,
     restore_checkpoint,
     save_checkpoint,
 )
@@ -61,6 +63,7 @@ class Keeper:
         self._keep = keep
         self._saved_at = time.monotonic()
         self._saved: Progress | None = None
+        self._refused: set[Path] = set()
         # Until one was saved: an adapter in 32 bits and what AdamW keeps of it.
         self._size_bytes = sum(12 * one.numel() for one in adapter.parameters())
         self._is_nearly_full = False
@@ -80,8 +83,8 @@ class Keeper:
         is not enough the run goes on and tries again later.
 
         Yields:
-            CheckpointSaved, CheckpointRemoved for each deleted one; DiskNearlyFull,
-            CheckpointSkipped.
+            CheckpointSaved, CheckpointRemoved for each deleted one, NoticeRaised for one that
+            another program holds; DiskNearlyFull, CheckpointSkipped.
 
         Raises:
             FileUnusable: The folder cannot be written to; the older checkpoints are untouched.
@@ -188,9 +191,19 @@ class Keeper:
             yield from self._remove_old(progress, 1)
 
     def _remove_old(self, progress: Progress, keep: int) -> Iterator[Event]:
-        removed = remove_old_checkpoints(self._layout.checkpoints, keep, progress.best_step)
-        for step, path in removed:
-            yield CheckpointRemoved(step=step, folder=str(path))
+        for path in find_old_checkpoints(self._layout.checkpoints, keep, progress.best_step):
+            try:
+                step = remove_checkpoint(path)
+            except FileUnusable as error:  # no reason to end a run
+                if path not in self._refused:
+                    self._refused.add(path)
+                    yield NoticeRaised(
+                        code="checkpoint_not_deleted",
+                        message=f"An old checkpoint is still there: {error.message}",
+                        remedy="Nothing to do: it is tried again with the next checkpoint.",
+                    )
+            else:
+                yield CheckpointRemoved(step=step, folder=str(path))
 
 
 def get_free_space(folder: Path) -> int:

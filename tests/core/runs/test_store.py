@@ -172,7 +172,7 @@ def test_a_run_that_cannot_be_moved_away_stays_whole(
         raise PermissionError(13, "in use")
 
     with monkeypatch.context() as patch:
-        patch.setattr(Path, "rename", refuse)
+        patch.setattr("studio.core.runs.store.move", refuse)
         with pytest.raises(FileUnusable, match="cannot be deleted"):
             store.delete("held")
     assert store.find("held").status == "queued"

@@ -23,7 +23,13 @@ def test_a_dry_run_writes_the_table(tmp_path: Path, monkeypatch: pytest.MonkeyPa
 
 def test_n_columns_hold_the_base_once_and_each_adapter_once(tmp_path: Path) -> None:
     parser = compare_speed.argparse.Namespace(
-        device="cpu", shape="tiny", counts=[4], answer_tokens=2, repeats=1, skip_peers=True
+        device="cpu",
+        shape="tiny",
+        counts=[4],
+        answer_tokens=2,
+        repeats=1,
+        skip_peers=True,
+        minutes=60.0,
     )
     bench = compare_speed.Bench(parser, tmp_path)
     base = compare_speed.count_bytes(bench.base)

@@ -27,9 +27,16 @@ from studio.core.runs.store import RunStore
 from studio.engine.jobs import export, import_run
 from studio.engine.models.load import load_model
 from tests.engine.tiny_run import ScriptedControl, build_run, of_type, train_run
+from tests.windows_rules import follow_windows_rules
 
 Tensors = dict[str, torch.Tensor]
 KEY = "base_model.model.model.layers.0.self_attn.q_proj.lora_A.weight"
+
+
+@pytest.fixture(autouse=True)
+def _windows(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Everything here also holds where files in use can be neither moved nor deleted."""
+    follow_windows_rules(monkeypatch)
 
 
 @pytest.fixture(scope="module")

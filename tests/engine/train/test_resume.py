@@ -13,6 +13,7 @@ from studio.core.errors import DatasetInvalid, ModelUnusable
 from studio.core.events.types import (
     CheckpointSaved,
     Event,
+    NoticeRaised,
     PlanMade,
     RunFinished,
     RunPaused,
@@ -169,3 +170,22 @@ def test_a_changed_base_forbids_to_go_on(tmp_path: Path, tiny_base: Path, tiny_c
     (base / "model.safetensors").write_bytes(weights)
     with pytest.raises(ModelUnusable, match="has changed"):
         train_run(layout)
+
+
+def test_an_old_checkpoint_that_another_program_holds_ends_no_run(
+    tmp_path: Path, tiny_base: Path, tiny_chats: Path
+) -> None:
+    settings = SETTINGS | {"keep_checkpoints": 1, "evaluate_every_steps": 2}
+    layout = build_run(tmp_path / "run", tiny_base, tiny_chats, validation=0.0, **settings)
+    control = ScriptedControl(layout)
+    control.at(_has_step(3), Stop())
+    train_run(layout, control)
+    (held,) = layout.checkpoints.iterdir()
+    control = ScriptedControl(layout)
+    control.at(_has_step(6), SaveCheckpoint())
+    with (held / "training_state.json").open("rb"):
+        events = train_run(layout, control)
+    assert isinstance(events[-1], RunFinished)
+    codes = [event.code for event in of_type(events, NoticeRaised)]
+    assert codes.count("checkpoint_not_deleted") == 1
+    assert held.is_dir()
