@@ -135,7 +135,8 @@ def run_child(side: str, base: Path, device: str, cap_gib: float, tokens: int) -
     has_room = child.returncode == 0
     print(f"{words}: {'trains' if has_room else 'does not fit'}", file=sys.stderr, flush=True)
     if not has_room and "out of memory" not in child.stderr.lower():
-        raise RuntimeError(f"{words}: {child.stderr.strip()[-2000:]}")
+        end = child.stderr.strip()[-2000:] or "it ended without a word"
+        raise RuntimeError(f"{end.splitlines()[-1]}\n{end}")
     return has_room
 
 

@@ -8,6 +8,8 @@ only when all of its files are there.
 from __future__ import annotations
 
 import os
+import shutil
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -106,8 +108,10 @@ class HubStore:
         """
         snapshot = self.get_snapshot(commit)
         try:
+            uses = Counter(self.get_blob(file) for file in files)
             for file in files:
-                self._link(snapshot / file.path, file)
+                is_shared = uses[self.get_blob(file)] > 1
+                self._link(snapshot / file.path, file, is_shared=is_shared)
             if not is_commit(branch):
                 reference = self.folder / "refs" / branch
                 reference.parent.mkdir(parents=True, exist_ok=True)
@@ -126,7 +130,7 @@ class HubStore:
                 freed += size
         return freed
 
-    def _link(self, pointer: Path, file: HubFile) -> None:
+    def _link(self, pointer: Path, file: HubFile, *, is_shared: bool) -> None:
         if _get_size(pointer) == file.size_bytes:
             return
         pointer.parent.mkdir(parents=True, exist_ok=True)
@@ -136,7 +140,10 @@ class HubStore:
             pointer.symlink_to(os.path.relpath(blob, pointer.parent))
         except OSError:
             # Windows allows links to developers only; the hub's tools put the file itself there.
-            blob.replace(pointer)
+            if is_shared:  # several files of one content
+                shutil.copyfile(blob, pointer)
+            else:
+                move(blob, pointer)
 
 
 def _get_size(path: Path) -> int:

@@ -73,7 +73,7 @@ def _compare(model: PreTrainedModel, documents: Documents, kernel: Kernel) -> st
         raise
     except (
         PackingUnsupported, TypeError, ValueError, RuntimeError, AttributeError, KeyError,
-        ImportError, AssertionError,
+        ImportError, AssertionError, OSError,
     ) as error:  # fmt: skip
         # Whatever a foreign kernel stumbles over, the answer is the same: the plain path.
         words = str(error).strip().splitlines()

@@ -239,7 +239,7 @@ def test_two_downloads_of_the_same_model_do_not_meet(hub: FakeHub) -> None:
 def test_without_links_the_files_themselves_lie_in_the_version(
     hub: FakeHub, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    hub.add("acme/tiny", MODEL)
+    hub.add("acme/tiny", MODEL | {"tokenizer_config.json": MODEL["tokenizer.json"]})
 
     def refuse(*_: object, **__: object) -> None:
         raise OSError(1314, "A required privilege is not held by the client")
@@ -248,6 +248,8 @@ def test_without_links_the_files_themselves_lie_in_the_version(
     folder = fetch_all(build(hub))
     assert (folder / "model.safetensors").read_bytes() == WEIGHTS
     assert not (folder / "model.safetensors").is_symlink()
+    for name in ("tokenizer.json", "tokenizer_config.json"):  # two files of one content
+        assert (folder / name).read_bytes() == b"{}"
     hub.log.clear()
     fetch_all(build(hub))
     assert hub.ranges("model.safetensors") == []
