@@ -117,6 +117,7 @@ class Encoder:
         self, texts: Sequence[TextToEncode], counted: ByteSpans
     ) -> list[Encoded]:
         """Return the tokens of each text; those that cannot be counted get offsets."""
+        self._quick.expect(sum(len(one.text) for one in texts))
         plain = [place for place, one in enumerate(texts) if self._quick.covers(one.text)]
         done: list[Encoded | None] = [None] * len(texts)
         for start in range(0, len(plain), COUNTED_ROWS):

@@ -34,13 +34,21 @@ class QuickTokens:
         self._calls = 0
         self.is_disproved = False
 
+    def expect(self, characters: int) -> None:
+        """Note how much text comes next; the twin is built where all so far would have paid it."""
+        if self._is_sought:
+            return
+        self._characters_left -= characters
+        if self._characters_left <= 0:
+            self._is_sought = True
+            self._twin = build_twin(self._backend)
+
     def covers(self, text: str) -> bool:
         """Return whether a text can be counted: ASCII, and what the twin is certain of."""
         return text.isascii() or (self._twin is not None and self._twin.covers(text))
 
     def encode(self, texts: Sequence[str]) -> Flat:
         """Return the tokens of some texts that are covered."""
-        self._seek(texts)
         twin = self._twin
         if twin is not None and twin.is_disproved:  # perhaps by another thread
             self.is_disproved = True
@@ -60,14 +68,6 @@ class QuickTokens:
             return found
         rest = [text for text, one in zip(texts, is_covered, strict=True) if not one]
         return _join(is_covered, found, self._encode_slowly(rest))
-
-    def _seek(self, texts: Sequence[str]) -> None:
-        if self._is_sought:
-            return
-        self._characters_left -= sum(map(len, texts))
-        if self._characters_left <= 0:
-            self._is_sought = True
-            self._twin = build_twin(self._backend)
 
     def _is_right(self, texts: Sequence[str], found: Flat) -> bool:
         """Return whether one of the texts has the same tokens when done by the tokenizer itself."""

@@ -32,6 +32,7 @@ def eager(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_texts_that_the_twin_does_not_cover_keep_their_place(eager: None) -> None:
     backend = neox()
     quick = QuickTokens(backend, 1)
+    quick.expect(1)
     for texts in (LINES, LINES[:1], LINES[1:2]):
         own = backend.encode_batch(texts, add_special_tokens=False)
         ids, counts = quick.encode(texts)
@@ -42,10 +43,10 @@ def test_texts_that_the_twin_does_not_cover_keep_their_place(eager: None) -> Non
 
 def test_a_twin_is_built_when_as_much_was_tokenised_as_it_costs() -> None:
     quick = QuickTokens(gpt2(), 10)
-    quick.encode(["x" * (10 * quick_module.PAYS_FROM - 1)])
-    assert quick._twin is None
-    quick.encode(["x"])
-    assert quick._twin is not None
+    quick.expect(10 * quick_module.PAYS_FROM - 1)
+    assert not quick.covers("é")
+    quick.expect(1)
+    assert quick.covers("é")
 
 
 def spoil(monkeypatch: pytest.MonkeyPatch, after: int) -> None:
@@ -64,8 +65,9 @@ def spoil(monkeypatch: pytest.MonkeyPatch, after: int) -> None:
 def test_a_difference_ends_it_for_everybody(eager: None, monkeypatch: pytest.MonkeyPatch) -> None:
     backend = gpt2()
     first, second = QuickTokens(backend, 1), QuickTokens(backend, 1)
+    for one in (first, second):
+        one.expect(1)
     right = first.encode(LINES)[0].tolist()
-    second.encode(LINES)
     spoil(monkeypatch, 0)
     assert first.encode(LINES)[0].tolist() == right
     assert first.is_disproved
@@ -102,3 +104,17 @@ def test_rows_made_before_the_difference_are_made_again(
     again = prepare(wish, chat_tokenizer, None, **folders)
     for one in (found, again):
         assert [row.ids.tolist() for row in one.train] == [row.ids.tolist() for row in wanted.train]
+
+
+def test_files_in_any_language_are_tokenised_quickly(
+    eager: None, chat_tokenizer: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    texts = [f"“Größe {one}” — 日本語" for one in range(300)]
+    encoder = tokenize_module.Encoder(chat_tokenizer)
+    slow = [tokenize_module.TextToEncode(text, ((1, 6),)) for text in texts]
+    wanted = encoder._encode_with_offsets(slow)
+    monkeypatch.setattr(encoder, "_encode_with_offsets", lambda rest: [None] * len(rest))
+    found = encoder.encode(slow)
+    assert [(one.ids.tolist(), one.answers) for one in found] == [
+        (one.ids.tolist(), one.answers) for one in wanted
+    ]
