@@ -275,6 +275,7 @@ def run_ours(
     from studio.engine.lora.inject import inject
     from studio.engine.models.attention import PACKED
     from studio.engine.models.body import split_model
+    from studio.engine.models.heap import return_large_pieces
     from studio.engine.models.recompute import recompute
     from studio.engine.tasks.causal_lm import CausalTask
     from studio.engine.train.optimizers import build_optimizer
@@ -286,6 +287,7 @@ def run_ours(
     adapter = inject(model, AdapterSettings(rank=RANK, alpha=ALPHA, targets=tuple(TARGETS)), seed=0)
     model.set_attn_implementation(PACKED)
     recompute(model, mode)
+    return_large_pieces()
     watch = Stopwatch()
     task = CausalTask(parts, tune_tile_rows(parts.head, parts.rule))
     optimizer = build_optimizer(adapter, TrainSettings(learning_rate=RATE))

@@ -20,7 +20,11 @@ _OUTPUTS = frozenset(
 _LOGIT_COPIES = 1
 """Tiles of 32-bit logits alive at once; the loss works in place."""
 _CAPPED_LOGIT_COPIES = 3
-_LARGEST_HEAP_BLOCK = 32 << 20
+_MOST_CPU_ROWS = 384
+_BLOCK_ROWS = 512
+"""Rows that a joined feed-forward part computes at once on the processor."""
+LARGEST_KEPT_BYTES = 3 << 20
+"""Freed pieces above this size go back to the system while training on the processor."""
 _GAPS_KEPT, _GAPS_RECOMPUTED = 3.5, 4.2
 """Lost heap in layers' worth of intermediate results, without and with recomputing."""
 
@@ -29,7 +33,8 @@ _GAPS_KEPT, _GAPS_RECOMPUTED = 3.5, 4.2
 class AdaptedLayer:
     """Which inputs the adapted modules of one layer keep, and the sum of their ranks.
 
-    ``mlp_ranks`` is the part of ``ranks`` that lies in the MLP.
+    ``mlp_ranks`` is the part of ``ranks`` that lies in the MLP. ``is_joined``: a gated MLP is
+    computed in one function, which keeps gate and up alone.
     """
 
     keeps_attention_input: bool = False
@@ -38,6 +43,7 @@ class AdaptedLayer:
     keeps_mlp_output: bool = False
     ranks: int = 0
     mlp_ranks: int = 0
+    is_joined: bool = True
 
 
 @dataclass(frozen=True)
@@ -48,7 +54,9 @@ class AdaptedLayers:
     first: int = 0
 
     @classmethod
-    def of(cls, anatomy: Anatomy, chosen: Sequence[ChosenModule]) -> AdaptedLayers:
+    def of(
+        cls, anatomy: Anatomy, chosen: Sequence[ChosenModule], *, is_joined: bool = True
+    ) -> AdaptedLayers:
         """Return what the modules that get an adapter keep, layer by layer."""
         layers: dict[int, AdaptedLayer] = {}
         has_outside = False
@@ -57,7 +65,7 @@ class AdaptedLayers:
             if number is None:
                 has_outside = True
                 continue
-            layer = layers.setdefault(number, AdaptedLayer())
+            layer = layers.setdefault(number, AdaptedLayer(is_joined=is_joined))
             is_output = item.name.rpartition(".")[2] in _OUTPUTS
             part = "attention" if get_part(item.name) == "attention" else "mlp"
             setattr(layer, f"keeps_{part}_{'output' if is_output else 'input'}", True)
@@ -92,15 +100,14 @@ def count_layer_bytes(
     Without ``keeps_mlp`` its MLP keeps only its input and is computed again.
     """
     size, tokens = working.number_bytes, sum(documents)
-    norm = 4 if anatomy.upcasts_norms else size
     statistics = 4 if anatomy.upcasts_norms else 8
-    kept = anatomy.norm_inputs * anatomy.width * norm + anatomy.norms * statistics
+    kept = anatomy.norm_inputs * anatomy.width * size + anatomy.norms * statistics
     if anatomy.head_norm_width:
-        kept += anatomy.head_norm_width * norm + 4 * (anatomy.heads + anatomy.key_heads)
+        kept += anatomy.head_norm_width * size + 4 * (anatomy.heads + anatomy.key_heads)
     inputs = layer.keeps_attention_input + (layer.keeps_mlp_input or not keeps_mlp)
     kept += (min(1, inputs) if anatomy.norms == 1 else inputs) * anatomy.width * size
     kept += (layer.ranks if keeps_mlp else layer.ranks - layer.mlp_ranks) * size
-    kept += _count_attention(anatomy, layer, len(documents), working)
+    kept += _count_attention(anatomy, layer, documents, working)
     kept += count_mlp_bytes(anatomy, layer, size) if keeps_mlp else 0
     return kept * tokens + _count_pairs(anatomy, documents, working)
 
@@ -128,9 +135,11 @@ def count_kept_bytes(
         if key not in sizes:
             sizes[key] = count_layer_bytes(anatomy, kind, documents, working, keeps_mlp=keeps_mlp)
         total += sizes[key]
-    if kinds and not (kinds[0].keeps_attention_input or kinds[0].keeps_attention_output):
+    if kinds and not kinds[0].keeps_attention_input:
         # What the attention of the first layer reads needs no gradient.
-        total -= sum(documents) * _count_attention(anatomy, plain, len(documents), working)
+        total -= sum(documents) * _count_attention(anatomy, plain, documents, working)
+        if kinds[0].keeps_attention_output and _joins_attention(anatomy, documents, working):
+            total += sum(documents) * anatomy.query * working.number_bytes
         total -= _count_pairs(anatomy, documents, working)
     if kinds and supervised_tokens is not None:
         total -= count_spared_bytes(
@@ -156,42 +165,55 @@ def count_spared_bytes(
     if not anatomy.spares_rows or supervised_tokens > MOST_SPARED_SHARE * tokens:
         return 0
     size = working.number_bytes
-    norm = 4 if anatomy.upcasts_norms else size
-    behind = (anatomy.norm_inputs - 1) * anatomy.width * norm
+    behind = (anatomy.norm_inputs - 1) * anatomy.width * size
     behind += (
         (anatomy.norms > 1 and (layer.keeps_mlp_input or not keeps_mlp)) * anatomy.width * size
     )
     behind += count_mlp_bytes(anatomy, layer, size) + layer.mlp_ranks * size if keeps_mlp else 0
-    if layer.keeps_attention_output and _copies_attention(anatomy, len(documents), working):
+    again = supervised_tokens * anatomy.width * size
+    if layer.keeps_attention_output and _copies_attention(anatomy, documents, working):
         behind += anatomy.query * size
-    again = supervised_tokens * anatomy.width * norm
+    elif layer.keeps_attention_output:
+        again += supervised_tokens * anatomy.query * size  # the rows are picked from what is kept
     return max(0, behind * (tokens - supervised_tokens) - again)
 
 
 def _count_attention(
-    anatomy: Anatomy, layer: AdaptedLayer, document_count: int, working: Working
+    anatomy: Anatomy, layer: AdaptedLayer, documents: Sequence[int], working: Working
 ) -> int:
-    query, key, size = anatomy.query, anatomy.key, working.attention_bytes
+    is_joined = _joins_attention(anatomy, documents, working)
+    query, key = anatomy.query, anatomy.key
+    size = working.number_bytes if is_joined else working.attention_bytes
     if anatomy.caps_scores:
         key = query  # keys and values are repeated for every head
     kept = (2 * query + 2 * key) * size + 4 * anatomy.heads
     is_upcast = size != working.number_bytes
     if anatomy.has_fused_attention and anatomy.rotates and not is_upcast:
         kept += (query + key) * size  # the values hold on to the matrix they are a part of
-    if layer.keeps_attention_output and _copies_attention(anatomy, document_count, working):
+    if layer.keeps_attention_output and _copies_attention(anatomy, documents, working):
         kept += query * working.number_bytes
     return kept
 
 
-def _copies_attention(anatomy: Anatomy, document_count: int, working: Working) -> bool:
+def _joins_attention(anatomy: Anatomy, documents: Sequence[int], working: Working) -> bool:
+    """Return whether one function attends to all documents and keeps nothing twice."""
+    has_window = anatomy.window is not None and max(documents, default=0) > anatomy.window
+    return working.is_cpu and not anatomy.caps_scores and not has_window
+
+
+def _copies_attention(anatomy: Anatomy, documents: Sequence[int], working: Working) -> bool:
     """Return whether what the attention gives out is copied before its last projection."""
+    if _joins_attention(anatomy, documents, working):
+        return False
     is_upcast = working.attention_bytes != working.number_bytes
-    return document_count > 1 or anatomy.joins_rotary or is_upcast
+    return len(documents) > 1 or anatomy.joins_rotary or is_upcast
 
 
 def count_mlp_bytes(anatomy: Anatomy, layer: AdaptedLayer, size: int) -> int:
     """Return the bytes per token that the MLP of one layer keeps, numbers being ``size`` bytes."""
     inner = anatomy.inner
+    if anatomy.joins_mlp and layer.is_joined:
+        return 2 * inner * size
     if anatomy.experts_per_token:
         return anatomy.experts_per_token * ((3 * inner + anatomy.width) * size + 32)
     copies = anatomy.kept_by_activation + (2 if anatomy.is_gated else 0)
@@ -218,8 +240,13 @@ def count_rest_bytes(
 def count_backward_bytes(anatomy: Anatomy, documents: Sequence[int], working: Working) -> int:
     """Return what the backward pass of one layer needs besides everything that is kept."""
     size, tokens = working.number_bytes, sum(documents)
-    numbers = (2 + anatomy.kept_by_activation // 2) * anatomy.inner + 4 * anatomy.width
-    upcast = 12 * anatomy.width if anatomy.upcasts_norms and size < 4 else 0
+    if anatomy.joins_mlp:
+        rows = min(tokens, _BLOCK_ROWS) if working.is_cpu else tokens
+        passing = 5 * anatomy.inner * rows + 4 * anatomy.width * tokens
+    else:
+        passing = tokens * (
+            (2 + anatomy.kept_by_activation // 2) * anatomy.inner + 4 * anatomy.width
+        )
     longest = max(documents, default=0)
     pairs = longest * longest
     if anatomy.caps_scores:
@@ -227,7 +254,7 @@ def count_backward_bytes(anatomy: Anatomy, documents: Sequence[int], working: Wo
     else:
         has_window = anatomy.window is not None and longest > anatomy.window
         square = (1 + working.attention_bytes) * pairs if has_window else 0
-    return tokens * (numbers * size + upcast) + square
+    return passing * size + square
 
 
 def count_heap_gaps(
@@ -240,19 +267,24 @@ def count_heap_gaps(
 ) -> int:
     """Return what the processor's heap keeps of freed blocks and cannot use again.
 
-    Blocks above 32 MiB go back to the system at once. The factors are measured on Linux (glibc),
-    see tests/benchmarks/memory_forecast.py; making every block go back costs a fifth more time.
+    Larger blocks than ``LARGEST_KEPT_BYTES`` go back to the system at once, so that micro-batches
+    whose blocks are just small enough leave the largest gaps. The factors are measured on Linux
+    (glibc), see tests/benchmarks/memory_forecast.py.
     """
-    size = count_layer_bytes(anatomy, layer, documents, working)
-    if sum(documents) * anatomy.inner * working.number_bytes > _LARGEST_HEAP_BLOCK:
-        size -= sum(documents) * count_mlp_bytes(anatomy, layer, working.number_bytes)
+    tokens, number = sum(documents), working.number_bytes
+    outer = min(tokens, LARGEST_KEPT_BYTES // (number * anatomy.width))
+    inner = min(tokens, LARGEST_KEPT_BYTES // (number * anatomy.inner))
+    mlp = count_mlp_bytes(anatomy, layer, number)
+    size = count_layer_bytes(anatomy, layer, documents, working) * outer // max(1, tokens)
+    size -= mlp * (outer - min(inner, outer))
     return round(size * (_GAPS_RECOMPUTED if recomputes else _GAPS_KEPT))
 
 
 def count_tile_rows(vocabulary: int, supervised_tokens: int, *, is_cpu: bool) -> int:
     """Return how many rows of logits the loss computes at once, as the engine chooses them."""
     room, least = (64 << 20, 64) if is_cpu else (256 << 20, 1024)
-    return min(supervised_tokens, max(least, room // (4 * vocabulary)))
+    most = _MOST_CPU_ROWS if is_cpu else supervised_tokens
+    return min(supervised_tokens, most, max(least, room // (4 * vocabulary)))
 
 
 def count_loss_bytes(anatomy: Anatomy, supervised_tokens: int, working: Working) -> int:

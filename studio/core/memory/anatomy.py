@@ -27,6 +27,7 @@ _LEARNT_POSITIONS = frozenset({"gpt2", "opt", "gpt_neo", "gpt_bigcode", "bloom",
 _FUSED = ("qkv", "query_key_value", "c_attn", "wqkv")
 _WHOLE_LAST_LAYERS = frozenset({"gpt2", "gpt_neo", "gptj", "codegen", "gpt_bigcode", "imagegpt"})
 """Families whose code insists on all rows behind the last layer."""
+_JOINED_MLP = frozenset({"gate_proj", "up_proj", "down_proj"})
 _MLPS = frozenset({"mlp", "feed_forward", "ffn", "block_sparse_moe", "moe", "feedforward"})
 
 
@@ -36,7 +37,8 @@ class Anatomy:
 
     ``query`` and ``key`` are the widths of all heads together, ``inner`` the width between the
     feed-forward matrices. ``norm_inputs`` counts the different tensors of the model's width that
-    norms read in one layer, ``norms`` the norms. ``kept_by_activation`` counts copies of ``inner``
+    norms read in one layer, ``norms`` the norms. ``joins_mlp``: the engine computes the
+    feed-forward part in one function. ``kept_by_activation`` counts copies of ``inner``
     besides the output. ``spares_rows``: behind its attention the last layer computes only
     supervised rows. Sizes are numbers, not bytes.
     """
@@ -53,6 +55,7 @@ class Anatomy:
     upcasts_norms: bool
     head_norm_width: int
     is_gated: bool
+    joins_mlp: bool
     kept_by_activation: int
     has_fused_attention: bool
     rotates: bool
@@ -171,6 +174,7 @@ def read_anatomy(layers: ModelLayers, config: Mapping[str, Any]) -> Anatomy:
         upcasts_norms=all(m.parameters == m.shape[0] for m in block_norms),
         head_norm_width=(heads + keys) * head if head_norms else 0,
         is_gated=any("gate" in name or name in ("w1", "w3") for name in names if name != "gate"),
+        joins_mlp=not experts and _JOINED_MLP.issubset(names),
         kept_by_activation=_KEPT_BY_ACTIVATION.get(act, 1),
         has_fused_attention=any(name.startswith(_FUSED) or name == "W_pack" for name in names),
         rotates=kind not in _LEARNT_POSITIONS,

@@ -161,7 +161,10 @@ def build_settled_ledger(
     correction: Correction | None = None,
 ) -> Ledger:
     """Return the memory for settings that are definite already."""
-    adapted = AdaptedLayers.of(anatomy, chosen)
+    wish = recipe.adapter
+    is_joined = wish.variant != "dora" and wish.rank != "full"
+    is_joined &= not (wish.dropout or wish.keep_zeros)
+    adapted = AdaptedLayers.of(anatomy, chosen, is_joined=is_joined)
     trainable = count_trainable(anatomy, recipe.adapter, chosen)
     working = Working(settled.number_bytes, is_cpu=device.is_cpu)
     kept, loss, backward = _count_step(anatomy, adapted, settled, working)

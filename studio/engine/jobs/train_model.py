@@ -40,6 +40,7 @@ from studio.engine.lora.inject import inject
 from studio.engine.models.attention import PACKED, get_attention
 from studio.engine.models.body import CausalBody, split_model
 from studio.engine.models.files import load_tokenizer
+from studio.engine.models.heap import return_large_pieces
 from studio.engine.models.kernel_probe import KernelChoice, choose_kernel
 from studio.engine.models.load import resolve_dtype
 from studio.engine.models.packing_probe import is_packing_exact
@@ -112,6 +113,8 @@ def load_base(
         device=str(device),
         dtype=str(model.dtype).removeprefix("torch."),
     )
+    if device.type == "cpu":
+        return_large_pieces()
     return LoadedBase(model, parts, adapter, is_packed, attention, recomputing)
 
 

@@ -9,6 +9,8 @@ import torch
 from torch.autograd.function import once_differentiable
 
 from studio.engine.held.product import get_compute_dtype
+from studio.engine.lora.low_rank import LowRankProduct
+from studio.engine.lora.row_blocks import needs_blocks, split_rows
 from studio.engine.quant import FrozenLinear
 
 
@@ -60,19 +62,24 @@ class _AdaptedLinear(torch.autograd.Function):
     ) -> torch.Tensor:
         dtype = get_compute_dtype(frozen)
         x = inputs.reshape(-1, inputs.shape[-1]).to(dtype)
+        factor = scaling / (1.0 - dropout)
+        _, needs_a, needs_b, *_ = ctx.needs_input_grad
+        ctx.frozen, ctx.factor, ctx.dropout, ctx.seed = frozen, factor, dropout, seed
+        ctx.input_shape, ctx.input_dtype = inputs.shape, inputs.dtype
+        ctx.in_blocks = not dropout and needs_blocks(frozen, dtype)
+        if ctx.in_blocks:
+            product = LowRankProduct(frozen, lora_a, lora_b, factor, dtype)
+            y, hidden = _compute_blocks(product, x, lora_a.shape[0])
+            ctx.save_for_backward(x, hidden, lora_a, lora_b)
+            return y.resize_(*inputs.shape[:-1], y.shape[-1])
         # The mask is 0 or 1; its factor 1 / (1 - p) moves into the scaling, which costs nothing
         # and is not rounded.
         seen = x * draw_mask(x, dropout, seed) if dropout else x
-        factor = scaling / (1.0 - dropout)
         hidden = seen @ lora_a.to(dtype).t()
         y = frozen.project(x)
         # out= instead of addmm_, which torch's FLOP counter does not see
         torch.addmm(y, hidden, lora_b.to(dtype).t(), alpha=factor, out=y)
-
-        _, needs_a, needs_b, *_ = ctx.needs_input_grad
         ctx.save_for_backward(x if needs_a else None, hidden if needs_b else None, lora_a, lora_b)
-        ctx.frozen, ctx.factor, ctx.dropout, ctx.seed = frozen, factor, dropout, seed
-        ctx.input_shape, ctx.input_dtype = inputs.shape, inputs.dtype
         # Not a view, which the model could not change in place afterwards, as Falcon's does.
         return y.resize_(*inputs.shape[:-1], y.shape[-1])
 
@@ -82,6 +89,12 @@ class _AdaptedLinear(torch.autograd.Function):
         x, hidden, lora_a, lora_b = ctx.saved_tensors
         needs_x, needs_a, needs_b, *_ = ctx.needs_input_grad
         g = gradients.reshape(-1, gradients.shape[-1])
+        if ctx.in_blocks:
+            product = LowRankProduct(ctx.frozen, lora_a, lora_b, ctx.factor, x.dtype)
+            grad_x = _compute_blocks_back(product, g, x, hidden, needs_x=needs_x)
+            if grad_x is not None:
+                grad_x = grad_x.reshape(ctx.input_shape).to(ctx.input_dtype)
+            return grad_x, *product.take_gradients(), None, None, None, None
         grad_x = grad_a = grad_b = None
         if needs_b:
             grad_b = (g.t() @ hidden).to(lora_b.dtype).mul_(ctx.factor)
@@ -100,6 +113,36 @@ class _AdaptedLinear(torch.autograd.Function):
                     grad_x.addcmul_(back @ lora_a.to(g.dtype), mask, value=ctx.factor)
                 grad_x = grad_x.reshape(ctx.input_shape).to(ctx.input_dtype)
         return grad_x, grad_a, grad_b, None, None, None, None
+
+
+def _compute_blocks(
+    product: LowRankProduct, x: torch.Tensor, rank: int
+) -> tuple[torch.Tensor, torch.Tensor]:
+    y, hidden = x.new_empty(len(x), product.frozen.out_features), x.new_empty(len(x), rank)
+    for block in split_rows(len(x), x.dtype):
+        part = block.open(y)
+        small = product.forward(block.take(x), part)
+        block.close(y, part)
+        if small is not None:
+            block.close(hidden, small)
+    return y, hidden
+
+
+def _compute_blocks_back(
+    product: LowRankProduct,
+    g: torch.Tensor,
+    x: torch.Tensor,
+    hidden: torch.Tensor,
+    *,
+    needs_x: bool,
+) -> torch.Tensor | None:
+    grad_x = torch.empty_like(x) if needs_x else None
+    for block in split_rows(len(x), x.dtype):
+        taken = (block.take(one) for one in (g, x, hidden))
+        part = product.backward(*taken, needs_x=needs_x)
+        if grad_x is not None and part is not None:
+            block.close(grad_x, part)
+    return grad_x
 
 
 def draw_mask(like: torch.Tensor, dropout: float, seed: int) -> torch.Tensor:

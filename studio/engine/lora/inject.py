@@ -16,11 +16,13 @@ from studio.core.weights.matching import is_everything
 from studio.engine.held.layer import find_quantisation
 from studio.engine.lora.adapter import Adapter, build_adapted, check_bare
 from studio.engine.lora.extra import build_extras, find_all_modules, find_extra_modules
+from studio.engine.lora.gated_mlp import join_gated_mlps
 from studio.engine.lora.inits import get_init
 from studio.engine.lora.linear import keep_zeros
 from studio.engine.lora.state import load_adapter
 from studio.engine.lora.targets import find_targets
 from studio.engine.lora.tokens import build_new_tokens
+from studio.engine.models.rms_norm import join_norms
 
 
 def inject(
@@ -41,7 +43,9 @@ def inject(
         AdapterUnusable: ``resume_from`` does not belong to this model.
     """
     if settings.resume_from is not None:
-        return _go_on(model, settings, Path(settings.resume_from))
+        adapter = _go_on(model, settings, Path(settings.resume_from))
+        _join(model)
+        return adapter
     check_bare(model)
     init = get_init(settings.init)
     extras = find_extra_modules(model, settings.extra_modules)
@@ -81,6 +85,7 @@ def inject(
     )
     _check_disjoint(adapter)
     adapter.attach()
+    _join(model)
     return adapter
 
 
@@ -90,6 +95,12 @@ def _go_on(model: nn.Module, settings: AdapterSettings, folder: Path) -> Adapter
         keep_zeros(adapter.modules.values())
         adapter.seen = replace(adapter.seen, keeps_zeros=True)
     return adapter
+
+
+def _join(model: nn.Module) -> None:
+    """Lets the parts of the layers compute in few functions, which keep little."""
+    join_gated_mlps(model)
+    join_norms(model)
 
 
 def _check_disjoint(adapter: Adapter) -> None:

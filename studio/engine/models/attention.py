@@ -14,6 +14,7 @@ from transformers import AttentionInterface, PreTrainedModel
 
 from studio.engine.models.document_groups import DocumentGroups, group_documents
 from studio.engine.models.kernels import Kernel
+from studio.engine.models.packed_function import attend_documents, can_attend_at_once
 
 PACKED = "studio_packed"
 _ATTRIBUTE = "studio_documents"
@@ -149,6 +150,11 @@ def attend_packed(
         parts = (documents, query, key, value)
         return kernel.attend(*parts, scaling=scale, window=sliding_window).contiguous(), None
     dtype = query.dtype
+    is_short = sliding_window is None or max(documents.lengths) <= sliding_window
+    is_plain = softcap is None and not dropout and is_short
+    if is_plain and can_attend_at_once(query, key, value):
+        scale = query.shape[-1] ** -0.5 if scaling is None else scaling
+        return attend_documents(query, key, value, documents.lengths, scale), None
     if query.device.type == "cpu" and dtype != torch.float32:
         # The CPU kernels for 16-bit attention are several times slower than those for 32 bits.
         query, key, value = query.float(), key.float(), value.float()

@@ -12,6 +12,7 @@ from transformers import PreTrainedModel
 
 from studio.core.errors import ModelUnusable
 from studio.core.memory.recomputing import Checkpointing, Recomputing
+from studio.engine.lora.gated_mlp import get_joined
 from studio.engine.models.layers import find_layers, find_mlp
 from studio.engine.models.offload_saved import offload_saved
 
@@ -139,6 +140,9 @@ def _has_switch(layer: nn.Module) -> bool:
 def _recomputing(module: nn.Module, forward: Callable[..., Any]) -> Callable[..., Any]:
     def run(*args: Any, **kwargs: Any) -> Any:
         is_on = getattr(module, _SWITCH, False) and module.training and torch.is_grad_enabled()
+        joined = get_joined(module)
+        if joined is not None and joined.can_run(args[0]):
+            return joined.run(args[0], keeps=not is_on)
         if not is_on:
             return forward(*args, **kwargs)
         return checkpoint(forward, *args, use_reentrant=False, **kwargs)

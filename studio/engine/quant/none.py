@@ -42,6 +42,10 @@ class PlainLinear:
             inputs, self._weight.to(inputs.dtype), None if bias is None else bias.to(inputs.dtype)
         )
 
+    def project_into(self, inputs: torch.Tensor, output: torch.Tensor) -> None:
+        """Writes ``W x + b`` into ``output``, ``(rows, out)``, of the same dtype."""
+        _multiply_into(inputs, self._weight.to(inputs.dtype).t(), self._bias, output)
+
     def project_back(self, gradients: torch.Tensor) -> torch.Tensor:
         """Returns ``g W``, ``(rows, in)``, in the dtype of ``gradients``."""
         return gradients @ self._weight.to(gradients.dtype)
@@ -83,6 +87,10 @@ class TransposedLinear(PlainLinear):
             inputs @ weight if bias is None else torch.addmm(bias.to(inputs.dtype), inputs, weight)
         )
 
+    def project_into(self, inputs: torch.Tensor, output: torch.Tensor) -> None:
+        """Writes ``W x + b`` into ``output``, ``(rows, out)``, of the same dtype."""
+        _multiply_into(inputs, self._weight.to(inputs.dtype), self._bias, output)
+
     def project_back(self, gradients: torch.Tensor) -> torch.Tensor:
         """Returns ``g W``, ``(rows, in)``, in the dtype of ``gradients``."""
         return gradients @ self._weight.to(gradients.dtype).t()
@@ -94,3 +102,12 @@ class TransposedLinear(PlainLinear):
     def find_zeros(self) -> torch.Tensor:
         """Returns which weights are zero, as booleans ``(out, in)``."""
         return self._weight.detach().t() == 0
+
+
+def _multiply_into(
+    inputs: torch.Tensor, matrix: torch.Tensor, bias: torch.Tensor | None, output: torch.Tensor
+) -> None:
+    if bias is None:
+        torch.mm(inputs, matrix, out=output)
+    else:
+        torch.addmm(bias.to(inputs.dtype), inputs, matrix, out=output)

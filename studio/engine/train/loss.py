@@ -12,7 +12,11 @@ import torch.nn.functional as F  # noqa: N812 - the name torch's own documentati
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
+from studio.engine.lora.row_blocks import REST_ROWS
+
 _TILE_BYTES = {"cpu": 64 << 20, "cuda": 256 << 20}
+_MOST_CPU_ROWS = 384
+"""More rows at once are slower on the processor (measured in 16 and 32 bits) and take memory."""
 
 
 @dataclass(frozen=True)
@@ -92,8 +96,9 @@ def is_plain_frozen(head: nn.Module) -> TypeGuard[nn.Linear]:
 def get_tile_rows(vocabulary: int, device: torch.device) -> int:
     """Returns how many rows of float32 logits are computed at once."""
     size = _TILE_BYTES.get(device.type, _TILE_BYTES["cpu"])
-    least = 1024 if device.type == "cuda" else 64
-    return max(least, size // (4 * vocabulary))
+    if device.type == "cuda":
+        return max(1024, size // (4 * vocabulary))
+    return min(_MOST_CPU_ROWS, max(64, size // (4 * vocabulary)))
 
 
 def _get_vocabulary(head: nn.Module) -> int:
@@ -173,7 +178,7 @@ class _FrozenHeadLoss(torch.autograd.Function):
         with _without_autocast(hidden.device.type):
             for at in _iter_tiles(len(targets), tile_rows):
                 tile = _compute_tile(
-                    _apply_head(hidden[at].to(weight.dtype), weight, bias, rule),
+                    _apply_head(hidden[at].to(weight.dtype), weight, bias, rule, tile_rows),
                     targets[at],
                     rule,
                     smoothing,
@@ -183,7 +188,8 @@ class _FrozenHeadLoss(torch.autograd.Function):
                 if notes is not None:
                     notes.note(at, tile.losses, tile.shortfalls)
                 if gradient is not None and tile.slope is not None:
-                    gradient[at] = (tile.slope.to(weight.dtype) @ weight).to(hidden.dtype)
+                    slope = _fill(tile.slope.to(weight.dtype), tile_rows)
+                    gradient[at] = (slope @ weight)[: len(tile.slope)].to(hidden.dtype)
         if gradient is not None:
             ctx.save_for_backward(gradient)
         return total
@@ -193,6 +199,17 @@ class _FrozenHeadLoss(torch.autograd.Function):
         """Returns the kept gradient times the gradient of the sum."""
         (gradient,) = ctx.saved_tensors
         return gradient * outputs[0].to(gradient.dtype), *[None] * 7
+
+
+def _fill(rows: Tensor, tile_rows: int) -> Tensor:
+    """Returns a tile with rows of zeros behind it where its own number of rows is costly.
+
+    The processor compiles and keeps code for every number of rows of a 16-bit product.
+    """
+    if rows.device.type != "cpu" or rows.dtype not in (torch.bfloat16, torch.float16):
+        return rows
+    count = min(tile_rows, -(-len(rows) // REST_ROWS) * REST_ROWS)
+    return F.pad(rows, (0, 0, 0, count - len(rows)))
 
 
 @dataclass(frozen=True)
@@ -208,9 +225,11 @@ class _Tile:
     slope: Tensor | None
 
 
-def _apply_head(hidden: Tensor, weight: Tensor, bias: Tensor | None, rule: LogitRule) -> Tensor:
+def _apply_head(
+    hidden: Tensor, weight: Tensor, bias: Tensor | None, rule: LogitRule, tile_rows: int
+) -> Tensor:
     """Returns the finished logits, in float32 at least."""
-    logits = F.linear(hidden, weight, bias)
+    logits = F.linear(_fill(hidden, tile_rows), weight, bias)[: len(hidden)]
     if logits.dtype in (torch.bfloat16, torch.float16):
         logits = logits.float()
     return rule.apply(logits)

@@ -12,8 +12,8 @@ from studio.engine.train.guard.memory import is_out_of_memory
 from studio.engine.train.loss import LogitRule, get_tile_rows, is_plain_frozen, sum_cross_entropy
 from studio.engine.train.remembered import Remembered, name_device
 
-_SHARES = (0.25, 0.5, 1.0, 1.5)
-"""Tried sizes, in shares of the usual one; the largest stays within what the forecast counts."""
+_SHARES = (0.25, 0.5, 1.0)
+"""Tried sizes, in shares of the usual one: trying must not take more memory than training."""
 _BUDGET_SECONDS = 0.5
 _SMALL_VOCABULARY = 1 << 15
 """Below it the head is a small part of the work, and the usual size good enough."""
