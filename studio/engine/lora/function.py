@@ -66,7 +66,7 @@ class _AdaptedLinear(torch.autograd.Function):
         _, needs_a, needs_b, *_ = ctx.needs_input_grad
         ctx.frozen, ctx.factor, ctx.dropout, ctx.seed = frozen, factor, dropout, seed
         ctx.input_shape, ctx.input_dtype = inputs.shape, inputs.dtype
-        ctx.in_blocks = not dropout and needs_blocks(frozen, dtype)
+        ctx.in_blocks = not dropout and needs_blocks(frozen, dtype, len(x))
         if ctx.in_blocks:
             product = LowRankProduct(frozen, lora_a, lora_b, factor, dtype)
             y, hidden = _compute_blocks(product, x, lora_a.shape[0])

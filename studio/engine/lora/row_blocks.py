@@ -61,13 +61,14 @@ def is_divisible(frozen: FrozenLinear, dtype: torch.dtype) -> bool:
     return is_plain and frozen.compute_dtype == dtype
 
 
-def needs_blocks(frozen: FrozenLinear, dtype: torch.dtype) -> bool:
-    """Returns whether products should be computed in blocks of few sizes.
+def needs_blocks(frozen: FrozenLinear, dtype: torch.dtype, count: int) -> bool:
+    """Returns whether products of ``count`` rows should be computed in blocks of few sizes.
 
     For every number of rows the processor's library of 16-bit products compiles code of its own
     and keeps it (measured: 0.65 MB and 1 to 7 ms per product); packed rows are never equally long.
+    Fewer rows than a block, as in answering token by token, are not worth filling one.
     """
-    return dtype in _NARROW and is_divisible(frozen, dtype)
+    return dtype in _NARROW and count >= REST_ROWS and is_divisible(frozen, dtype)
 
 
 def split_rows(count: int, dtype: torch.dtype) -> Iterator[RowBlock]:
