@@ -123,7 +123,9 @@ class _GatedMlp(torch.autograd.Function):
         for block in _split(x, parts):
             first, second = kept.compute_first(block, x, parts)
             part = block.open(y)
-            small = parts[2].forward(act(first).mul_(second), part)
+            opened = act(first)
+            inside = opened * second if opened is first else opened.mul_(second)
+            small = parts[2].forward(inside, part)
             kept.note(block, 2, small)
             block.close(y, part)
         needs_x = not keeps or any(one is not None for one in factors[:4])
