@@ -43,9 +43,7 @@ def inject(
         AdapterUnusable: ``resume_from`` does not belong to this model.
     """
     if settings.resume_from is not None:
-        adapter = _go_on(model, settings, Path(settings.resume_from))
-        _join(model)
-        return adapter
+        return _go_on(model, settings, Path(settings.resume_from))
     check_bare(model)
     init = get_init(settings.init)
     extras = find_extra_modules(model, settings.extra_modules)
@@ -94,6 +92,7 @@ def _go_on(model: nn.Module, settings: AdapterSettings, folder: Path) -> Adapter
     if settings.keep_zeros and not adapter.seen.keeps_zeros:
         keep_zeros(adapter.modules.values())
         adapter.seen = replace(adapter.seen, keeps_zeros=True)
+    _join(model)
     return adapter
 
 
