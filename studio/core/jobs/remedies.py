@@ -44,6 +44,13 @@ REMEDIES: Mapping[str, Remedy] = {
         "original ones. The files are as large as otherwise and answer as the training did.",
         onto="dequantised",
     ),
+    "merge_as_trained": Remedy(
+        "Merge as in training",
+        "Writes base and adapter as one model, joined over the rounded values that the base had in "
+        "training. As large as the base, and it answers as the training did.",
+        target="merged",
+        onto="dequantised",
+    ),
     "export_merged_gguf": Remedy(
         "Write the whole model as GGUF",
         "Base and adapter in one GGUF file, in the size of numbers that you choose.",

@@ -137,7 +137,7 @@ def _check_residual(case: Case) -> Iterator[ExportFinding]:
     if case.target == "adapter":
         message = f"{start} Over a base that is loaded otherwise it answers wrongly."
         advice = f"Load the base in {name} wherever you use the adapter, or merge them."
-        found = case.find("loftq", message, advice, "merge", is_fatal=False)
+        found = case.find("loftq", message, advice, "merge_as_trained", is_fatal=False)
     elif case.target == "gguf_lora":
         message = f"{start} No GGUF file holds its base in exactly that way."
         found = _whole_gguf(case, "loftq", message)

@@ -39,6 +39,7 @@ class Draft(QObject):
         super().__init__(parent)
         self._path = path
         self._values = merge_values(build_defaults(), load_values(path))
+        self._seen = self._look()
         self._recipe: Recipe | None = None
         self._problems: tuple[Problem, ...] = ()
         self.history = History(self)
@@ -122,12 +123,30 @@ class Draft(QObject):
             self._values = values
             self._note_change("")
 
+    def refresh(self) -> None:
+        """Takes over what another window on the same home has saved; asked when this one wakes.
+
+        A person works in one window at a time, so whoever comes back sees the newest values, and
+        no window writes old ones over them. Undo brings this window's own values back.
+        """
+        seen = self._look()
+        if seen in (None, self._seen) or self._timer.isActive():
+            return
+        self._seen = seen
+        values = merge_values(build_defaults(), load_values(self._path))
+        if values != self._values:
+            self.history.note("changes in another window", self._values)
+            self._values = values
+            self._judge()
+            self.changed.emit("")
+
     def save(self) -> None:
         """Writes the values to disk now; called by itself shortly after each change."""
         self._timer.stop()
         try:
             self._path.parent.mkdir(parents=True, exist_ok=True)
             write_json_atomically(self._path, self._values)
+            self._seen = self._look()
         except OSError as error:
             told = get_file_error(self._path.parent, error)
             _log.warning("draft not saved: %s", told)
@@ -140,6 +159,14 @@ class Draft(QObject):
         """Writes what has not been written yet; the draft is not used afterwards."""
         if self._timer.isActive():
             self.save()
+
+    def _look(self) -> tuple[int, int, int] | None:
+        """Returns what tells one state of the file from the next, None while there is none."""
+        try:
+            found = self._path.stat()
+        except OSError:
+            return None
+        return found.st_mtime_ns, found.st_size, found.st_ino
 
     def _note_change(self, path: str) -> None:
         self._judge()

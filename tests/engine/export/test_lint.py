@@ -92,7 +92,9 @@ def test_loftq_is_told_before_a_merge_with_a_remedy_that_settles_it(tmp_path: Pa
     list(export.run(mended, RunLayout(tmp_path / "out"), ScriptedControl(RunLayout(tmp_path))))
     assert (tmp_path / "out" / "model.safetensors").is_file()
     (alone,) = check_export(base, loftq, "adapter", "peft")
-    assert not alone.is_fatal
+    assert (alone.is_fatal, alone.remedies) == (False, ("merge_as_trained",))
+    whole = apply_remedy(order.model_copy(update={"target": "adapter"}), alone.remedies[0])
+    assert (whole.target, whole.onto) == ("merged", "dequantised")
     assert {one.target for one in check_all(load_case(base, loftq)) if one.code == "loftq"} >= {
         "adapter", "merged", "gguf", "gguf_lora", "ollama"
     }  # fmt: skip

@@ -95,6 +95,26 @@ def test_the_adapter_is_known_before_model_and_data(draft: Draft) -> None:
     draft.close()
 
 
+def test_a_second_window_on_the_same_home_loses_nothing(draft: Draft, tmp_path: Path) -> None:
+    draft.set_value("name", "first")
+    draft.save()
+    other = Draft(draft._path)
+    other.set_value("name", "from the other window")
+    other.set_value("adapter.rank", 4)
+    other.close()
+    draft.refresh()  # the first window is used again
+    assert (draft.get_value("name"), draft.get_value("adapter.rank")) == (
+        "from the other window", 4
+    )  # fmt: skip
+    draft.set_value("adapter.alpha", 8.0)
+    draft.close()
+    assert Draft(draft._path).get_value("name") == "from the other window"
+    draft.undo()
+    draft.undo()
+    assert draft.get_value("name") == "first"
+    draft.close()
+
+
 def test_a_folder_that_cannot_be_written_is_told(qtbot: QtBot, tmp_path: Path) -> None:
     blocker = tmp_path / "file"
     blocker.write_text("no folder")

@@ -176,7 +176,10 @@ def test_the_limit_is_dragged_or_typed(
     child.say(LIMITS)
     page._tabs.setCurrentIndex(LENGTHS)
     panel = page._tabs.lengths
-    assert "every row stays whole" in describe_cost(LIMITS, 40)[0]
+    assert "every row stays whole" in describe_cost(LIMITS, LIMITS.longest_tokens)[0]
+    none = (0.0,) * len(LIMITS.limits)
+    texts = LIMITS.model_copy(update={"cut_rows_fraction": none, "lost_rows_fraction": none})
+    assert "longer texts are divided" in describe_cost(texts, LIMITS.limits[0])[0]
     assert "10 % of the rows are left out" in describe_cost(LIMITS, 10)[0]
     assert describe_cost(LIMITS, 15)[0].startswith("With 15 tokens 38 % of the rows")
     panel._plot._line.setValue(30.4)

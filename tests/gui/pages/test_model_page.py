@@ -140,6 +140,26 @@ def test_a_chosen_folder_that_lacks_a_file_says_which_one(
     qtbot.waitUntil(lambda: words in page._details._notice._message.text().replace("\u200b", ""))
 
 
+def test_leaving_the_starter_leaves_its_settings_behind_and_says_so(
+    page: ModelPage, studio: Studio, tmp_path: Path
+) -> None:
+    starter, draft = studio.context.starter, studio.context.draft
+    assert starter is not None
+    draft.load(starter.build_recipe(starter.data_sets[0]))
+    draft.set_value("adapter.rank", 24)  # the user's own wish
+    page.take_paths([str(starter.model_folder)])
+    assert draft.get_value("train.learning_rate") == 0.002
+    assert page._notice.isHidden()
+    page.take_paths([str(tmp_path)])
+    assert draft.get_value("train.learning_rate") == 2e-4
+    assert draft.get_value("train.steps") is None
+    assert draft.get_value("adapter.rank") == 24
+    assert draft.get_value("name") == "untitled"
+    assert "set back to the usual ones" in page._notice._message.text()
+    draft.undo()
+    assert draft.get_value("name") == starter.data_sets[0].title
+
+
 def test_a_model_that_vanished_is_told(page: ModelPage, studio: Studio, qtbot: QtBot) -> None:
     with qtbot.waitSignal(studio.context.shelf.layers_failed):
         studio.context.draft.set_value("base.model", "/nowhere/model")

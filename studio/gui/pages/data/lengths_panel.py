@@ -137,7 +137,12 @@ def describe_cost(found: LimitsMeasured, limit: int) -> tuple[str, str]:
     lost_rows = interpolate(found.limits, found.lost_rows_fraction, limit)
     lost = interpolate(found.limits, found.lost_supervised_fraction, limit)
     kept = interpolate(found.limits, found.kept_tokens_fraction, limit)
-    if cut <= 0 and lost_rows <= 0:
+    if cut <= 0 and lost_rows <= 0 and limit < found.longest_tokens:
+        first = (
+            f"With {limit:,} tokens nothing is lost: longer texts are divided into several "
+            "examples."
+        )
+    elif cut <= 0 and lost_rows <= 0:
         first = f"With {limit:,} tokens every row stays whole."
     else:
         first = f"With {limit:,} tokens {_percent(cut)} of the rows are longer and lose their start"
@@ -172,8 +177,10 @@ def describe_times(
         return ""
     now, saved = format_duration(time.seconds), whole.seconds - time.seconds
     if limit < found.longest_tokens and saved > _LEAST_SHARE * whole.seconds:
+        is_cut = interpolate(found.limits, found.cut_rows_fraction, limit) > 0
         words = (
-            f"Cutting at {limit:,} saves about {format_duration(saved)} per epoch: "
+            f"{'Cutting' if is_cut else 'Dividing'} at {limit:,} saves about "
+            f"{format_duration(saved)} per epoch: "
             f"{now} instead of {format_duration(whole.seconds)}."
         )
     else:

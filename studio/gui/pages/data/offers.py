@@ -31,8 +31,9 @@ class DataOffers(QWidget):
         empty = EmptyState(
             "data",
             "No training data chosen yet",
-            "Choose or drop a JSON or JSONL file with one example per row: chat messages, "
-            "a prompt with its answer, instructions, or plain text.",
+            "Choose or drop a file with one example per row: chat messages, a prompt with its "
+            "answer, instructions, or text. JSON, JSONL, CSV, Parquet, Arrow and text files are "
+            "read, packed or not.",
             "Choose files…",
         )
         empty.action_requested.connect(self.files_requested)

@@ -146,11 +146,11 @@ class ExportPresenter(QObject):
     def apply(self, remedy: str) -> None:
         """Does what a remedy says: another kind of files, or a smaller adapter."""
         target, onto = REMEDIES[remedy].target, REMEDIES[remedy].onto
+        if target is not None:
+            self.choose_target(target)
         if onto is not None:
             self.choose_option("onto", onto)
-        elif target is not None:
-            self.choose_target(target)
-        elif remedy not in self.remedies:
+        if target is None and onto is None and remedy not in self.remedies:
             self.remedies = (*self.remedies, remedy)
             self._note_change()
 

@@ -11,6 +11,7 @@ from PySide6.QtWidgets import QFileDialog, QHBoxLayout, QStackedWidget
 from studio.core.errors import StudioError
 from studio.core.weights.local import FoundModel
 from studio.gui.context import Context
+from studio.gui.pages.model.choosing import ModelChoice
 from studio.gui.pages.model.details import ModelDetails
 from studio.gui.pages.model.found_panel import FoundPanel
 from studio.gui.pages.model.search import ModelSearch
@@ -19,6 +20,7 @@ from studio.gui.widgets.buttons import Button
 from studio.gui.widgets.empty_state import EmptyState
 from studio.gui.widgets.hub.dialog import open_hub_dialog
 from studio.gui.widgets.hub.strip import DownloadStrip
+from studio.gui.widgets.notice import Notice
 from studio.gui.widgets.page import Page
 
 _EMPTY = (
@@ -43,6 +45,8 @@ class ModelPage(Page):
         self._shelf = context.shelf
         self._hub_shelf = context.hub
         self._search = ModelSearch(context, self)
+        self._notice = Notice()
+        self._choice = ModelChoice(context, self._notice, self)
         self._found = FoundPanel()
         self._details = ModelDetails()
         self._empty = EmptyState(*_EMPTY)
@@ -59,6 +63,7 @@ class ModelPage(Page):
         columns.setSpacing(SIZES.l)
         columns.addWidget(self._found)
         columns.addWidget(self._right, 1)
+        self.body.addWidget(self._notice)
         self.body.addLayout(columns, 1)
         self.body.addWidget(DownloadStrip(context.hub, "model"))
         self._connect()
@@ -71,12 +76,12 @@ class ModelPage(Page):
     def take_paths(self, paths: Sequence[str]) -> None:
         """Chooses the model in a folder; of several the first."""
         path = Path(paths[0])
-        self._choose_model(str(path if path.is_dir() else path.parent))
+        self._choice.choose(str(path if path.is_dir() else path.parent))
         self._search.start()
 
     def _connect(self) -> None:
         self._hub.clicked.connect(
-            lambda: open_hub_dialog(self._hub_shelf, "model", self.window(), self._choose_model)
+            lambda: open_hub_dialog(self._hub_shelf, "model", self.window(), self._choice.choose)
         )
         self._hub_shelf.arrived.connect(lambda *_: self._search.start())
         self._choose.clicked.connect(self._on_choose_clicked)
@@ -115,13 +120,9 @@ class ModelPage(Page):
         if folder:
             self.take_paths([folder])
 
-    def _choose_model(self, reference: str, commit: str = "") -> None:
-        self._shelf.forget(reference)
-        self._draft.set_values({"base.model": reference, "base.revision": commit or None})
-
     def _on_model_selected(self, model: FoundModel) -> None:
         if model.is_usable:
-            self._choose_model(model.reference)
+            self._choice.choose(model.reference)
             self._show_chosen()
             return
         self._right.setCurrentWidget(self._details)
