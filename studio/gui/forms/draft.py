@@ -79,14 +79,6 @@ class Draft(QObject):
         """Return a copy of all values, as plain mappings and lists."""
         return copy.deepcopy(self._values)
 
-    def find_adapter_settings(self) -> AdapterSettings | None:
-        """Return the adapter's part of the recipe by itself, or None while it breaks a rule."""
-        text = json.dumps(self._values["adapter"])
-        try:
-            return AdapterSettings.model_validate_json(text, strict=True)
-        except ValidationError:
-            return None
-
     def set_value(self, path: str, value: Any) -> None:
         """Changes the value at a dotted path and tells the listeners."""
         *groups, name = path.split(".")
@@ -180,6 +172,15 @@ class Draft(QObject):
         except RecipeInvalid as error:
             self._recipe = None
             self._problems = tuple(p for p in error.problems if isinstance(p, Problem))
+
+
+def find_adapter_settings(draft: Draft) -> AdapterSettings | None:
+    """Return the adapter's part of the draft by itself, or None while it breaks a rule."""
+    text = json.dumps(draft.get_values()["adapter"])
+    try:
+        return AdapterSettings.model_validate_json(text, strict=True)
+    except ValidationError:
+        return None
 
 
 def build_defaults() -> dict[str, Any]:

@@ -9,7 +9,7 @@ from pytestqt.qtbot import QtBot
 
 from studio.core.recipe.load import parse_recipe
 from studio.core.recipe.schema import Recipe
-from studio.gui.forms.draft import Draft, build_defaults, merge_values
+from studio.gui.forms.draft import Draft, build_defaults, find_adapter_settings, merge_values
 
 COMPLETE = {"base.model": "/models/small", "data.train": [{"source": "/data/rows.jsonl"}]}
 
@@ -87,11 +87,11 @@ def test_values_handed_out_are_copies(draft: Draft) -> None:
 
 
 def test_the_adapter_is_known_before_model_and_data(draft: Draft) -> None:
-    settings = draft.find_adapter_settings()
+    settings = find_adapter_settings(draft)
     assert settings is not None
     assert settings == Recipe.model_fields["adapter"].default
     draft.set_value("adapter.rank", -1)
-    assert draft.find_adapter_settings() is None
+    assert find_adapter_settings(draft) is None
     draft.close()
 
 

@@ -11,6 +11,7 @@ from PySide6.QtWidgets import QFileDialog, QHBoxLayout, QStackedWidget
 from studio.core.errors import StudioError
 from studio.core.weights.local import FoundModel
 from studio.gui.context import Context
+from studio.gui.forms.draft import find_adapter_settings
 from studio.gui.pages.model.choosing import ModelChoice
 from studio.gui.pages.model.details import ModelDetails
 from studio.gui.pages.model.found_panel import FoundPanel
@@ -56,9 +57,8 @@ class ModelPage(Page):
         self._hub = Button("&Find on the hub…", "search")
         self._choose = Button("&Choose a folder…", "folder")
         self._next = Button("&Next: Data", "arrow-right", "primary", icon_after=True)
-        self.header_actions.addWidget(self._hub)
-        self.header_actions.addWidget(self._choose)
-        self.header_actions.addWidget(self._next)
+        for button in (self._hub, self._choose, self._next):
+            self.header_actions.addWidget(button)
         columns = QHBoxLayout()
         columns.setSpacing(SIZES.l)
         columns.addWidget(self._found)
@@ -106,7 +106,7 @@ class ModelPage(Page):
 
     def _show_ranks(self) -> None:
         layers = self._shelf.find_layers(self._draft.get_value("base.model"))
-        settings = self._draft.find_adapter_settings()
+        settings = find_adapter_settings(self._draft)
         if layers is None or settings is None:
             return
         try:

@@ -11,6 +11,7 @@ from studio.core.recipe.check import check_recipe
 from studio.core.weights.layers import ModelLayers, count_adapter_parameters
 from studio.gui.bridge.background import BackgroundCall
 from studio.gui.context import Context
+from studio.gui.forms.draft import find_adapter_settings
 
 _DELAY_MS = 200
 _MEND_FIRST = "The settings of the adapter have to be mended first."
@@ -65,7 +66,7 @@ class RecipeJudge(QObject):
 
     def _count(self, *, may_read: bool) -> None:
         model = str(self._draft.get_value("base.model"))
-        settings = self._draft.find_adapter_settings()
+        settings = find_adapter_settings(self._draft)
         layers = self._find_layers(model)
         if not model:
             self.not_counted.emit("Choose a base model to see how large the adapter will be.")
