@@ -50,9 +50,7 @@ class WholeCheck:
         self._check_contradictions()
         self._check_one_answer()
         if model_context is not None:
-            # Running text is divided, so that it loses nothing however long it is.
-            longer = self._mark(lambda rows: (rows["length"] > model_context) & ~rows["is_text"])
-            self._add("longer_than_model", longer)
+            self._add("longer_than_model", self._mark(lambda rows: rows["length"] > model_context))
         self._add("many_tokens", self._mark(_is_dense))
 
     def check_validation(self, tables: Sequence[RowTable]) -> list[Flags]:
