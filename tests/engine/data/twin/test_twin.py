@@ -39,6 +39,7 @@ PARTS = (
 PLAIN = st.lists(
     st.sampled_from(PARTS) | st.text(st.characters(max_codepoint=127), max_size=12), max_size=12
 ).map("".join)
+PLAIN = PLAIN.filter(lambda text: twin_module._BETWEEN not in text)
 ROWS = st.lists(PLAIN, min_size=1, max_size=6)
 
 
