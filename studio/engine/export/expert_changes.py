@@ -2,21 +2,14 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterable, Mapping
 
 import torch
 
 from studio.engine.export.changes import Change, LowRank
+from studio.engine.held import expert_names
 from studio.engine.lora.experts import ExpertStack
 from studio.engine.lora.stored import StoredModule
-
-# What a stacked projection consists of, as the files of model families name it.
-_PARTS = {
-    "gate_up_proj": (("gate_proj", "up_proj"), ("w1", "w3")),
-    "up_proj": (("up_proj",), ("w1",)),
-    "down_proj": (("down_proj",), ("w2",)),
-}
 
 
 class StackedLowRank:
@@ -77,22 +70,7 @@ def find_single_names(
     Empty where the file has no tensors of single experts, or where the stack mixes the rows of
     its parts.
     """
-    if stack.is_transposed or not getattr(stack.owner, "is_concatenated", True):
-        return []
-    prefix = re.match(r".*?\.\d+\.", name)
-    known = [tensor for tensor in tensors if prefix and tensor.startswith(prefix[0])]
-    for parts in _PARTS[stack.name]:
-        pattern = re.compile(rf"\.experts\.(\d+)\.({'|'.join(parts)})\.weight$")
-        places = {
-            (int(match[1]), match[2]): tensor
-            for tensor in known
-            if (match := pattern.search(tensor))
-        }
-        if len(places) == stack.sizes[0] * len(parts):
-            return [
-                tuple(places[expert, part] for part in parts) for expert in range(stack.sizes[0])
-            ]
-    return []
+    return expert_names.find_single_names(name, stack.owner, stack.sizes[0], tensors)
 
 
 def split_stack(module: StoredModule, experts: int) -> list[tuple[torch.Tensor, torch.Tensor]]:

@@ -24,7 +24,11 @@ class ExpertMatrix(QuantisedLayer):
     """One projection of one expert; no linear layer of its own in the eyes of others."""
 
     def __init__(
-        self, quantise: Quantise, dtype: torch.dtype, target: torch.device, home: torch.device
+        self,
+        quantise: Quantise | None,
+        dtype: torch.dtype,
+        target: torch.device,
+        home: torch.device,
     ) -> None:
         super().__init__()
         self.quantise, self.compute_dtype = quantise, dtype

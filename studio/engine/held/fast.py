@@ -92,7 +92,7 @@ def _build_state(functional: Any, weights: Nf4Weights, dtype: torch.dtype) -> An
     }
     scales = weights.scales
     if not isinstance(scales, NestedScales):
-        return functional.QuantState(absmax=scales.values, **settings)
+        return functional.QuantState(absmax=scales.unfold(), **settings)
     levels = scales.levels or get_dynamic_levels(scales.places.device, is_signed=True)
     nested = functional.QuantState(
         absmax=scales.scales, blocksize=scales.block, code=levels.values, dtype=torch.float32

@@ -73,3 +73,26 @@ class NestedScales:
         levels = None if self.levels is None else Levels(self.levels.values.to(device))
         moved = {name: getattr(self, name).to(device) for name in ("places", "scales", "offset")}
         return replace(self, levels=levels, **moved)
+
+
+@dataclass(frozen=True)
+class JoinedScales:
+    """The scales of several matrices that lie one below the other, each as it was stored."""
+
+    parts: tuple[PlainScales | NestedScales | JoinedScales, ...]
+
+    @property
+    def byte_count(self) -> int:
+        """The memory they take."""
+        return sum(part.byte_count for part in self.parts)
+
+    def unfold(self) -> Tensor:
+        """Returns the scales, fp32."""
+        return torch.cat([part.unfold() for part in self.parts])
+
+    def to(self, device: torch.device) -> JoinedScales:
+        """Returns the same scales on ``device``."""
+        return JoinedScales(tuple(part.to(device) for part in self.parts))
+
+
+Scales = PlainScales | NestedScales | JoinedScales

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from contextlib import ExitStack
+from dataclasses import dataclass, field
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -25,10 +27,12 @@ from studio.core.weights.stored import (
     read_stated_shapes,
     unpack_entries,
 )
-from studio.engine.held.layer import HeldWeights, QuantisedLayer
+from studio.engine.held.experts import QuantisedExperts, quantise_experts
+from studio.engine.held.layer import IS_FILLED, HeldWeights, QuantisedLayer
 from studio.engine.held.levels import NF4_LEVELS, Levels
 from studio.engine.held.scales import NestedScales, PlainScales
 from studio.engine.models.quantised import Quantising, replace_module
+from studio.engine.models.stored_experts import StoredStack, fill_stack, find_stored_stacks
 from studio.engine.quant.int8 import Int8Weights
 from studio.engine.quant.nf4 import Nf4Weights
 
@@ -42,6 +46,9 @@ _DTYPES = {
 }
 """What the codes may be stored as: bytes, or numbers of which only the bits count."""
 _REMEDY = "Choose the original model with 16-bit or 32-bit weights."
+_RENAMED = (".mlp.", ".block_sparse_moe.")
+"""What loaded models and files call the part of a layer that holds experts."""
+OpenFile = Callable[[Path], Any]
 
 
 @dataclass(frozen=True)
@@ -64,8 +71,10 @@ class StoredWeight:
         """The module that it belongs to, as the files call it."""
         return self.name.removesuffix(".weight")
 
-    def read(self, codes: Tensor | None = None) -> HeldWeights:
+    def read(self, codes: Tensor | None = None, open_file: OpenFile | None = None) -> HeldWeights:
         """Returns the weight ``(out, in)``; ``codes`` where they have been read already.
+
+        ``open_file`` returns the open file of a path; without it files are opened and closed here.
 
         Raises:
             ModelUnusable: A file is damaged, or the weight is stored in an arrangement that only
@@ -74,12 +83,11 @@ class StoredWeight:
         """
         tensors = {} if codes is None else {"weight": codes}
         try:
-            for path in sorted({path for part, path in self.parts.items() if part not in tensors}):
-                with safe_open(path, framework="pt") as file:
-                    own = [part for part, at in self.parts.items() if at == path]
-                    for part in own:
-                        if part not in tensors:
-                            tensors[part] = file.get_tensor(f"{self.module}.{part}")
+            with ExitStack() as own:
+                open_file = open_file or _build_opener(own)
+                for part, path in self.parts.items():
+                    if part not in tensors:
+                        tensors[part] = open_file(path).get_tensor(f"{self.module}.{part}")
             return _build_int8(tensors) if _SCALE in tensors else _build_4bit(tensors)
         except OSError as error:
             raise get_file_error(self.parts["weight"], error, "read") from error
@@ -138,6 +146,7 @@ class StoredFormat:
 
     kind: str
     weights: Mapping[str, StoredWeight]
+    _stacks: list[tuple[StoredStack, Quantising]] = field(default_factory=list)
 
     def build_converter(self, dtype: torch.dtype) -> Callable[[nn.Module], None]:
         """Returns what puts empty layers in the place of the stored ones, before weights are read.
@@ -147,28 +156,28 @@ class StoredFormat:
         quantising = Quantising(self.kind, None, dtype, torch.device("cpu"))
 
         def convert(model: nn.Module) -> None:
-            left = set(self.weights)
+            left = set(self.weights) - self._clear_stacks(model, quantising)
             for name, module in list(model.named_modules()):
                 stored = self.find(name, model)
-                if isinstance(module, nn.Linear | Conv1D) and stored is not None:
-                    left.discard(stored.module)
-                    layer = quantising.build(module)
-                    empty = torch.empty(stored.codes_shape, dtype=stored.codes_dtype, device="meta")
-                    layer.weight = nn.Parameter(empty, requires_grad=False)
+                if stored is None or not _can_take(module, stored):
+                    continue
+                left.discard(stored.module)
+                is_layer = isinstance(module, nn.Linear | Conv1D)
+                layer = quantising.build(module) if is_layer else module
+                empty = torch.empty(stored.codes_shape, dtype=stored.codes_dtype, device="meta")
+                layer.weight = nn.Parameter(empty, requires_grad=False)
+                setattr(layer, IS_FILLED, True)
+                if is_layer:
                     replace_module(model, name, layer)
             if left:
-                raise ModelUnusable(
-                    f"{min(left)} is stored in few bits, but the model has no linear layer of that "
-                    "name (experts that are stored one by one, for example).",
-                    f"{_REMEDY} It can be quantised while it is read (base.quantisation).",
-                )
+                raise _describe_left(min(left))
 
         return convert
 
     def find(self, name: str, model: nn.Module) -> StoredWeight | None:
         """Returns the weight of the module ``name``: files may leave out the base's prefix."""
         prefix = f"{getattr(model, 'base_model_prefix', '')}."
-        names = (name, name.removeprefix(prefix), f"{prefix}{name}")
+        names = (name, name.removeprefix(prefix), f"{prefix}{name}", name.replace(*_RENAMED))
         return next((self.weights[one] for one in names if one in self.weights), None)
 
     def fill(self, model: PreTrainedModel) -> None:
@@ -178,10 +187,72 @@ class StoredFormat:
             ModelUnusable: A file is damaged, or a layer is stored in an arrangement that only
                 certain cards can read.
         """
-        for name, module in model.named_modules():
-            stored = self.find(name, model) if isinstance(module, QuantisedLayer) else None
-            if isinstance(module, QuantisedLayer) and stored is not None:
-                module.set_held(stored.read(module.weight.detach()))
+        with ExitStack() as open_files:
+            open_file = _build_opener(open_files)
+            for name, module in model.named_modules():
+                stored = self.find(name, model)
+                if isinstance(module, QuantisedLayer) and stored is not None:
+                    module.set_held(stored.read(module.weight.detach(), open_file))
+                elif stored is not None and _is_router(module):
+                    dense = stored.read(module.weight.detach(), open_file).unfold()
+                    module.weight = nn.Parameter(dense.to(model.dtype), requires_grad=False)
+            for stack, quantising in self._stacks:
+
+                def read_part(name: str) -> HeldWeights:
+                    return self.weights[name.removesuffix(".weight")].read(None, open_file)
+
+                fill_stack(model, stack, quantising.build_matrix, read_part)
+
+    def _clear_stacks(self, model: nn.Module, quantising: Quantising) -> set[str]:
+        """Takes the stacks that ``fill`` will bring out of ``model``; returns their parts."""
+        taken: set[str] = set()
+        for stack in find_stored_stacks(model, self.weights.values()):
+            experts = model.get_submodule(stack.owner)
+            if not isinstance(experts, QuantisedExperts):
+                quantise_experts(experts, quantising.build_matrix)
+            delattr(experts, stack.name)
+            self._stacks.append((stack, quantising))
+            taken |= {name.removesuffix(".weight") for names in stack.parts for name in names}
+        return taken
+
+
+def _can_take(module: nn.Module, stored: StoredWeight) -> bool:
+    """Returns whether the weight belongs into a linear layer, or into a router."""
+    weight = module._parameters.get("weight")  # noqa: SLF001 - getattr would find modules as well
+    is_layer = isinstance(module, nn.Linear | Conv1D)
+    return is_layer or (_is_router(module) and weight is not None and weight.shape == stored.shape)
+
+
+def _is_router(module: nn.Module) -> bool:
+    """Returns whether ``module`` chooses experts: a matrix, but no linear layer.
+
+    Files of earlier model code, where it was one, hold it in few bits; it is unfolded.
+    """
+    return hasattr(module, "top_k") and isinstance(getattr(module, "weight", None), nn.Parameter)
+
+
+def _describe_left(name: str) -> ModelUnusable:
+    if ".experts." in name:
+        return ModelUnusable(
+            f"{name} is an expert that is stored alone in few bits. This program joins the "
+            "experts of a layer, and cannot tell from this model in which order their halves "
+            "belong together, or some of them are missing.",
+            f"{_REMEDY} It can be quantised while it is read (base.quantisation).",
+        )
+    return ModelUnusable(
+        f"{name} is stored in few bits, but the model has no linear layer of that name.",
+        f"{_REMEDY} It can be quantised while it is read (base.quantisation).",
+    )
+
+
+def _build_opener(stack: ExitStack) -> OpenFile:
+    """Returns what opens each file once, until ``stack`` is left: headers of experts are long."""
+
+    @cache
+    def open_file(path: Path) -> Any:
+        return stack.enter_context(safe_open(path, framework="pt"))
+
+    return open_file
 
 
 def take_stored_format(folder: Path, config: Any) -> StoredFormat | None:

@@ -17,7 +17,7 @@ from torch import Tensor
 from studio.engine.held.blocks import get_chunk_size, quantise_blocks
 from studio.engine.held.buffer import borrow_buffer, borrow_scratch
 from studio.engine.held.levels import NF4_LEVELS, get_nf4_levels
-from studio.engine.held.scales import NestedScales, PlainScales
+from studio.engine.held.scales import NestedScales, Scales
 
 BLOCK = 64
 _ZERO = NF4_LEVELS.index(0.0)
@@ -37,7 +37,7 @@ class Nf4Weights:
     """What unfolds on a card instead of plain torch, once it has been proven equal."""
 
     codes: Tensor
-    scales: PlainScales | NestedScales
+    scales: Scales
     shape: tuple[int, int]
     block: int = BLOCK
     levels: tuple[float, ...] = NF4_LEVELS

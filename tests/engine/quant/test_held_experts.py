@@ -26,9 +26,10 @@ CPU = torch.device("cpu")
 MOE = ["qwen3_moe", "mixtral", "gpt_oss"]
 
 
-def _write(folder: Path, family: str) -> Path:
+def _write(folder: Path, family: str, **changes: object) -> Path:
     torch.manual_seed(0)
     sizes = SHAPE | FAMILIES[family] | {"hidden_size": 64, "intermediate_size": 64, "head_dim": 16}
+    sizes |= changes
     if family == "qwen3_moe":
         sizes["moe_intermediate_size"] = 32
     config = transformers.AutoConfig.for_model(family, **sizes)
