@@ -267,13 +267,14 @@ def count_heap_gaps(
 ) -> int:
     """Return what the processor's heap keeps of freed blocks and cannot use again.
 
-    Larger blocks than ``LARGEST_KEPT_BYTES`` go back to the system at once, so that micro-batches
-    whose blocks are just small enough leave the largest gaps. The factors are measured on Linux
+    Larger blocks than ``LARGEST_KEPT_BYTES`` go back to the system at once; beside them half of
+    what the largest blocks that stay would lose was measured. The factors are those of Linux
     (glibc), see tests/benchmarks/memory_forecast.py.
     """
     tokens, number = sum(documents), working.number_bytes
     outer = min(tokens, LARGEST_KEPT_BYTES // (number * anatomy.width))
     inner = min(tokens, LARGEST_KEPT_BYTES // (number * anatomy.inner))
+    outer //= 1 if outer == tokens else 2
     mlp = count_mlp_bytes(anatomy, layer, number)
     size = count_layer_bytes(anatomy, layer, documents, working) * outer // max(1, tokens)
     size -= mlp * (outer - min(inner, outer))
