@@ -102,13 +102,14 @@ class AnswerFinder:
         This saves rendering the prompt again for every row: nearly all the time of a large file.
         """
         question = _content(messages, position - 1)
-        if not question:
+        at = text.find(question, floor) if question else -1
+        if at < 0:
             return None
         for request in self._requests:
             wanted = question + request
-            at = text.find(wanted, floor)
-            if at < 0 or text.find(wanted, at + 1) >= 0:
-                continue  # what is not unique is found the long way
+            # What is not unique is found the long way: a later turn may ask the same again.
+            if not text.startswith(wanted, at) or text.find(wanted, at + 1) >= 0:
+                continue
             span = self._verify(messages, position, text, at + len(wanted))
             if span is not None:
                 return span

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from studio.core.errors import FileUnusable
@@ -216,6 +216,7 @@ def experienced(chat_tokenizer: Any) -> JinjaTemplate:
 
 @settings(max_examples=300)
 @given(contents=st.lists(SAID, min_size=2, max_size=8), system=st.none() | SAID)
+@example(contents=["<|im_end|>\n", "0", "<|im_end|>", "0"], system=None)
 def test_the_mask_equals_generation_tags(
     chat_tokenizer: Any, experienced: JinjaTemplate, contents: list[str], system: str | None
 ) -> None:
@@ -231,6 +232,23 @@ def test_the_mask_equals_generation_tags(
         encoded = Encoder(chat_tokenizer).encode([text])[0]
         assert encoded.ids.tolist() == expected["input_ids"]
         assert encoded.supervised.astype(int).tolist() == expected["assistant_masks"]
+
+
+def test_the_same_question_and_answer_twice_are_found_in_both_places(chat_tokenizer: Any) -> None:
+    source = (
+        "{% for m in messages %}<|im_start|>{{ m.role }}\n"
+        "{% if loop.last and m.role == 'assistant' %}<think>\n\n</think>\n\n{% endif %}"
+        "{{ m.content }}<|im_end|>\n{% endfor %}"
+        "{% if add_generation_prompt %}<|im_start|>assistant\n"
+        "{% if enable_thinking is false %}<think>\n\n</think>\n\n{% endif %}{% endif %}"
+    )
+    template = JinjaTemplate(chat_tokenizer, source, "test")
+    for conversation in (talk("a", "b"), talk("a", "b", "c", "d"), talk("hi", "x", "hi", "x")):
+        rendered = template.render(conversation)
+        answers = [f"{one.content}<|im_end|>" for one in conversation.turns[1::2]]
+        assert [rendered.text[start:end] for start, end in rendered.answers] == answers
+        starts = [start for start, _ in rendered.answers]
+        assert starts == sorted(set(starts))
 
 
 @settings(max_examples=60)
