@@ -50,7 +50,11 @@ class WholeCheck:
         self._check_contradictions()
         self._check_one_answer()
         if model_context is not None:
-            self._add("longer_than_model", self._mark(lambda rows: rows["length"] > model_context))
+            # Running text is divided, so that all of it is read.
+            self._add(
+                "longer_than_model",
+                self._mark(lambda rows: (rows["length"] > model_context) & ~rows["is_text"]),
+            )
         self._add("many_tokens", self._mark(_is_dense))
 
     def check_validation(self, tables: Sequence[RowTable]) -> list[Flags]:

@@ -126,6 +126,8 @@ def test_odd_lengths_and_answers_are_told(run: Callable[..., PreparedData]) -> N
     codes = _codes(run(rows, context=100))
     assert codes["longer_than_model"] == 1
     assert codes["one_answer_dominates"] == 60
+    divided = run([{"text": "word " * 200}], context=100)
+    assert "longer_than_model" not in _codes(divided)
     foreign = _codes(
         run([chat("日本語のとても長い文章です。これは難しい。" * 3, "はい、そうです")])
     )

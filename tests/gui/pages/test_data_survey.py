@@ -421,3 +421,19 @@ def test_a_finding_leads_to_where_it_is_mended(page: DataPage, child: Child, qtb
     with qtbot.waitSignal(page.page_requested) as told:
         page._tabs.checks.lead_chosen.emit("model", 0)
     assert told.args == ["model"]
+
+
+def test_rows_without_turns_offer_no_choice_of_who_is_learnt(page: DataPage, child: Child) -> None:
+    page._tabs.setCurrentIndex(LEARNING)
+    panel = page._tabs.learning
+    texts = SourceExamined(
+        request=0, position=0, source="rows.jsonl", certainty="sure", format="text",
+        columns={"text": "t"},
+    )  # fmt: skip
+    child.say(texts, SURVEYED)
+    assert not panel._turns.isVisible()
+    assert "learnt as a whole" in panel._whole.text()
+    assert "tokenizer has read" in page._tabs.columns._nothing.text()
+    child.say(texts.model_copy(update={"position": 1, "format": "messages"}))
+    assert panel._turns.isVisible()
+    assert not panel._whole.isVisible()

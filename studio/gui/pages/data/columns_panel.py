@@ -42,6 +42,8 @@ _LABEL_WIDTH = 112
 _BOX_WIDTH = 120
 _LONGEST_WORDS = 44
 SHOWN_ROWS = 3
+_UNCLEAR = "They appear here as soon as the parts are clear."
+_READING = "They appear here as soon as the model's tokenizer has read them …"
 
 
 class ColumnsPanel(QWidget):
@@ -121,6 +123,7 @@ class ColumnsPanel(QWidget):
         self._format_box.setEnabled(found.certainty != "unreadable")
         self._show_options(found)
         self._show_parts(found.found_columns)
+        self._nothing.setText(_READING if found.format else _UNCLEAR)
         if not found.format:
             for index in range(SHOWN_ROWS):
                 self.show_result(index, None)
@@ -160,9 +163,7 @@ class ColumnsPanel(QWidget):
         box = QVBoxLayout()
         box.setSpacing(SIZES.xs)
         box.addWidget(PlainLabel("The first rows as the model reads them", "strong"))
-        self._nothing = PlainLabel(
-            "They appear here as soon as the parts are clear and a model is chosen.", "muted"
-        )
+        self._nothing = PlainLabel(_UNCLEAR, "muted")
         self._nothing.setAlignment(Qt.AlignmentFlag.AlignTop)
         box.addWidget(self._nothing, 1)
         for about, result in zip(self._abouts, self._results, strict=True):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -32,6 +32,12 @@ from studio.gui.widgets.scroll import build_scroll_area
 _TYPING_MS = 400
 _SETTINGS = ("data.supervise", "data.supervise_turns", "data.think")
 _ROLES = {"user": "User", "system": "System", "tool": "Tool"}
+_WITHOUT_TURNS = {
+    "text": "Running text is learnt as a whole: it has no questions and answers between which to "
+    "choose, and no chat template is used.",
+    "tokens": "Rows of token numbers are used just as they are; their column for labels says what "
+    "is learnt, and without one all of it is.",
+}
 _TEMPLATE_FILTER = "Chat templates (*.jinja *.jinja2 *.txt);;All files (*)"
 
 
@@ -79,6 +85,15 @@ class LearningPanel(QWidget):
                 box.setChecked(role in data["supervise_roles"])
             box.setEnabled(data["supervise"] != "everything")
         self._show_choice(str(data["template"]))
+
+    def show_formats(self, formats: Collection[str]) -> None:
+        """Shows the choices that matter for rows of these formats, or why there are none."""
+        has_turns = not formats or not set(formats) <= set(_WITHOUT_TURNS)
+        kinds = ("text", "tokens") if not has_turns else ()
+        told = [_WITHOUT_TURNS[kind] for kind in kinds if kind in formats]
+        self._whole.setText(" ".join(told))
+        self._whole.setVisible(bool(told))
+        self._turns.setVisible(has_turns)
 
     def show_template(self, surveyed: DataSurveyed) -> None:
         """Shows the text of the template in force; one that is being edited stays."""
@@ -143,7 +158,11 @@ class LearningPanel(QWidget):
         for button in (self._edit, self._save, self._discard):
             buttons.addWidget(button)
         buttons.addStretch(1)
-        box = QVBoxLayout()
+        self._whole = PlainLabel("", "muted")
+        self._whole.setAccessibleName("What is learnt of these rows")
+        self._whole.hide()
+        self._turns = QWidget()
+        box = QVBoxLayout(self._turns)
         box.setContentsMargins(0, 0, SIZES.s, 0)
         box.setSpacing(SIZES.m)
         box.addWidget(PlainLabel("How turns become text: the chat template", "strong"))
@@ -152,7 +171,11 @@ class LearningPanel(QWidget):
         box.addLayout(buttons)
         box.addWidget(self._build_who())
         box.addStretch(0)
-        return box
+        left = QVBoxLayout()
+        left.setContentsMargins(0, 0, 0, 0)
+        left.addWidget(self._whole, 0, Qt.AlignmentFlag.AlignTop)
+        left.addWidget(self._turns, 1)
+        return left
 
     def _build_who(self) -> QWidget:
         self._who = QWidget()

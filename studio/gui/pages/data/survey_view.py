@@ -196,6 +196,7 @@ class SurveyView(QObject):
                 self._note_validation_file(event)
             return
         self._examined[event.position] = event
+        self._tabs.learning.show_formats([one.format for one in self._examined.values()])
         self.source_examined.emit(event)
         self._tabs.show_panels(COLUMNS, LEARNING)
         if event.certainty == "unsure" and not any(one.format for one in self._examined.values()):

@@ -42,7 +42,7 @@ ORDERS = {
     "longest": "Longest first",
     "most_tokens": "Most tokens per character first",
 }
-_SIDES = (("train", "Training rows", ""), ("validation", "Validation rows", ""))
+_SIDES = (("train", "Training", ""), ("validation", "Validation", ""))
 _SIDES_HELP = "Rows to learn from, or rows that are only measured on."
 _NO_VALIDATION = (
     "No rows are held back for validation. Change that above, beside the name of the file."
