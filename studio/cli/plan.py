@@ -16,12 +16,13 @@ from studio.core.events.types import Event, SettingResolved
 from studio.core.hub.layers import HubLayers
 from studio.core.jobs.orders import MeasureOrder
 from studio.core.memory.anatomy import Anatomy
-from studio.core.memory.card import DeviceSpec, find_device
-from studio.core.memory.fit import Advice
+from studio.core.memory.card import CARD_SIZES, DeviceSpec, find_device, limit_device
+from studio.core.memory.fit import Advice, describe_slowdown
 from studio.core.memory.forecast import Forecast, advise, build_forecast
 from studio.core.memory.measured import DryRun, Measurements, learn
 from studio.core.memory.model import load_anatomy
 from studio.core.memory.rows import RowLengths
+from studio.core.memory.speed import TimeEstimate
 from studio.core.memory.text_lengths import guess_rows
 from studio.core.network.gate import find_gate
 from studio.core.paths import Home
@@ -55,6 +56,14 @@ def add_parser(
         help="memory to fit into, for example 12GB (default: what is free now)",
     )
     parser.add_argument(
+        "--card",
+        type=int,
+        choices=CARD_SIZES,
+        metavar="GB",
+        help="plan for a card with this much memory, also where this computer has none "
+        f"({', '.join(map(str, CARD_SIZES))})",
+    )
+    parser.add_argument(
         "--set",
         action="append",
         default=[],
@@ -80,6 +89,8 @@ def run(arguments: argparse.Namespace, console: Console, home: Home) -> int:
             if error.code != "out_of_memory":
                 raise
             problem = error
+    if arguments.card is not None:
+        device = limit_device(device, arguments.card)
     budget = device.free_bytes if arguments.budget is None else arguments.budget
     allowed = replace(device, free_bytes=budget)
     known = Measurements.load(home)
@@ -87,7 +98,7 @@ def run(arguments: argparse.Namespace, console: Console, home: Home) -> int:
     if problem is not None:
         forecast = replace(forecast, fits=False)
         console.say(f"The dry run ended: {problem}")
-    _print(forecast, console)
+    _print(forecast, console, can_measure=arguments.card is None)
     console.finish(_summarise(forecast))
     return 0
 
@@ -131,23 +142,26 @@ def _measure(
     return rows
 
 
-def _print(forecast: Forecast, console: Console) -> None:
+def _print(forecast: Forecast, console: Console, *, can_measure: bool) -> None:
     ledger, time = forecast.ledger, forecast.time
     largest = max(part.size_bytes for part in ledger.parts)
     how = "corrected by a measurement" if ledger.is_measured else "forecast"
     console.print(f"Memory on {forecast.device.name} ({how}):")
-    for part in ledger.parts:
+    for part in (one for one in ledger.parts if one.size_bytes):
         bar = "#" * round(_BAR * part.size_bytes / max(1, largest))
         console.print(f"  {part.label:22s}{format_bytes(part.size_bytes):>9s}  {bar}".rstrip())
     console.print(f"  {'Together':22s}{format_bytes(ledger.total_bytes):>9s}")
     verdict = "It fits" if forecast.fits else "It does not fit"
     closely = ", but only just: it may not" if forecast.verdict == "tight" else ""
     console.print(f"{verdict} into {format_bytes(forecast.budget_bytes)}{closely}.")
-    guess = " (the speed is a guess; --measure measures it)" if time.is_guess else ""
+    if ledger.computer_bytes:
+        console.print(_describe_computer(forecast))
     console.print(
         f"{format_count(ledger.trainable_parameters)} trainable parameters, {time.steps:,} steps, "
-        f"about {format_duration(time.seconds)} of training{guess}."
+        f"about {format_duration(time.seconds)} of training "
+        f"({format_duration(time.seconds_per_epoch)} per epoch)."
     )
+    console.print(_describe_speed(time, can_measure=can_measure))
     if forecast.rows.is_guess:
         console.print(
             f"The longest of {forecast.rows.rows:,} rows is taken to have about "
@@ -155,6 +169,24 @@ def _print(forecast: Forecast, console: Console) -> None:
         )
     for line in _describe_advice(forecast):
         console.print(line)
+
+
+def _describe_computer(forecast: Forecast) -> str:
+    needed = format_bytes(forecast.ledger.computer_bytes)
+    words = f"The layers that visit the card take {needed} of the computer's memory"
+    free = forecast.device.computer_bytes
+    return f"{words}." if free is None else f"{words}; {format_bytes(free)} are free."
+
+
+def _describe_speed(time: TimeEstimate, *, can_measure: bool) -> str:
+    rate = f"about {max(1, round(time.tokens_per_second)):,} tokens a second"
+    if not time.is_guess:
+        return f"That is {rate}, as measured; loading and validation come on top."
+    flops = f"{format_count(round(time.flops_per_second))} operations a second"
+    hint = "; --measure measures it" if can_measure else ""
+    return (
+        f"That is {rate}: the speed is a guess ({flops}{hint}). Loading and validation come on top."
+    )
 
 
 def _describe_advice(forecast: Forecast) -> Sequence[str]:
@@ -180,11 +212,10 @@ def _describe_advice(forecast: Forecast) -> Sequence[str]:
 
 def _describe(item: Advice) -> str:
     changes = " ".join(f"--set {key}={value}" for key, value in item.changes)
-    speed = "slower" if item.slowdown >= 0 else "faster"
+    saved = format_bytes(item.saved_bytes) if item.saved_bytes > 0 else "nothing alone"
     later = "" if item.is_available else " (comes with a later version)"
     return (
-        f"  {item.label}: saves {format_bytes(item.saved_bytes)}, "
-        f"{abs(item.slowdown):.0%} {speed}{later}\n      {changes}"
+        f"  {item.label}: saves {saved}, {describe_slowdown(item.slowdown)}{later}\n      {changes}"
     )
 
 
@@ -196,9 +227,11 @@ def _summarise(forecast: Forecast) -> dict[str, Any]:
         "bytes_by_part": ledger.bytes_by_part,
         "total_bytes": ledger.total_bytes,
         "budget_bytes": forecast.budget_bytes,
+        "computer_bytes": ledger.computer_bytes,
         "trainable_parameters": ledger.trainable_parameters,
         "seconds_estimate": forecast.time.seconds,
         "seconds_per_epoch": forecast.time.seconds_per_epoch,
+        "tokens_per_second": forecast.time.tokens_per_second,
         "steps": forecast.time.steps,
         "is_speed_guessed": forecast.time.is_guess,
         "is_measured": ledger.is_measured,

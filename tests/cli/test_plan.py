@@ -144,3 +144,16 @@ def test_sizes_are_read_as_people_write_them(text: str, size: int) -> None:
 def test_what_is_no_size_is_refused(text: str) -> None:
     with pytest.raises(argparse.ArgumentTypeError, match="is no size"):
         parse_size(text)
+
+
+def test_a_card_that_is_not_there_can_be_planned_for(
+    lora_studio: CommandLine, recipe: Path
+) -> None:
+    result = plan(lora_studio, recipe, "--card", "8")
+    assert result["device"] == "a card with 8 GB"
+    assert result["budget_bytes"] == int(7.5 * (1 << 30))
+    assert result["tokens_per_second"] > 0
+    outcome = lora_studio("plan", recipe, "--card", "8", "--set", "base.offload=layers")
+    assert "of the computer's memory;" in outcome.out
+    assert "15.0T operations a second" in outcome.out
+    assert lora_studio("plan", recipe, "--card", "7").code == 2

@@ -283,7 +283,7 @@ def count_heap_gaps(
 
 def count_tile_rows(vocabulary: int, supervised_tokens: int, *, is_cpu: bool) -> int:
     """Return how many rows of logits the loss computes at once, as the engine chooses them."""
-    room, least = (64 << 20, 64) if is_cpu else (256 << 20, 1024)
+    room, least = (64 << 20, 64) if is_cpu else (256 << 20, 512)
     most = _MOST_CPU_ROWS if is_cpu else supervised_tokens
     return min(supervised_tokens, most, max(least, room // (4 * vocabulary)))
 

@@ -143,11 +143,16 @@ def read_anatomy(layers: ModelLayers, config: Mapping[str, Any]) -> Anatomy:
     text = config.get("text_config")
     values = text if isinstance(text, Mapping) else config
     kind = layers.model_type
-    width = _get_size(values, "hidden_size", "n_embd", "d_model")
-    heads = _get_size(values, "num_attention_heads", "n_head", "n_heads", default=1)
-    inner = _get_size(values, "intermediate_size", "n_inner", "ffn_dim", default=4 * width)
     experts = _get_size(values, "num_experts_per_tok", default=0)
     typical = _get_typical_layer(layers)
+    # What a configuration leaves to the defaults of its family the matrices tell.
+    rows, table_width = _read_table(layers)
+    width = _get_size(values, "hidden_size", "n_embd", "d_model", default=table_width)
+    inner = _get_size(
+        values, "intermediate_size", "n_inner", "ffn_dim",
+        default=_read_outputs(typical, "up_proj") or 4 * width,
+    )  # fmt: skip
+    head, heads, keys = _read_heads(values, typical, width)
     norms = [module for module in typical if module.kind == "norm"]
     block_norms = [module for module in norms if module.shape == (width,)]
     names = [module.name.rpartition(".")[2] for module in typical]
@@ -158,12 +163,10 @@ def read_anatomy(layers: ModelLayers, config: Mapping[str, Any]) -> Anatomy:
         or ""
     )
     head_norms = [m for m in norms if m.name.rpartition(".")[2] in ("q_norm", "k_norm")]
-    keys = _get_size(values, "num_key_value_heads", default=heads)
-    head = _get_size(values, "head_dim", default=max(1, width // heads))
     return Anatomy(
         layers=layers,
         width=width,
-        vocabulary=_get_size(values, "vocab_size", default=1),
+        vocabulary=_get_size(values, "vocab_size", default=rows or 1),
         heads=heads,
         key_heads=keys,
         head=head,
@@ -185,6 +188,38 @@ def read_anatomy(layers: ModelLayers, config: Mapping[str, Any]) -> Anatomy:
         experts_per_token=experts,
         spares_rows=kind not in _WHOLE_LAST_LAYERS,
     )
+
+
+def _read_table(layers: ModelLayers) -> tuple[int, int | None]:
+    """Return rows and width of the largest embedding, which is that of the words; 0 and None."""
+    shapes = [m.shape for m in layers.modules if m.kind == "embedding" and len(m.shape) == 2]
+    rows, width = max(shapes, default=(0, 0))
+    return rows, width or None
+
+
+def _read_outputs(modules: list[ModelModule], name: str) -> int:
+    """Return the outputs of the matrix of this name, 0 where there is none that tells."""
+    found = (m.out_features for m in modules if m.name.rpartition(".")[2] == name)
+    return next(found, 0)
+
+
+def _read_heads(
+    values: Mapping[str, Any], typical: list[ModelModule], width: int
+) -> tuple[int, int, int]:
+    """Return the width of a head, how many there are, and how many for keys and values."""
+    names = ("num_attention_heads", "n_head", "n_heads")
+    query, key = _read_outputs(typical, "q_proj"), _read_outputs(typical, "k_proj")
+    head = _get_size(values, "head_dim", default=0)
+    heads = _get_size(values, *names, default=0)
+    if not heads:
+        norms = (m.shape[0] for m in typical if m.name.endswith("q_norm"))
+        head = head or next((size for size in norms if size < query), 0)
+        heads = query // head if head and query else 1
+        keys = _get_size(values, "num_key_value_heads", default=0)
+        keys = keys or (key // head if head and key else heads)
+    else:
+        keys = _get_size(values, "num_key_value_heads", default=heads)
+    return head or max(1, width // heads), heads, keys
 
 
 def _get_window(values: Mapping[str, Any], kind: str) -> int | None:

@@ -29,6 +29,7 @@ class DeviceSpec:
 
     ``free_bytes`` is what a new process can take. ``guessed_flops`` is a cautious guess of the
     floating point operations per second that training reaches; a measured rate replaces it.
+    ``computer_bytes`` is what is free of the computer's memory beside a card, None = not known.
     """
 
     name: str
@@ -37,6 +38,7 @@ class DeviceSpec:
     free_bytes: int
     computes_bfloat16: bool
     guessed_flops: float
+    computer_bytes: int | None = None
 
     @property
     def is_cpu(self) -> bool:
@@ -72,6 +74,7 @@ def limit_device(device: DeviceSpec, gib: int) -> DeviceSpec:
         free_bytes=free,
         computes_bfloat16=True,
         guessed_flops=_TYPICAL_FLOPS.get(gib, gib * 2e12),
+        computer_bytes=int(psutil.virtual_memory().available),
     )
 
 
@@ -103,6 +106,7 @@ def _find_card(index: int) -> DeviceSpec | None:
             free_bytes=int(memory.free),
             computes_bfloat16=has_bfloat16,
             guessed_flops=_guess_flops(driver, card, has_bfloat16=has_bfloat16),
+            computer_bytes=int(psutil.virtual_memory().available),
         )
 
 

@@ -90,7 +90,6 @@ def iter_options(recipe: Recipe, anatomy: Anatomy, rows: RowLengths) -> Iterator
             "The frozen weights are held in fewer bits (QLoRA). The adapter learns around the "
             "small errors.",
             levels if base.quantisation == "none" else levels[1:],
-            penalty=0.1,
         )
     yield from _iter_learning_options(recipe, anatomy, rows)
     if base.offload != "layers":
@@ -98,9 +97,10 @@ def iter_options(recipe: Recipe, anatomy: Anatomy, rows: RowLengths) -> Iterator
             "offload",
             "Keep the base in the computer's memory",
             "Each layer visits the card when it is its turn. The result is the same, but training "
-            "is as slow as the way to the card; it needs as much of the computer's memory.",
+            "waits where the way to the card is slower than the work; what leaves the card takes "
+            "as much of the computer's memory.",
             ((("base.offload", "layers"),),),
-            penalty=4.0,
+            penalty=0.1,
         )
 
 

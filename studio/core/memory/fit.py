@@ -11,7 +11,7 @@ from studio.core.memory.card import DeviceSpec
 from studio.core.memory.changes import Change, Option, apply_change, iter_options
 from studio.core.memory.ledger import Correction, Ledger, build_ledger
 from studio.core.memory.rows import RowLengths
-from studio.core.memory.speed import count_token_flops
+from studio.core.memory.speed import estimate_time
 from studio.core.recipe.fields import get_field_table
 from studio.core.recipe.schema import Recipe
 
@@ -52,7 +52,15 @@ class Question:
 
     def fits(self, recipe: Recipe) -> bool:
         """Return whether a changed recipe fits."""
-        return self.forecast(recipe).fits(self.budget_bytes)
+        return self.is_enough(self.forecast(recipe))
+
+    def is_enough(self, ledger: Ledger) -> bool:
+        """Return whether this much memory is there, on the device and in the computer."""
+        return ledger.fits(self.budget_bytes, self.device.computer_bytes)
+
+    def estimate_seconds(self, recipe: Recipe, ledger: Ledger) -> float:
+        """Return the time of an epoch of ``recipe``."""
+        return estimate_time(recipe, self.anatomy, self.device, ledger).seconds_per_epoch
 
 
 def find_advice(
@@ -88,6 +96,14 @@ def apply_advice(recipe: Recipe, advice: Sequence[Advice]) -> Recipe:
         if item.is_needed:
             recipe = apply_change(recipe, item.changes)
     return recipe
+
+
+def describe_slowdown(slowdown: float) -> str:
+    """Return the price of a change in time, in words: "12 % slower"."""
+    percent = round(abs(slowdown) * 100)
+    if not percent:
+        return "as fast as before"
+    return f"{percent} % {'slower' if slowdown > 0 else 'faster'}"
 
 
 def is_available(changes: Sequence[Change]) -> bool:
@@ -137,12 +153,12 @@ def _collect(question: Question, options: Sequence[Option]) -> dict[str, tuple[C
             found = question.forecast(
                 _apply(question.recipe, chosen | {option.key: option.strongest})
             )
-            if found.fits(question.budget_bytes) or found.total_bytes < size:
+            if question.is_enough(found) or found.total_bytes < size:
                 break
         else:
             return None
         chosen[option.key] = option.strongest
-        if found.fits(question.budget_bytes):
+        if question.is_enough(found):
             return chosen
         size = found.total_bytes
         left.remove(option)
@@ -178,14 +194,14 @@ def _build_advice(
     """Return an option in words, with what it saves alone; None where that is nothing."""
     changes = needed or _choose_level(question, option)
     before = question.forecast(question.recipe)
-    after = question.forecast(apply_change(question.recipe, changes))
+    changed = apply_change(question.recipe, changes)
+    after = question.forecast(changed)
     saved = before.total_bytes - after.total_bytes
     if saved <= 0 and needed is None:
         return None
-    work_before = count_token_flops(question.anatomy, before)
-    work_after = count_token_flops(question.anatomy, after)
-    share_of_tokens = after.settled.rows.mean_tokens / before.settled.rows.mean_tokens
-    slower = work_after / work_before * share_of_tokens * (1 + option.penalty) - 1
+    seconds_before = question.estimate_seconds(question.recipe, before)
+    seconds_after = question.estimate_seconds(changed, after)
+    slower = seconds_after / seconds_before * (1 + option.penalty) - 1
     return Advice(
         key=option.key,
         label=option.label,

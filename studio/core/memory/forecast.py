@@ -65,7 +65,7 @@ def build_forecast(
         ledger = build_ledger(recipe, anatomy, device, rows, correction)
     time = estimate_time(recipe, anatomy, device, ledger, found.flops_per_second if found else None)
     question = Question(recipe, anatomy, device, rows, budget_bytes, correction)
-    fits = ledger.fits(budget_bytes)
+    fits = ledger.fits(budget_bytes, device.computer_bytes)
     return Forecast(ledger, time, device, rows, budget_bytes, fits, question)
 
 

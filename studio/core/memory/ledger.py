@@ -31,6 +31,7 @@ from studio.core.memory.weights import (
     count_trainable,
     count_visiting_bytes,
 )
+from studio.core.memory.weights import count_layer_bytes as count_weights_of_layers
 from studio.core.recipe.schema import Recipe
 from studio.core.weights.matching import ChosenModule
 
@@ -97,6 +98,7 @@ class Ledger:
 
     The parts add up to the total. ``settled`` is what the automatic settings became.
     ``keeps_zeros``: adapted layers form their update as a matrix, to leave zeros alone.
+    ``computer_bytes`` is what lies in the computer's memory beside a card: layers that visit it.
     """
 
     parts: tuple[Part, ...]
@@ -105,6 +107,7 @@ class Ledger:
     settled: Settled
     is_measured: bool = False
     keeps_zeros: bool = False
+    computer_bytes: int = 0
 
     @property
     def total_bytes(self) -> int:
@@ -122,8 +125,10 @@ class Ledger:
         sizes = self.bytes_by_part
         return sizes["activations"] + sizes["loss"] + sizes["backward"]
 
-    def fits(self, budget_bytes: int) -> bool:
-        """Return whether it all fits into ``budget_bytes``."""
+    def fits(self, budget_bytes: int, computer_bytes: int | None = None) -> bool:
+        """Return whether it all fits into ``budget_bytes``, and into the computer's free memory."""
+        if computer_bytes is not None and self.computer_bytes > computer_bytes:
+            return False
         return self.total_bytes <= budget_bytes
 
 
@@ -195,7 +200,8 @@ def build_settled_ledger(
         sizes["overhead"] = _CARD_CONTEXT_BYTES + gaps
     parts = tuple(Part(key, *_word(key, size)) for key, size in sizes.items())
     is_measured, keeps_zeros = correction is not None, recipe.adapter.keep_zeros
-    return Ledger(parts, trainable, adapted, settled, is_measured, keeps_zeros)
+    visiting = _count_visiting(recipe, anatomy, settled, is_cpu=device.is_cpu)
+    return Ledger(parts, trainable, adapted, settled, is_measured, keeps_zeros, visiting)
 
 
 def count_gap_bytes(anatomy: Anatomy, adapted: AdaptedLayers, settled: Settled) -> int:
@@ -224,6 +230,13 @@ def _count_base(recipe: Recipe, anatomy: Anatomy, settled: Settled, *, is_cpu: b
     if settled.visits:
         return count_visiting_bytes(anatomy, form, settled.number_bytes, is_cpu=is_cpu)
     return count_base_bytes(anatomy, form, settled.number_bytes)
+
+
+def _count_visiting(recipe: Recipe, anatomy: Anatomy, settled: Settled, *, is_cpu: bool) -> int:
+    """Return what stays in the computer's memory and visits the card."""
+    if not settled.visits or is_cpu:
+        return 0
+    return count_weights_of_layers(anatomy, recipe.base.quantisation, settled.number_bytes)[0]
 
 
 def _count_masked(anatomy: Anatomy, chosen: Sequence[ChosenModule], number_bytes: int) -> int:

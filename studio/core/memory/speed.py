@@ -14,17 +14,24 @@ from studio.core.recipe.schema_data import ValidationFraction
 
 _WAY_BYTES_PER_SECOND = 12e9
 """What sixteen lanes of PCIe 3 carry in practice, or eight of PCIe 4."""
+_UNPACKING_SHARE = 0.1
+"""Time that unfolding weights held in few bits takes beside the products, where not measured."""
 
 
 @dataclass(frozen=True)
 class TimeEstimate:
-    """How long training takes. ``is_guess``: the speed of the device was not measured."""
+    """How long training takes.
+
+    ``is_guess``: the speed of the device was not measured; ``flops_per_second`` is what it is
+    taken to reach then, or was measured.
+    """
 
     seconds_per_epoch: float
     seconds: float
     steps: int
     tokens_per_second: float
     is_guess: bool
+    flops_per_second: float = 0.0
 
 
 def count_token_flops(anatomy: Anatomy, ledger: Ledger) -> float:
@@ -78,6 +85,8 @@ def estimate_time(
     """
     rate = measured_flops or device.guessed_flops
     tokens_per_second = rate / count_token_flops(anatomy, ledger)
+    if not measured_flops and anatomy.get_quantisation(recipe.base.quantisation) != "none":
+        tokens_per_second /= 1 + _UNPACKING_SHARE
     if ledger.settled.visits and not device.is_cpu:
         # The way to the card and the work go on side by side: the slower one decides.
         way = count_visiting_speed(anatomy, ledger, recipe.base.quantisation)
@@ -95,4 +104,5 @@ def estimate_time(
         steps=steps,
         tokens_per_second=tokens_per_second,
         is_guess=measured_flops is None,
+        flops_per_second=rate,
     )

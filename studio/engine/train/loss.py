@@ -97,7 +97,7 @@ def get_tile_rows(vocabulary: int, device: torch.device) -> int:
     """Returns how many rows of float32 logits are computed at once."""
     size = _TILE_BYTES.get(device.type, _TILE_BYTES["cpu"])
     if device.type == "cuda":
-        return max(1024, size // (4 * vocabulary))
+        return max(512, size // (4 * vocabulary))
     return min(_MOST_CPU_ROWS, max(64, size // (4 * vocabulary)))
 
 

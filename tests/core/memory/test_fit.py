@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from studio.core.memory import fit
 from studio.core.memory.changes import apply_change, iter_options
-from studio.core.memory.fit import Question, apply_advice, find_advice
+from studio.core.memory.fit import Question, apply_advice, describe_slowdown, find_advice
 from studio.core.memory.rows import RowLengths, assume_rows
 from studio.core.recipe.fields import get_field_table
 from tests.core.memory.published import PUBLISHED
@@ -141,3 +141,9 @@ def test_a_recipe_that_fits_needs_no_advice() -> None:
     recipe = build_recipe()
     anatomy = ANATOMIES["GPT-2"]
     assert find_advice(Question(recipe, anatomy, build_card(24), assume_rows(256), 24 * GIB)) == []
+
+
+def test_slowdowns_are_told_in_words() -> None:
+    assert describe_slowdown(0.123) == "12 % slower"
+    assert describe_slowdown(-0.5) == "50 % faster"
+    assert describe_slowdown(-0.001) == "as fast as before"

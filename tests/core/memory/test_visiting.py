@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -15,7 +16,7 @@ from studio.core.memory.speed import estimate_time
 from studio.core.paths import Home
 from studio.core.recipe.check import check_recipe
 from tests.core.memory.published import PUBLISHED
-from tests.core.memory.situations import GB, build_anatomy, build_card, build_cpu, build_recipe
+from tests.core.memory.situations import GB, GIB, build_anatomy, build_card, build_cpu, build_recipe
 
 LLAMA = build_anatomy(PUBLISHED["Llama-3.1-8B"][0])
 LAYER = 218_112_000  # parameters of one of its 32 layers, by hand
@@ -111,3 +112,31 @@ def test_what_was_measured_with_the_base_away_serves_no_other_run(tmp_path: Path
     assert kept.find(card, LLAMA, away, ledger) is not None
     near = build_recipe(train__checkpointing="all")
     assert kept.find(card, LLAMA, near, build_ledger(near, LLAMA, card, rows)) is None
+
+
+def test_the_price_of_layers_that_visit_is_what_the_time_becomes() -> None:
+    """With few tokens at once the way to the card decides, with many the work does."""
+    price = {}
+    for tokens in (64, 8192):
+        recipe = build_recipe(train__micro_batch_tokens=tokens, data__max_tokens=tokens)
+        question = Question(recipe, LLAMA, build_card(10), assume_rows(tokens), 10 * GIB)
+        advice = {item.key: item for item in find_advice(question)}
+        price[tokens] = advice["offload"].slowdown
+    assert price[64] > 5
+    assert 0 < price[8192] < 0.2
+
+
+def test_layers_do_not_visit_from_memory_that_the_computer_lacks() -> None:
+    anatomy = build_anatomy(PUBLISHED["Llama-3.1-70B"][0])
+    recipe = build_recipe(base__quantisation="nf4")
+    needed = {}
+    for computer in (64, 16):
+        card = replace(build_card(12), computer_bytes=computer * GIB)
+        question = Question(recipe, anatomy, card, assume_rows(512), 12 * GIB)
+        needed[computer] = {item.key for item in find_advice(question) if item.is_needed}
+    assert "offload" in needed[64]
+    assert not needed[16]
+    ledger = build_ledger(
+        build_recipe(base__offload="layers"), LLAMA, build_card(8), assume_rows(1)
+    )
+    assert ledger.computer_bytes == 2 * 32 * LAYER

@@ -8,7 +8,7 @@ from functools import partial
 from PySide6.QtCore import Qt, Signal
 from PySide6.QtWidgets import QHBoxLayout, QVBoxLayout, QWidget
 
-from studio.core.memory.fit import Advice
+from studio.core.memory.fit import Advice, describe_slowdown
 from studio.core.memory.forecast import Forecast
 from studio.core.recipe.fields import get_field_table
 from studio.core.units import format_bytes
@@ -118,12 +118,9 @@ def describe_advice(forecast: Forecast) -> str:
 
 def describe_price(advice: Advice) -> str:
     """Return what a change saves and what it costs."""
-    percent = round(abs(advice.slowdown) * 100)
-    speed = "slower" if advice.slowdown > 0 else "faster"
-    price = f"{percent} % {speed}" if percent else "as fast as before"
     later = "" if advice.is_available else "; comes with a later version"
     saved = format_bytes(advice.saved_bytes) if advice.saved_bytes > 0 else "nothing alone"
-    return f"saves {saved}, {price}{later}"
+    return f"saves {saved}, {describe_slowdown(advice.slowdown)}{later}"
 
 
 def describe_changes(advice: Advice) -> str:

@@ -11,7 +11,7 @@ from studio.core.memory.card import CARD_SIZES, DeviceSpec
 from studio.core.memory.forecast import Forecast, Verdict
 from studio.core.memory.ledger import Part, PartKey
 from studio.core.memory.recomputing import Recomputing
-from studio.core.units import UNKNOWN, format_bytes, format_duration
+from studio.core.units import UNKNOWN, format_bytes, format_count, format_duration
 from studio.gui.forms.editors.base import WheelGuard
 from studio.gui.theme.tokens import SIZES
 from studio.gui.widgets.card import Card, Line
@@ -86,7 +86,7 @@ class MemoryCard(Card):
         self._verdict.setText(words)
         total, free = format_bytes(forecast.ledger.total_bytes), format_bytes(forecast.budget_bytes)
         place = "memory" if forecast.device.is_cpu else "graphics memory"
-        self._needed.setText(f"Needs {total} of {free} free {place}")
+        self._needed.setText(f"Needs {total} of {free} free {place}{describe_computer(forecast)}")
         self._needed.setToolTip(plain_tooltip(f"{forecast.device.name}: {free} are free"))
         segments = [build_segment(part) for part in forecast.ledger.parts]
         self._bar.show_segments(segments, forecast.budget_bytes)
@@ -118,6 +118,8 @@ class MemoryCard(Card):
         about = "~ " if time.is_guess else ""
         self._epoch.setText(about + format_duration(time.seconds_per_epoch))
         self._whole.setText(about + format_duration(time.seconds))
+        for label in (self._epoch, self._whole):
+            label.setToolTip(plain_tooltip(describe_speed(forecast)))
         steps = "step" if time.steps == 1 else "steps"
         self._whole_words.setText(f"{time.steps:,} {steps} in all")
 
@@ -218,6 +220,15 @@ def describe_automatic(forecast: Forecast) -> str:
     return f"Automatic: {', '.join(parts)}." if parts else ""
 
 
+def describe_computer(forecast: Forecast) -> str:
+    """Return what layers that visit the card take elsewhere; empty where none do."""
+    size, free = forecast.ledger.computer_bytes, forecast.device.computer_bytes
+    if not size:
+        return ""
+    of = "" if free is None else f" of {format_bytes(free)} free"
+    return f", and {format_bytes(size)}{of} of the computer's memory"
+
+
 def describe_recomputing(recomputing: Recomputing) -> str:
     """Return what the layers recompute, for people."""
     if recomputing.strongest == "none":
@@ -241,7 +252,19 @@ def describe_certainty(forecast: Forecast) -> str:
         rows = ""
     if forecast.ledger.is_measured:
         return f"Corrected by a measurement on this computer. {rows}".strip()
-    return f"{rows} Memory and speed are calculated, not measured.".strip()
+    speed = f"about {max(1, round(forecast.time.tokens_per_second)):,} tokens a second"
+    return f"{rows} Memory and speed ({speed}) are calculated, not measured.".strip()
+
+
+def describe_speed(forecast: Forecast) -> str:
+    """Return what the times rest on."""
+    time = forecast.time
+    rate = f"About {max(1, round(time.tokens_per_second)):,} tokens a second"
+    how = "as measured"
+    if time.is_guess:
+        flops = format_count(round(time.flops_per_second))
+        how = f"where {flops} operations a second are done, which is a cautious guess"
+    return f"{rate}, {how}. Loading and validation come on top."
 
 
 def _show(label: PlainLabel, text: str) -> None:
