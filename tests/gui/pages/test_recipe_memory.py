@@ -136,6 +136,10 @@ def test_another_card_is_planned_for_and_remembered(
     assert studio.context.preferences.get_number("memory_budget_gib", 0) == 12
     page._memory.budget_chosen.emit(24)
     assert page._memory._verdict.text() == "It fits"
+    assert "computer memory" not in page._memory._needed.text()
+    assert "50.0T operations a second" in page._memory._epoch.toolTip()
+    studio.context.draft.set_value("base.offload", "layers")
+    assert "computer memory" in page._memory._needed.text()
 
 
 def test_advice_makes_it_fit_by_one_click_and_can_be_undone(

@@ -226,7 +226,7 @@ def describe_computer(forecast: Forecast) -> str:
     if not size:
         return ""
     of = "" if free is None else f" of {format_bytes(free)} free"
-    return f", and {format_bytes(size)}{of} of the computer's memory"
+    return f" and {format_bytes(size)}{of} computer memory"
 
 
 def describe_recomputing(recomputing: Recomputing) -> str:
