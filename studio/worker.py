@@ -107,9 +107,11 @@ def _translate(error: BaseException, layout: RunLayout) -> StudioError:
         name = error.filename if isinstance(error.filename, str) else str(layout.folder)
         return get_file_error(Path(name), error)
     last_line = traceback.format_exception_only(error)[-1].strip()
+    is_saved = layout.checkpoints.is_dir()  # only training has any
+    way_on = " The last checkpoint, if there is one, can be resumed." if is_saved else ""
     return StudioError(
         f"Something went wrong inside the program: {last_line}",
-        f"The details are in {layout.log}. The last checkpoint, if there is one, can be resumed.",
+        f"The details are in {layout.log}.{way_on}",
         code="internal_error",
     )
 

@@ -13,12 +13,12 @@ from typing import Any
 from studio.core.errors import AdapterUnusable, FileUnusable
 from studio.core.events.types import RunImported
 from studio.core.events.writer import EventWriter
-from studio.core.files import check_free_space, get_file_error
+from studio.core.files import check_free_space, get_file_error, write_atomically
 from studio.core.jobs.orders import ImportOrder
 from studio.core.recipe.load import load_recipe
 from studio.core.runs.capsule import CapsuleIndex, read_index, unpack_capsule
 from studio.core.runs.layout import RunLayout
-from studio.core.runs.store import draft_run
+from studio.core.runs.store import draft_run, load_order
 
 CONFIG_NAME = "adapter_config.json"
 WEIGHTS_NAME = "adapter_model.safetensors"
@@ -104,6 +104,18 @@ def import_adapter(
             yield target.stat().st_size
         _close_journal(draft.layout, RunImported(source=str(source)))
         return draft.keep()
+
+
+def choose_base(layout: RunLayout, base: str) -> None:
+    """Says which base model an imported adapter belongs to, where it was not found here.
+
+    Raises:
+        FileUnusable: The folder is no run, or cannot be written to.
+    """
+    order = load_order(layout)
+    if isinstance(order, ImportOrder):
+        text = order.model_copy(update={"base": base}).model_dump_json(indent=2)
+        write_atomically(layout.job, f"{text}\n")
 
 
 def import_capsule(

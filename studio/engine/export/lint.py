@@ -22,6 +22,8 @@ from studio.engine.models.files import load_config
 
 # vLLM serves adapters up to 16 unless told otherwise, and up to 512 at all.
 _VLLM_DEFAULT_RANK, _VLLM_RANKS = 16, (1, 8, 16, 32, 64, 128, 256, 320, 512)
+# The first PEFT with adapters of stacked experts; written one by one, earlier ones load them too.
+_STACKS_SINCE = "0.17"
 # Which files are worth checking for which tool: what a page may offer.
 PAIRS: Mapping[ExportTool, tuple[ExportTarget, ...]] = {
     "vllm": ("adapter", "merged"),
@@ -269,7 +271,8 @@ def _check_peft(case: Case) -> Iterator[ExportFinding]:
     if version:
         message = f"PEFT before {version} does not know {reason}."
         advice = f"Use PEFT {version} or newer (pip install -U peft), or merge."
-        yield case.find("peft_version", message, advice, "merge", is_fatal=False)
+        code = "peft_experts" if version == _STACKS_SINCE else "peft_version"
+        yield case.find(code, message, advice, "merge", is_fatal=False)
 
 
 def _find_peft_version(stored: StoredAdapter) -> tuple[str, str]:
@@ -282,7 +285,7 @@ def _find_peft_version(stored: StoredAdapter) -> tuple[str, str]:
     if config.keeps_ties:
         return "0.18", "tables that stay tied (ensure_weight_tying)"
     if config.parameters:
-        return "0.17", "adapters of stacked experts (target_parameters)"
+        return _STACKS_SINCE, "adapters of stacked experts (target_parameters)"
     if config.token_indices:
         return "0.15", "single trained tokens (trainable_token_indices)"
     return "", ""

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from studio.core.errors import ModelUnusable
 from studio.core.events.types import (
     Event,
     ExportProgressed,
@@ -30,7 +31,7 @@ from studio.core.runs.layout import RunLayout
 from studio.core.runs.store import RunStore
 from studio.engine.jobs.requests import RequestFeed, StopWished
 from studio.engine.lora.stored import read_adapter
-from studio.engine.models.reference import hash_file, hash_model
+from studio.engine.models.reference import find_model, hash_file, hash_model
 
 
 def run(order: ImportOrder, layout: RunLayout, control: RequestFeed) -> Iterator[Event]:
@@ -79,6 +80,8 @@ def _import(order: ImportOrder, control: RequestFeed) -> Iterator[Event]:
         yield ExportProgressed(done_bytes=done_bytes, total_bytes=max(total_bytes, done_bytes))
     yield from _compare_inputs(found)
     kept = store.load_order(found)
+    if isinstance(kept, ImportOrder) and not found.recipe.is_file():
+        yield from _seek_base(kept)
     yield ImportFinished(
         folder=str(found.folder),
         name=store.load(found).name,
@@ -87,6 +90,24 @@ def _import(order: ImportOrder, control: RequestFeed) -> Iterator[Event]:
         hashes=hashes,
     )
     yield RunFinished(step=0)
+
+
+def _seek_base(kept: ImportOrder) -> Iterator[NoticeRaised]:
+    """Says where the base model of an adapter is not on this machine, or not known."""
+    remedy = "Choose the folder of that model, or download it."
+    if not kept.base:
+        message = "The adapter does not say which model it was trained on."
+        yield NoticeRaised(
+            severity="warning", code="base_missing", message=message,
+            remedy="Choose the folder of that model.",
+        )  # fmt: skip
+        return
+    try:
+        find_model(kept.base, Path(kept.base_folder or Path(kept.source).parent))
+    except ModelUnusable as error:
+        yield NoticeRaised(
+            severity="warning", code="base_missing", message=error.message, remedy=remedy
+        )
 
 
 def _compare_inputs(layout: RunLayout) -> Iterator[NoticeRaised]:

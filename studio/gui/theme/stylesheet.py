@@ -52,6 +52,7 @@ QLabel[chip="accent"] { background: $accent_soft; color: $accent; }
 QLabel[chip="success"] { background: $success_soft; color: $success; }
 QLabel[chip="warning"] { background: $warning_soft; color: $warning; }
 QLabel[chip="error"] { background: $error_soft; color: $error; }
+QFrame[kind="choice"][chosen="true"] QLabel[chip="accent"] { background: $surface; }
 QLabel[chip] { border-radius: 9px; padding: 2px 8px; font-size: ${caption}px; font-weight: 600; }
 
 QPushButton {
@@ -62,6 +63,7 @@ QPushButton:hover { background: $sunken; border-color: $faint; }
 QPushButton:pressed, QPushButton:checked { background: $accent_soft; border-color: $accent; }
 QPushButton:focus { border: 2px solid $accent; padding: 0 13px; min-height: ${inner_focus}px; }
 QPushButton:disabled { background: $window; color: $faint; border-color: $border; }
+QPushButton:checked:disabled { background: $accent_soft; border-color: $border_strong; }
 QPushButton[kind="primary"] {
     background: $accent; color: $on_accent; border: 2px solid $accent; font-weight: 600;
     min-height: ${inner_focus}px; padding: 0 16px;

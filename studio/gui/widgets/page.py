@@ -89,6 +89,11 @@ class Page(QWidget):
         if self._area is not None:
             self._area.verticalScrollBar().setValue(0)
 
+    def show_widget(self, widget: QWidget) -> None:
+        """Scrolls to a part of the page."""
+        if self._area is not None:
+            self._area.ensureWidgetVisible(widget)
+
     def _build_header(self, title: str) -> QWidget:
         header = QWidget()
         texts = QVBoxLayout()

@@ -21,6 +21,7 @@ from studio.core.events.writer import EventWriter
 from studio.core.jobs.orders import ExportOrder, ImportOrder, Stop
 from studio.core.paths import Home
 from studio.core.runs.exporting import find_base, find_run
+from studio.core.runs.importing import choose_base
 from studio.core.runs.layout import RunLayout
 from studio.core.runs.record import RunRecord
 from studio.core.runs.store import RunStore
@@ -261,3 +262,22 @@ def test_a_mutated_adapter_is_refused_in_words_at_once(
 
 def test_there_are_at_least_fifty_mutations() -> None:
     assert len(MUTATIONS) >= 50
+
+
+def test_a_base_that_is_not_here_is_told_and_can_be_chosen(
+    trained: Path, tiny_base: Path, tmp_path: Path
+) -> None:
+    folder = tmp_path / "adapter"
+    shutil.copytree(trained / "adapter", folder)
+    config = json.loads((folder / "adapter_config.json").read_text())
+    for name, words in (("org/elsewhere", "not on this machine"), (None, "does not say")):
+        config["base_model_name_or_path"] = name
+        (folder / "adapter_config.json").write_text(json.dumps(config))
+        events, store = bring(folder, tmp_path / str(name).replace("/", "-"))
+        (notice,) = of_type(events, NoticeRaised)
+        assert notice.code == "base_missing"
+        assert words in notice.message
+        choose_base(RunLayout(only(store).folder), str(tiny_base))
+        order = store.load_order(RunLayout(only(store).folder))
+        assert isinstance(order, ImportOrder)
+        assert order.base == str(tiny_base)

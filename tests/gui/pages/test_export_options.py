@@ -75,7 +75,7 @@ def export(page: ExportPage, qtbot: QtBot) -> ExportOrder:
     """Exports and returns the order."""
     qtbot.waitUntil(lambda: page._presenter.place is not None, timeout=TIMEOUT_MS)
     with qtbot.waitSignal(page._presenter.history_loaded, timeout=TIMEOUT_MS):
-        page._place._export.click()
+        page._place.export.click()
     assert page._presenter._order is not None
     return page._presenter._order
 
@@ -192,3 +192,14 @@ def test_a_failed_export_shows_what_to_do_and_no_command(page: ExportPage, targe
     assert result._ways.isHidden()
     assert result._code.toPlainText()
     assert not result._copy.isHidden()
+
+
+def test_experts_one_by_one_need_no_newer_peft(page: ExportPage) -> None:
+    note = ExportFinding(
+        tool="peft", target="adapter", code="peft_experts", message="PEFT before 0.17",
+        advice="", is_fatal=False,
+    )  # fmt: skip
+    show_checked(page, CHECKED.model_copy(update={"findings": (note,)}))
+    assert page._tools._findings.count() == 1
+    press(page._tools._experts, "One by one")
+    assert page._tools._findings.count() == 0

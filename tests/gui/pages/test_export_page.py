@@ -65,7 +65,7 @@ def test_without_adapters_export_is_off_and_says_why(
 ) -> None:
     page.refresh()
     wait(lambda: not studio.context.background.is_busy)
-    assert not page._place._export.isEnabled()
+    assert not page._place.export.isEnabled()
     assert page._place._words.text() == "Choose an adapter first."
 
 
@@ -74,9 +74,9 @@ def test_a_run_is_exported_verified_and_kept_in_the_history(
 ) -> None:
     play("export")
     open_run(studio, page, folder, wait)
-    assert page._place._export.isEnabled()
+    assert page._place.export.isEnabled()
     with qtbot.waitSignal(page._presenter.history_loaded, timeout=TIMEOUT_MS):
-        page._place._export.click()
+        page._place.export.click()
     result = page._result
     assert not result.isHidden()
     assert result._chip.text() == "Verified"
@@ -95,10 +95,10 @@ def test_an_export_that_fails_shows_the_remedy(
     play("broken-export")
     open_run(studio, page, folder, wait)
     with qtbot.waitSignal(page._presenter.failed, timeout=TIMEOUT_MS):
-        page._place._export.click()
+        page._place.export.click()
     assert page._notice._message.text() == "No space."
     assert page._result.isHidden()
-    wait(lambda: page._place._export.isEnabled())
+    wait(lambda: page._place.export.isEnabled())
 
 
 def test_too_little_space_is_told_before_the_start(page: ExportPage) -> None:
@@ -106,7 +106,7 @@ def test_too_little_space_is_told_before_the_start(page: ExportPage) -> None:
     presenter.choose(AdapterChoice("a", Path("a"), ""))
     presenter._on_place_found(Place(Path("b"), free_bytes=10, needed_bytes=20))
     assert "not enough space" in page._place._words.text()
-    assert not page._place._export.isEnabled()
+    assert not page._place.export.isEnabled()
 
 
 def test_the_place_is_always_a_new_folder(tmp_path: Path) -> None:
@@ -129,7 +129,7 @@ def test_a_gguf_file_is_ordered_in_the_size_that_was_chosen(
     quant.activated.emit(quant.currentIndex())
     wait(lambda: page._presenter.place is not None)
     with qtbot.waitSignal(page._presenter.history_loaded, timeout=TIMEOUT_MS):
-        page._place._export.click()
+        page._place.export.click()
     order = page._presenter._order
     assert order is not None
     assert (order.target, order.quant, order.name) == ("gguf", "q4_k_m", "pirate-talk")

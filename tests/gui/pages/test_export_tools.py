@@ -63,7 +63,7 @@ def click(widget: QWidget, words: str) -> None:
 
 def export(page: ExportPage, qtbot: QtBot) -> None:
     with qtbot.waitSignal(page._presenter.history_loaded, timeout=TIMEOUT_MS):
-        page._place._export.click()
+        page._place.export.click()
 
 
 def test_a_finding_is_shown_on_the_card_and_a_button_mends_it(

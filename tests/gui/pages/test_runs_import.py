@@ -5,9 +5,10 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+from PySide6.QtWidgets import QFileDialog
 from pytestqt.qtbot import QtBot
 
-from studio.core.events.types import ImportFinished
+from studio.core.events.types import ImportFinished, NoticeRaised
 from studio.gui.app import Studio
 from studio.gui.pages.runs.import_desk import describe_import
 from studio.gui.pages.runs.page import RunsPage
@@ -57,6 +58,31 @@ def test_what_cannot_be_imported_is_said_and_the_next_one_comes_all_the_same(
         )
     assert told == ["No."]
     qtbot.waitUntil(lambda: page._table.model().rowCount() == 1, timeout=TIMEOUT_MS)
+
+
+def test_a_base_that_was_not_found_is_chosen_by_its_folder(
+    page: RunsPage, play: Play, qtbot: QtBot, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    play("import")
+    page.take_paths([str(tmp_path / "poet")])
+    qtbot.waitUntil(lambda: len(page._table.selected_rows) == 1, timeout=TIMEOUT_MS)
+    (row,) = page._table.selected_rows
+    done = ImportFinished(folder=row.folder, name="poet", base="/gone", modules=1)
+    gone = NoticeRaised(code="base_missing", message="There is no folder /gone.")
+    page._desk._on_importer_finished(done, [gone])
+    assert page._notice._action.text() == "Choose the base model…"
+    folder = tmp_path / "tiny"
+    folder.mkdir()
+    monkeypatch.setattr(QFileDialog, "getExistingDirectory", lambda *_: str(folder))
+    page._notice._action.click()
+    qtbot.waitUntil(lambda: "holds no model" in page._notice._message.text(), timeout=TIMEOUT_MS)
+    (folder / "config.json").write_text("{}")
+    page._desk._on_notice_action_requested()
+    qtbot.waitUntil(
+        lambda: [one.base for one in page._table.selected_rows] == [str(folder)],
+        timeout=TIMEOUT_MS,
+    )
+    assert page._notice._message.text() == "tiny is its base model now."
 
 
 def test_the_words_name_what_was_checked() -> None:

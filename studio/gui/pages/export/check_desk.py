@@ -53,6 +53,8 @@ class CheckDesk(QObject):
         settled = presenter.remedies
         if options.onto == "dequantised":
             settled = (*settled, "merge_dequantised")
+        if options.experts == "single":
+            settled = (*settled, "single_experts")
         found = list_open(checked, presenter.tool, presenter.target, settled)
         self._card.show_findings(
             found,

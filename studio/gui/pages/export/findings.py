@@ -75,6 +75,8 @@ def _find_free(kinds: Sequence[Sequence[ExportFinding]]) -> int:
 
 
 def _is_settled(finding: ExportFinding, applied: Collection[str]) -> bool:
+    if finding.code == "peft_experts" and "single_experts" in applied:
+        return True  # one by one, they are ordinary layers for any PEFT
     drops = [name for name in finding.remedies if REMEDIES[name].drops is not None]
     if drops and all(name in applied for name in drops):
         return True

@@ -46,6 +46,8 @@ class ExportPage(Page):
         for widget in (*upper, self._tools, self._place, self._history):
             self.body.addWidget(widget)
         self.body.addStretch(1)
+        self.header_actions.addWidget(self._place.export)
+        self.header_actions.addWidget(self._place.stop)
         catalog = RunCatalog(feed.store)
         self._sources = SourceDesk(catalog, background, self._presenter, self._source)
         check = ExportCheck(feed, background, self)
@@ -85,6 +87,7 @@ class ExportPage(Page):
         place.folder_requested.connect(self._on_place_folder_requested)
         place.export_requested.connect(self._notice.clear)
         place.export_requested.connect(presenter.start)
+        place.export_requested.connect(lambda: self.show_widget(place))
         place.stop_requested.connect(presenter.stop)
         self._history.chosen.connect(self._show_record)
         self._result.open_requested.connect(open_folder)

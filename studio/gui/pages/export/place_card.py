@@ -1,4 +1,4 @@
-"""Where the files go, how much space there is, and the Export button."""
+"""Where the files go, how much space there is, how far they are, and the Export button."""
 
 from __future__ import annotations
 
@@ -9,13 +9,16 @@ from studio.core.units import format_bytes
 from studio.gui.theme.tokens import SIZES
 from studio.gui.widgets.buttons import Button
 from studio.gui.widgets.card import Card
-from studio.gui.widgets.labels import ElidedLabel, PlainLabel
+from studio.gui.widgets.labels import ElidedLabel, PlainLabel, plain_tooltip
 
 _FULL = 1000
+_HELP = "Writes the files, loads them again and compares what they answer."
 
 
 class PlaceCard(Card):
     """The target folder with its drive's free space; progress while files are written.
+
+    ``export`` and ``stop`` are buttons for the head of the page, where they are always in sight.
 
     Signals:
         folder_requested: The user wants another place.
@@ -33,10 +36,10 @@ class PlaceCard(Card):
         self._space = PlainLabel("", "caption", wraps=False)
         self._change = change = Button("Change…", "folder")
         change.clicked.connect(self.folder_requested)
-        self._export = Button("&Export", "export", "primary")
-        self._export.clicked.connect(self.export_requested)
-        self._stop = Button("Stop", "stop")
-        self._stop.clicked.connect(self.stop_requested)
+        self.export = Button("&Export", "export", "primary")
+        self.export.clicked.connect(self.export_requested)
+        self.stop = Button("Stop", "stop")
+        self.stop.clicked.connect(self.stop_requested)
         self._words = PlainLabel("", "muted")
         self._bar = QProgressBar()
         self._bar.setTextVisible(False)
@@ -49,14 +52,9 @@ class PlaceCard(Card):
         top.setSpacing(SIZES.s)
         top.addLayout(texts, 1)
         top.addWidget(change, 0, Qt.AlignmentFlag.AlignTop)
-        bottom = QHBoxLayout()
-        bottom.setSpacing(SIZES.m)
-        bottom.addWidget(self._export)
-        bottom.addWidget(self._stop)
-        bottom.addWidget(self._words, 1)
         self.body.addLayout(top)
         self.body.addWidget(self._bar)
-        self.body.addLayout(bottom)
+        self.body.addWidget(self._words)
         self.show_idle("")
 
     def show_place(self, target: str, free_bytes: int | None, needed_bytes: int | None) -> None:
@@ -73,17 +71,20 @@ class PlaceCard(Card):
     def show_idle(self, reason: str) -> None:
         """Offers Export, or says why it cannot work yet."""
         self._change.setEnabled(True)
-        self._export.show()
-        self._export.setEnabled(not reason)
-        self._stop.hide()
+        self.export.show()
+        self.export.setEnabled(not reason)
+        self.export.setToolTip(plain_tooltip(reason or _HELP))
+        self.stop.hide()
         self._bar.hide()
         self._words.setText(reason)
+        self._words.setVisible(bool(reason))
 
     def show_progress(self, words: str, done_bytes: int, total_bytes: int) -> None:
         """Shows what is being written and how far it is."""
         self._change.setEnabled(False)
-        self._export.hide()
-        self._stop.show()
+        self.export.hide()
+        self.stop.show()
+        self._words.show()
         self._bar.show()
         self._bar.setRange(0, _FULL if total_bytes else 0)
         if total_bytes:

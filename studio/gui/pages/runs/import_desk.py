@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from pathlib import Path
 
 from PySide6.QtCore import QObject, Signal
 from PySide6.QtWidgets import QFileDialog, QMenu, QWidget
 
+from studio.core.errors import ModelUnusable
 from studio.core.events.types import ImportFinished, NoticeRaised
+from studio.core.runs.importing import choose_base
+from studio.core.runs.layout import RunLayout
 from studio.gui.bridge.run_catalog import get_base_name
 from studio.gui.bridge.run_importer import RunImporter
 from studio.gui.context import Context
@@ -33,19 +37,46 @@ class ImportDesk(QObject):
     def __init__(self, context: Context, page: QWidget, notice: Notice) -> None:
         super().__init__(page)
         self._notice = notice
+        self._background = context.background
+        self._page = page
+        self._lacking = ""
         self.button = ImportButton()
         self.importer = RunImporter(context.feed, context.home, self)
         self.button.paths_chosen.connect(self.importer.bring)
         self.importer.started.connect(self._on_importer_started)
         self.importer.finished.connect(self._on_importer_finished)
         self.importer.failed.connect(notice.show_error)
+        notice.action_requested.connect(self._on_notice_action_requested)
 
     def _on_importer_started(self, path: str) -> None:
         self._notice.show_message("note", f"Checking {path}", "Nothing is added before it is safe.")
 
     def _on_importer_finished(self, done: ImportFinished, notices: list[NoticeRaised]) -> None:
-        self._notice.show_message("success", *describe_import(done, notices))
+        is_lacking = any(notice.code == "base_missing" for notice in notices)
+        self._lacking = done.folder if is_lacking else ""
+        self._notice.show_message(
+            "warning" if is_lacking else "success",
+            *describe_import(done, notices),
+            "Choose the base model…" if is_lacking else "",
+        )
         self.imported.emit(done.folder)
+
+    def _on_notice_action_requested(self) -> None:
+        folder, run = "", self._lacking
+        if run:
+            folder = QFileDialog.getExistingDirectory(self._page, "Choose the base model's folder")
+        if folder:
+            self._background.start(
+                lambda _: keep_base(run, folder),
+                lambda _: self._on_base_kept(run, folder),
+                self._notice.show_error,
+            )
+
+    def _on_base_kept(self, run: str, folder: str) -> None:
+        self._lacking = ""
+        words = f"{get_base_name(folder)} is its base model now."
+        self._notice.show_message("success", words, folder)
+        self.imported.emit(run)
 
 
 class ImportButton(Button):
@@ -79,6 +110,21 @@ class ImportButton(Button):
         folder = QFileDialog.getExistingDirectory(self, "Choose an adapter folder")
         if folder:
             self.paths_chosen.emit([folder])
+
+
+def keep_base(run: str, folder: str) -> None:
+    """Says that the imported run belongs to the base model in a folder.
+
+    Raises:
+        ModelUnusable: There is no model in the folder.
+        FileUnusable: The run cannot be written to.
+    """
+    if not (Path(folder) / "config.json").is_file():
+        raise ModelUnusable(
+            f"{folder} holds no model: config.json is missing.",
+            "Choose the folder that holds config.json and the .safetensors files of the model.",
+        )
+    choose_base(RunLayout(Path(run)), folder)
 
 
 def describe_import(done: ImportFinished, notices: Sequence[NoticeRaised]) -> tuple[str, str]:

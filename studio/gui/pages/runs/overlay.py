@@ -32,7 +32,7 @@ class OverlayPanel(QWidget):
     def show_runs(self, runs: tuple[tuple[str, RunCurves], ...]) -> None:
         """Draws the losses of these runs, each with its name."""
         has_points = any(len(curves.steps) for _, curves in runs)
-        self._hint.setText("No step has been trained yet." if runs else _HINT)
+        self._hint.setText("There are no curves of what is selected." if runs else _HINT)
         self._hint.setVisible(not has_points)
         if has_points and self._plot is None:
             from studio.gui.plots.overlay_plot import OverlayPlot
