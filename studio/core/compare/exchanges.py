@@ -63,8 +63,8 @@ def write_markdown(exchanges: Sequence[KeptExchange]) -> str:
 
 def _write_exchange(exchange: KeptExchange) -> list[str]:
     moment = time.strftime("%Y-%m-%d %H:%M", time.localtime(exchange.time_seconds))
-    kind = "plain text" if exchange.is_raw else "chat"
-    facts = [moment, f"base `{exchange.base}`", kind, exchange.settings]
+    kind = "plain text" if exchange.is_raw else "chat"  # the settings name it themselves
+    facts = [moment, f"base `{exchange.base}`", exchange.settings or kind]
     lines = [f"## {_write_line(exchange.prompt)}\n", f"{', '.join(filter(None, facts))}\n"]
     for turn in exchange.turns:
         lines += [f"**{turn.role.capitalize()}**\n", _fence(turn.content)]

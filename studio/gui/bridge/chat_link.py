@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from PySide6.QtCore import QObject, Signal
+from PySide6.QtCore import QObject, QTimer, Signal
 
 from studio.core.errors import StudioError
 from studio.core.events import types
@@ -15,6 +15,9 @@ from studio.core.runs.words import describe_phase
 from studio.core.weights.quantisable import BaseForm
 from studio.gui.bridge.live_job import LiveJob
 from studio.gui.bridge.run_feed import RunFeed
+
+# Nine cards that grow at once would hold the window up for longer than a frame.
+_COLUMNS_AT_ONCE = 3
 
 
 class ChatLink(QObject):
@@ -56,6 +59,10 @@ class ChatLink(QObject):
         self._waiting: list[Ask] = []
         self._is_base_ready = False
         self._number = 0
+        self._pieces: dict[tuple[int, str], str] = {}
+        self._finished: dict[tuple[int, str], types.AnswerFinished] = {}
+        self._teller = QTimer(self)
+        self._teller.timeout.connect(self._tell_some)
 
     @property
     def is_ready(self) -> bool:
@@ -102,6 +109,9 @@ class ChatLink(QObject):
         self._is_base_ready = False
         self._joining.clear()
         self._waiting.clear()
+        self._pieces.clear()
+        self._finished.clear()
+        self._teller.stop()
         if job is None:
             return
         job.changed.disconnect(self._on_job_changed)
@@ -169,21 +179,37 @@ class ChatLink(QObject):
 
     def _on_job_events_arrived(self, events: list[Event]) -> None:
         # Pieces of one answer that came together are shown together: one layout instead of many.
-        pieces: dict[tuple[int, str], str] = {}
         for event in events:
             if isinstance(event, types.TokensGenerated):
                 key = event.request, event.column
-                pieces[key] = pieces.get(key, "") + event.text
-                continue
-            if isinstance(event, types.AnswerFinished):
-                self._tell(pieces)
-            self._take(event)
-        self._tell(pieces)
+                self._pieces[key] = self._pieces.get(key, "") + event.text
+            elif isinstance(event, types.AnswerFinished):
+                key = event.request, event.column
+                self._pieces.setdefault(key, "")
+                self._finished[key] = event
+            else:
+                self._take(event)
+        if self._pieces:
+            self._teller.start(0)
 
-    def _tell(self, pieces: dict[tuple[int, str], str]) -> None:
-        for (request, column), text in pieces.items():
-            self.text_added.emit(request, column, text)
-        pieces.clear()
+    def _tell_some(self) -> None:
+        """Tells of a few columns; the others follow in later turns of the event loop."""
+        for key in list(self._pieces)[:_COLUMNS_AT_ONCE]:
+            self._tell(key)
+        if not self._pieces:
+            self._teller.stop()
+
+    def _tell(self, key: tuple[int, str]) -> None:
+        text = self._pieces.pop(key, "")
+        if text:
+            self.text_added.emit(*key, text)
+        finished = self._finished.pop(key, None)
+        if finished is not None:
+            self.answer_finished.emit(finished)
+
+    def _tell_all(self) -> None:
+        for key in list(self._pieces):
+            self._tell(key)
 
     def _take(self, event: Event) -> None:
         if isinstance(event, types.ChatReady):
@@ -194,9 +220,8 @@ class ChatLink(QObject):
                 self._settle()
         elif isinstance(event, types.AnswerStarted):
             self.answers_began.emit(event.request)
-        elif isinstance(event, types.AnswerFinished):
-            self.answer_finished.emit(event)
         elif isinstance(event, types.RequestFailed):
+            self._tell_all()
             self._take_failure(event)
         elif isinstance(event, types.NoticeRaised) and event.severity == "warning":
             self.noticed.emit(StudioError(event.message, event.remedy, code=event.code))
@@ -226,5 +251,6 @@ class ChatLink(QObject):
         self._on_job_launch_failed(error)
 
     def _on_job_launch_failed(self, error: StudioError) -> None:
+        self._tell_all()
         self.close()
         self.failed.emit(error)

@@ -31,6 +31,11 @@ class RunRow:
         return str(self.record.folder)
 
     @property
+    def has_recipe(self) -> bool:
+        """Whether the run's recipe can be read; a saved mix, for example, was never trained."""
+        return self.data_names != UNKNOWN
+
+    @property
     def adapter(self) -> Path | None:
         """The adapter folder of the run, None while nothing was saved."""
         name = self.record.adapter_folder

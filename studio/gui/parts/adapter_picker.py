@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from PySide6.QtCore import Qt
 from PySide6.QtWidgets import QFrame, QHBoxLayout, QSizePolicy, QWidget
 
 from studio.gui.bridge.adapter_selection import AdapterSelection
@@ -46,7 +45,7 @@ class AdapterPicker(QWidget):
     def _build_tag(self, name: str) -> QWidget:
         tag = QFrame(self)
         tag.setProperty("kind", "note")
-        label = ElidedLabel(name, "strong", mode=Qt.TextElideMode.ElideRight)
+        label = ElidedLabel(name, "strong")
         label.setMaximumWidth(200)
         label.setSizePolicy(QSizePolicy.Policy.Maximum, QSizePolicy.Policy.Fixed)
         close = IconButton("close", f"Take out {name}")

@@ -175,7 +175,7 @@ class HeatMap(QWidget):
             width = max(self._cell_width, float(widest) if every > 1 else 0.0)
             area = QRectF(left, top, width, self.fontMetrics().height())
             name = self.fontMetrics().elidedText(
-                self._table.columns[column], Qt.TextElideMode.ElideRight, int(width)
+                self._table.columns[column], Qt.TextElideMode.ElideMiddle, int(width)
             )
             side = Qt.AlignmentFlag.AlignHCenter if every == 1 else Qt.AlignmentFlag.AlignLeft
             painter.drawText(area, int(side), name)

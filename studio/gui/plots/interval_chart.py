@@ -102,7 +102,7 @@ class IntervalChart(QWidget):
         flags = int(Qt.AlignmentFlag.AlignVCenter | Qt.AlignmentFlag.AlignLeft)
         painter.setPen(QColor(colours.text))
         name = self.fontMetrics().elidedText(
-            one.name, Qt.TextElideMode.ElideRight, int(name_area.width())
+            one.name, Qt.TextElideMode.ElideMiddle, int(name_area.width())
         )
         painter.drawText(name_area, flags, name)
         painter.setPen(QPen(colour, 2))

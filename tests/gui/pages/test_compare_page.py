@@ -82,8 +82,21 @@ def end_chat(page: ComparePage, wait: Wait) -> None:
         wait(lambda: job.is_over)
 
 
-def test_without_adapters_the_page_says_what_to_add(page: ComparePage) -> None:
+def test_without_adapters_the_page_says_what_to_add(
+    studio: Studio, page: ComparePage, home: Home, qtbot: QtBot, wait: Wait
+) -> None:
     assert page._stack.currentWidget() is page._empty
+    with qtbot.waitSignal(page.page_requested) as wish:
+        page._empty._action.click()
+    assert wish.args == ["train"]
+    make_adapter(Path(write_run(home, "pirate", tell_finished())) / "adapter", "Qwen")
+    page.refresh()
+    wait(lambda: page._empty._action.text() == "Add an adapter")
+    opened: list[str] = []
+    page._chooser.add.clicked.disconnect()
+    page._chooser.add.clicked.connect(lambda: opened.append("menu"))
+    page._empty._action.click()
+    assert opened == ["menu"]
 
 
 def test_a_run_brings_its_base_along_and_both_answer(

@@ -78,7 +78,7 @@ def test_a_blind_vote_by_key_reveals_the_names_and_changes_the_ranks(
     assert [vote.winner for vote in votes.load()] == [0, None]
     chat._side.export_preferences(tmp_path / "pairs.jsonl")
     wait(lambda: not chat._notice.isHidden())
-    assert chat._notice._message.text().startswith("1 preference pairs")
+    assert chat._notice._message.text().startswith("1 preference pair was")
     pair = json.loads((tmp_path / "pairs.jsonl").read_text(encoding="utf-8"))
     assert pair["chosen"][0]["content"].startswith("pirate says")
     assert pair["rejected"][0]["content"].startswith("base says")

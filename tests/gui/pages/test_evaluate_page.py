@@ -9,6 +9,7 @@ from pytestqt.qtbot import QtBot
 
 from studio.core.paths import Home
 from studio.core.results.store import ResultStore
+from studio.core.runs.layout import RunLayout
 from studio.gui.app import Studio
 from studio.gui.pages.evaluate.page import EvaluatePage
 from studio.gui.parts.base_form import BaseFormBox
@@ -58,6 +59,11 @@ def test_a_run_is_measured_on_its_own_rows_and_the_result_is_kept(
 ) -> None:
     play("evaluate")
     folder = open_run(studio, page, home, wait)
+    mix = Path(write_run(home, "mix", tell_finished()))
+    RunLayout(mix).recipe.unlink()
+    page.refresh()
+    wait(lambda: str(mix) in [row.folder for row in page._selection.rows])
+    assert page._rows._runs == [folder], "a saved mix has no rows of its own"
     page._start._start.click()
     wait(lambda: page._stack.currentIndex() == 1)
     order = page._presenter._order

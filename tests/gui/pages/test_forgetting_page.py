@@ -50,6 +50,8 @@ def test_what_broke_is_red_and_says_what_to_try(
     tiles = page._result.grid.findChildren(VerdictTile)
     assert tiles[0].property("kind") == "error"
     assert "this broke" in tiles[0].accessibleName()
+    grid = page._result.grid
+    assert grid.minimumSizeHint().width() < 200, "many columns must not make the page wider"
     qtbot.keyClick(tiles[0], Qt.Key.Key_Return)
     assert not page._answers.isHidden()
     assert page._answers._title.text() == "Your own prompts: base and pirate"

@@ -38,7 +38,7 @@ class AnswerCard(QFrame):
         self.facts = ""
         self._is_anonymous = False
         self.is_complete = False
-        self._name = ElidedLabel("", "strong", mode=Qt.TextElideMode.ElideRight)
+        self._name = ElidedLabel("", "strong")
         self._chip = Chip("", "success")
         self._chip.hide()
         self._again = IconButton("refresh", "")

@@ -29,7 +29,7 @@ class ColumnHead(QFrame):
     def __init__(self, column: Column, parent: QWidget | None = None) -> None:
         super().__init__(parent)
         self.setProperty("kind", "sunken")
-        name = ElidedLabel(column.title, "strong", mode=Qt.TextElideMode.ElideRight)
+        name = ElidedLabel(column.title, "strong")
         name.setToolTip(plain_tooltip(f"{column.title}\n{column.folder}".strip()))
         box = QVBoxLayout(self)
         box.setContentsMargins(SIZES.m, SIZES.xs, SIZES.xs, SIZES.xs)

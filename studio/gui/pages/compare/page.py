@@ -19,9 +19,9 @@ from studio.gui.pages.compare.options import AskOptions
 from studio.gui.pages.compare.side import Side
 from studio.gui.pages.compare.sources import connect_sources
 from studio.gui.pages.compare.stage import Stage
+from studio.gui.pages.compare.start_hint import StartHint
 from studio.gui.pages.compare.talk import Talk
 from studio.gui.theme.tokens import SIZES
-from studio.gui.widgets.empty_state import EmptyState
 from studio.gui.widgets.notice import Notice
 from studio.gui.widgets.page import Page
 
@@ -45,12 +45,7 @@ class ComparePage(Page):
         connect_sources(self._shelf, self._chooser, self._line_up, self)
         self._marker = Marker(self._chat.list, context.background, self)
         self._stage = Stage(self._talk, self._line_up, self._chat, self._marker, self._get_options)
-        self._empty = EmptyState(
-            "compare",
-            "Nothing to compare yet",
-            "Add the adapter of a run, or drop the folder of one here. It answers beside its base.",
-            "Train an adapter",
-        )
+        self._empty = StartHint()
         self._build()
         self._connect()
         context.background.start(lambda _: load_starter(), self._on_starter_loaded)
@@ -85,7 +80,7 @@ class ComparePage(Page):
         row.setSpacing(SIZES.m)
         row.addLayout(middle, 1)
         row.addWidget(self._side.drawer)
-        self.body.setContentsMargins(SIZES.xl, SIZES.xs, SIZES.xl, SIZES.m)
+        self.body.setContentsMargins(SIZES.xl, SIZES.s, SIZES.xl, SIZES.m)
         self.body.setSpacing(SIZES.s)
         self.body.addWidget(self._chooser)
         self.body.addLayout(row, 1)
@@ -106,7 +101,9 @@ class ComparePage(Page):
         self._chooser.blind_switched.connect(self._on_chooser_blind_switched)
         for answering in (self._notice.clear, self._line_up.reload):
             self._notice.action_requested.connect(answering)
-        self._empty.action_requested.connect(lambda: self.page_requested.emit("train"))
+        self._empty.train_requested.connect(lambda: self.page_requested.emit("train"))
+        self._empty.add_requested.connect(self._chooser.add.click)
+        self._shelf.offered.connect(lambda: self._empty.show_has_adapters(bool(self._shelf.groups)))
         for failing in (self._line_up.refused, self._shelf.failed, side.failed):
             failing.connect(self._notice.show_error)
         self._line_up.changed.connect(self._on_line_up_changed)

@@ -100,7 +100,7 @@ class _RankRow(QWidget):
         box = QVBoxLayout(self)
         box.setContentsMargins(0, 0, 0, 0)
         box.setSpacing(1)
-        name = ElidedLabel(f"{place}.  {rating.name}", "strong", mode=Qt.TextElideMode.ElideRight)
+        name = ElidedLabel(f"{place}.  {rating.name}", "strong")
         box.addWidget(name)
         box.addWidget(_Interval(rating, low, high))
         box.addWidget(PlainLabel(words, "caption"))

@@ -101,8 +101,16 @@ class Records(QObject):
         def work() -> str:
             votes = [vote for vote in self._votes.load() if vote.base == base]
             text = write_preferences(votes)
+            if not text:
+                raise StudioError(
+                    "There is no preference pair yet, so no file was written.",
+                    "A pair needs a vote for an answer that differs from another one; ties and "
+                    "equal answers say nothing.",
+                    code="no_preference_pairs",
+                )
             write_atomically(path, text)
-            return f"{text.count(chr(10)):,} preference pairs were written."
+            count = text.count("\n")
+            return f"{count:,} preference {'pair was' if count == 1 else 'pairs were'} written."
 
         self._start(work, lambda words: self.written.emit(words, str(path)), is_kept=True)
 

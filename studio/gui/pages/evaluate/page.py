@@ -56,7 +56,7 @@ class EvaluatePage(Page):
         self._stack = QStackedWidget()
         self._stack.addWidget(self._build_setup())
         self._stack.addWidget(self._view)
-        self.body.setContentsMargins(SIZES.xl, SIZES.xs, SIZES.m, SIZES.m)
+        self.body.setContentsMargins(SIZES.xl, SIZES.s, SIZES.m, SIZES.m)
         self.body.setSpacing(SIZES.m)
         self.body.addWidget(self._notice)
         self.body.addWidget(self._stack, 1)

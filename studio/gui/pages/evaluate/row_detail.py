@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from PySide6.QtCore import Qt
 from PySide6.QtWidgets import QFrame, QVBoxLayout, QWidget
 
 from studio.core.events.measures import RowEvaluated
@@ -70,7 +69,7 @@ def _build_card(row: RowEvaluated, column: str, first: str | None) -> QWidget:
     box = QVBoxLayout(card)
     box.setContentsMargins(SIZES.m, SIZES.s, SIZES.m, SIZES.m)
     box.setSpacing(SIZES.xs)
-    box.addWidget(ElidedLabel(column, "strong", mode=Qt.TextElideMode.ElideRight))
+    box.addWidget(ElidedLabel(column, "strong"))
     if column in row.answers:
         answer = row.answers[column]
         text = MarkedText()

@@ -133,7 +133,11 @@ class RowsCard(Card):
         self.file_chosen.emit(path)
 
     def show_runs(self, rows: Sequence[RunRow], wanted: str = "") -> None:
-        """Offers these runs; the wanted one or the one chosen before stays chosen."""
+        """Offers these runs; the wanted one or the one chosen before stays chosen.
+
+        Runs without a recipe, such as saved mixes, have no rows of their own.
+        """
+        rows = [row for row in rows if row.has_recipe]
         index = self._run.currentIndex()
         before = self._runs[index] if 0 <= index < len(self._runs) else ""
         self._runs = [row.folder for row in rows]

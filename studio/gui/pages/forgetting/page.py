@@ -49,7 +49,7 @@ class ForgettingPage(Page):
         self._start = StartCard("Check")
         cards = (self._models, self._own, self._result, self._answers, self._history)
         self._setup, self._scroll = build_setup(cards, self._start)
-        self.body.setContentsMargins(SIZES.xl, SIZES.xs, SIZES.m, SIZES.m)
+        self.body.setContentsMargins(SIZES.xl, SIZES.s, SIZES.m, SIZES.m)
         self.body.setSpacing(SIZES.m)
         self.body.addWidget(self._notice)
         self.body.addWidget(self._setup, 1)

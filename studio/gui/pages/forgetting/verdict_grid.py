@@ -5,8 +5,15 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from PySide6.QtCore import Qt, Signal
-from PySide6.QtGui import QKeyEvent, QMouseEvent
-from PySide6.QtWidgets import QFrame, QGridLayout, QHBoxLayout, QWidget
+from PySide6.QtGui import QKeyEvent, QMouseEvent, QResizeEvent
+from PySide6.QtWidgets import (
+    QFrame,
+    QGridLayout,
+    QHBoxLayout,
+    QScrollArea,
+    QSizePolicy,
+    QWidget,
+)
 
 from studio.core.forgetting.probes import AREAS
 from studio.core.forgetting.verdict import AreaVerdict, State, describe_verdict
@@ -59,7 +66,7 @@ class VerdictTile(QFrame):
         count = f"{verdict.kept} of {verdict.known} kept"
         if verdict.state == "unknown":
             count = f"base: {verdict.known} of {verdict.probes}"
-        row.addWidget(ElidedLabel(count, "strong", mode=Qt.TextElideMode.ElideRight), 1)
+        row.addWidget(PlainLabel(count, "strong", wraps=False), 1)
         row.addWidget(PlainLabel(f"KL {verdict.divergence:.2f}", "caption", wraps=False))
 
     def mouseReleaseEvent(self, event: QMouseEvent) -> None:  # noqa: N802 - Qt's name
@@ -76,8 +83,8 @@ class VerdictTile(QFrame):
             super().keyPressEvent(event)
 
 
-class VerdictGrid(QWidget):
-    """A line per area, a column per adapter.
+class VerdictGrid(QScrollArea):
+    """A line per area, a column per adapter; many columns are scrolled sideways.
 
     Signals:
         chosen: Area and column of the tile whose prompts are to be shown.
@@ -87,9 +94,17 @@ class VerdictGrid(QWidget):
 
     def __init__(self, parent: QWidget | None = None) -> None:
         super().__init__(parent)
-        self._grid = QGridLayout(self)
+        content = QWidget()
+        content.setProperty("role", "scrolled")
+        self._grid = QGridLayout(content)
         self._grid.setContentsMargins(0, 0, 0, 0)
         self._grid.setSpacing(SIZES.s)
+        self.setWidget(content)
+        self.setWidgetResizable(True)
+        self.setFrameShape(QFrame.Shape.NoFrame)
+        self.setFocusPolicy(Qt.FocusPolicy.NoFocus)
+        self.setVerticalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAlwaysOff)
+        self.setSizePolicy(QSizePolicy.Policy.Expanding, QSizePolicy.Policy.Fixed)
 
     def show_verdicts(self, verdicts: Sequence[AreaVerdict]) -> None:
         """Shows other verdicts."""
@@ -101,7 +116,7 @@ class VerdictGrid(QWidget):
         columns = list(dict.fromkeys(one.column for one in verdicts))
         areas = list(dict.fromkeys(one.area for one in verdicts))
         for place, column in enumerate(columns, 1):
-            name = ElidedLabel(column, "strong", mode=Qt.TextElideMode.ElideRight)
+            name = ElidedLabel(column, "strong")
             self._grid.addWidget(name, 0, place)
             self._grid.setColumnStretch(place, 1)
         for row, area in enumerate(areas, 1):
@@ -113,3 +128,15 @@ class VerdictGrid(QWidget):
             )
             row, place = areas.index(verdict.area) + 1, columns.index(verdict.column) + 1
             self._grid.addWidget(tile, row, place)
+        self._fit()
+
+    def resizeEvent(self, event: QResizeEvent) -> None:  # noqa: N802 - Qt's name
+        """Stays as high as all lines, and the bar below them where there is one."""
+        super().resizeEvent(event)
+        self._fit()
+
+    def _fit(self) -> None:
+        least = self._grid.minimumSize()
+        needs_bar = least.width() > self.width()
+        bar = self.horizontalScrollBar().sizeHint().height() + SIZES.xs if needs_bar else 0
+        self.setFixedHeight(least.height() + bar)

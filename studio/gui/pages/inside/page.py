@@ -32,6 +32,8 @@ _FILES = (
     ("inside.csv", "All numbers (CSV)"),
     ("likeness.csv", "Likeness (CSV)"),
 )
+_NOTHING_YET = "Nothing measured yet"
+_READY = "Press “Look inside” below. Each weight that the adapters change is measured once."
 _EMPTY = (
     "Add one adapter to see which layers it changes most and whether its rank is used. Add "
     "several to see how alike they are: adapters that pull the same way, or against each other."
@@ -51,7 +53,7 @@ class InsidePage(Page):
         self._saver = FileSaver(context.background, self._notice)
         self._models = Card("Adapters", "All of the same base.")
         self._models.body.addWidget(AdapterPicker(self._selection))
-        self._empty = EmptyState("eye", "Nothing measured yet", _EMPTY)
+        self._empty = EmptyState("eye", _NOTHING_YET, _EMPTY)
         self._maps, self._likeness = MapsCard(), LikenessCard()
         self._start = StartCard("Look inside")
         self._save = Button("Save as…", "download")
@@ -65,7 +67,7 @@ class InsidePage(Page):
         results.addWidget(self._likeness)
         cards = (self._models, self._empty, self._result)
         setup, self._scroll = build_setup(cards, self._start)
-        self.body.setContentsMargins(SIZES.xl, SIZES.xs, SIZES.m, SIZES.m)
+        self.body.setContentsMargins(SIZES.xl, SIZES.s, SIZES.m, SIZES.m)
         self.body.setSpacing(SIZES.m)
         self.body.addWidget(self._notice)
         self.body.addWidget(setup, 1)
@@ -82,7 +84,7 @@ class InsidePage(Page):
     def _connect(self) -> None:
         presenter, start = self._presenter, self._start
         self._selection.refused.connect(self._notice.show_error)
-        self._selection.changed.connect(self._show_obstacle)
+        self._selection.changed.connect(self._on_selection_changed)
         presenter.progressed.connect(start.show_progress)
         presenter.finished.connect(self._on_presenter_finished)
         presenter.stopped.connect(self._show_obstacle)
@@ -95,6 +97,11 @@ class InsidePage(Page):
     def _show_obstacle(self) -> None:
         if not self._presenter.job.is_busy:
             self._start.show_idle(self._presenter.obstacle)
+
+    def _on_selection_changed(self) -> None:
+        words = _READY if self._selection.adapters else _EMPTY
+        self._empty.show_reason("eye", _NOTHING_YET, words)
+        self._show_obstacle()
 
     def _show_look(self, look: InsideLook | None) -> None:
         self._look = look

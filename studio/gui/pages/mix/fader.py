@@ -25,7 +25,7 @@ class Fader(QWidget):
         self, name: str, of: str = "", hint: str = "", parent: QWidget | None = None
     ) -> None:
         super().__init__(parent)
-        label = ElidedLabel(name, "body" if of else "strong", mode=Qt.TextElideMode.ElideRight)
+        label = ElidedLabel(name, "body" if of else "strong")
         label.setFixedWidth(160)
         full = f"{of}: {name}" if of else name
         self._slider = QSlider(Qt.Orientation.Horizontal)

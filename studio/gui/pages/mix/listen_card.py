@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from PySide6.QtCore import Qt, Signal
+from PySide6.QtCore import Signal
 from PySide6.QtWidgets import QFrame, QGridLayout, QHBoxLayout, QLineEdit, QVBoxLayout, QWidget
 
 from studio.core.word_diff import diff_words
@@ -108,6 +108,7 @@ class ListenCard(Card):
         while (item := self._offers_row.takeAt(0)) is not None:
             widget = item.widget()
             if widget is not None:
+                widget.hide()  # it would still be drawn until it is deleted
                 widget.deleteLater()
         for prompt in prompts[:3]:
             button = Button(prompt.replace("&", "&&"), "", "quiet")
@@ -178,7 +179,7 @@ class ListenCard(Card):
         view = MarkedText()
         view.setAccessibleName(f"Answer of {name}")
         self._views[column] = view
-        box.addWidget(ElidedLabel(name, "strong", mode=Qt.TextElideMode.ElideRight))
+        box.addWidget(ElidedLabel(name, "strong"))
         box.addWidget(view)
         box.addStretch(1)
         return frame

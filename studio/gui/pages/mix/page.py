@@ -53,7 +53,7 @@ class MixPage(Page):
         self._settle.setInterval(_SETTLE_MS)
         self._settle.timeout.connect(self._ask_again)
         cards = (self._models, self._faders, self._method, self._listen)
-        self.body.setContentsMargins(SIZES.xl, SIZES.xs, SIZES.m, SIZES.m)
+        self.body.setContentsMargins(SIZES.xl, SIZES.s, SIZES.m, SIZES.m)
         self.body.setSpacing(SIZES.m)
         self.body.addWidget(self._notice)
         self.body.addWidget(build_setup(cards, self._start)[0], 1)
