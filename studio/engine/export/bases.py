@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import cast
 
@@ -16,12 +16,12 @@ from studio.engine.export.answers import Answerer, ModelAnswerer, load_for_check
 from studio.engine.export.certificate import Trial, Verdict, compare
 from studio.engine.export.seen_base import (
     describe_both_bases,
-    describe_held_experts,
     describe_other_base,
 )
 from studio.engine.held.experts import ExpertMatrix
 from studio.engine.held.layer import QuantisedLayer
 from studio.engine.lora.adapter import Adapter
+from studio.engine.lora.experts import AdaptedStack, ExpertStack
 from studio.engine.lora.state import load_adapter
 from studio.engine.models.files import load_config
 from studio.engine.models.quantised import replace_module
@@ -48,8 +48,6 @@ def compare_bases(
     adapter = load_adapter(model, adapter_folder)
     if onto == "original":
         original = get_divergence(compare(ModelAnswerer(model), answers, between))
-        if any(isinstance(module, ExpertMatrix) for module in model.modules()):
-            return (describe_held_experts(seen.quantisation, original),)
         answers = _ask_again(ModelAnswerer(model), answers)
     merge_rounded(model, adapter, load_config(base).dtype or torch.float32)
     dequantised = get_divergence(compare(ModelAnswerer(model), answers, between))
@@ -80,12 +78,54 @@ def merge_rounded(model: nn.Module, adapter: Adapter, dtype: torch.dtype) -> Non
             _set_rounded(dense, module.get_merged_weight(), dtype, module.base.compute_dtype)
             module.base = dense
             module.is_enabled = False
+        elif isinstance(module, AdaptedStack):
+            _merge_stack(module, dtype)
     for name, layer in list(model.named_modules()):
-        if isinstance(layer, QuantisedLayer):
+        if isinstance(layer, ExpertMatrix):
+            layer.set_held(_Dense(layer.get_held().unfold().to(dtype).to(layer.compute_dtype)))
+        elif isinstance(layer, QuantisedLayer):
             dense = layer.build_dense()
             weight = cast(torch.Tensor, dense.weight)
             _set_rounded(dense, weight, dtype, layer.compute_dtype)
             replace_module(model, name, dense)
+
+
+@torch.no_grad()
+def _merge_stack(module: AdaptedStack, dtype: torch.dtype) -> None:
+    """Merges the updates of experts that are held in few bits; of others nothing is asked."""
+    stack = cast(ExpertStack, module.base)
+    if not stack.held:
+        return
+    merged = module.get_merged_weight().to(dtype)
+    is_turned = bool(getattr(stack.owner, "is_transposed", False))
+    for matrix, weight in zip(stack.held, merged, strict=True):
+        dense = weight.t().contiguous() if is_turned else weight
+        matrix.set_held(_Dense(dense.to(matrix.compute_dtype)))
+    module.lora_B.zero_()
+
+
+@dataclass(frozen=True)
+class _Dense:
+    """A matrix ``(out, in)`` that takes the place of one in few bits, and is none."""
+
+    codes: torch.Tensor
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        return self.codes.shape[0], self.codes.shape[1]
+
+    @property
+    def byte_count(self) -> int:
+        return self.codes.nbytes
+
+    def to(self, device: torch.device) -> _Dense:
+        return _Dense(self.codes.to(device))
+
+    def borrow(self, dtype: torch.dtype) -> torch.Tensor:
+        return self.codes.to(dtype)
+
+    def unfold(self) -> torch.Tensor:
+        return self.codes.detach().float().clone()
 
 
 def _set_rounded(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 
 import torch
 
@@ -12,13 +12,13 @@ from studio.engine.lora.experts import ExpertStack
 from studio.engine.lora.stored import StoredModule
 
 
-class StackedLowRank:
-    """Adds another low-rank product to each of several blocks of rows of equal height."""
+class StackedChange:
+    """Changes each of several blocks of rows of equal height in a way of its own, in place."""
 
     needs_measuring = False
 
-    def __init__(self, blocks: list[LowRank]) -> None:
-        self._blocks = blocks
+    def __init__(self, blocks: Sequence[Change]) -> None:
+        self.blocks = blocks
         self._height = blocks[0].shape[0]
         self.shape = (self._height * len(blocks), blocks[0].shape[1])
 
@@ -32,18 +32,18 @@ class StackedLowRank:
             number, first = divmod(row, self._height)
             last = min(self._height, first + rows.stop - row)
             part = weight[row - rows.start : row - rows.start + last - first]
-            self._blocks[number].apply(slice(first, last), part)
+            self.blocks[number].apply(slice(first, last), part)
             row += last - first
         return weight
 
 
-def build_stacked(module: StoredModule, stack: ExpertStack) -> StackedLowRank:
+def build_stacked(module: StoredModule, stack: ExpertStack) -> StackedChange:
     """Returns what happens to the whole stacked parameter."""
     blocks = []
     for lora_a, lora_b in split_stack(module, stack.sizes[0]):
         left, right = (lora_a.t(), lora_b.t()) if stack.is_transposed else (lora_b, lora_a)
         blocks.append(LowRank(left, right, module.scaling))
-    return StackedLowRank(blocks)
+    return StackedChange(blocks)
 
 
 def build_single(

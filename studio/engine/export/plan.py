@@ -15,8 +15,9 @@ from transformers.pytorch_utils import Conv1D
 from studio.core.errors import AdapterUnusable, ModelUnusable, RecipeInvalid
 from studio.core.jobs.orders import MergeBase
 from studio.engine.export.changes import Change, LowRank, Replacement, RowReplacement
-from studio.engine.export.expert_changes import StackedLowRank, build_single, build_stacked
+from studio.engine.export.expert_changes import StackedChange, build_single, build_stacked
 from studio.engine.export.held_changes import Dequantised
+from studio.engine.export.held_experts import build_held_experts
 from studio.engine.export.seen_base import check_original_fits, check_was_held
 from studio.engine.export.shards import PlannedTensor, StoredTensor, read_shards, read_tensor
 from studio.engine.lora.expert_layouts import stack_experts
@@ -78,7 +79,7 @@ def make_plan(
     keeps_zeros = keeps_zeros or stored.seen.keeps_zeros
     changes = _build_changes(model, stored, tied, base, tensors, keeps_zeros=keeps_zeros)
     if onto == "dequantised":
-        changes |= _hold_in_fewer_bits(model, stored, changes)
+        changes |= _hold_in_fewer_bits(model, stored, changes, tensors)
     # A group of tied tables stays tied where the same thing happens to all of it.
     untied = [group for group in tied if len({id(changes.get(name)) for name in group}) > 1]
     changed: dict[str, Change] = {}
@@ -160,17 +161,17 @@ def _build_changes(
 
 
 def _hold_in_fewer_bits(
-    model: nn.Module, stored: StoredAdapter, changes: Mapping[str, Change]
+    model: nn.Module,
+    stored: StoredAdapter,
+    changes: Mapping[str, Change],
+    tensors: Mapping[str, StoredTensor],
 ) -> dict[str, Change]:
     """Returns the changes of all weights that the training held in fewer bits."""
     quantise = get_quantise(stored.seen.quantisation)
-    if any(True for _ in iter_quantisable_experts(model, stored.config.saved_modules)):
-        raise AdapterUnusable(
-            f"The adapter in {stored.folder} was trained over a base whose experts were in fewer "
-            "bits as well; files with the values they had there cannot be written.",
-            "Join it with the original weights; the certificate says what that changes.",
-        )
     held: dict[str, Change] = {}
+    names = {module: name for name, module in model.named_modules()}
+    for experts in iter_quantisable_experts(model, stored.config.saved_modules):
+        held |= build_held_experts(names[experts], experts, quantise, tensors, changes)
     for name, module in iter_quantisable(model, stored.config.saved_modules):
         parameter = f"{name}.weight"
         rows, columns = cast("torch.Tensor", module.weight).shape
@@ -228,7 +229,7 @@ def _check_fit(parameter: str, change: Change, source: StoredTensor, base: Path)
         )
     count = torch.Size(source.shape).numel()
     rows = source.shape[0] if source.shape else 1
-    if isinstance(change, StackedLowRank):
+    if isinstance(change, StackedChange):
         rows *= source.shape[1]
     if change.shape != (rows, count // max(1, rows)):
         raise AdapterUnusable(

@@ -99,15 +99,6 @@ def describe_unpacked(kind: StoredKind) -> str:
     )
 
 
-def describe_held_experts(quantisation: str, divergence: float) -> str:
-    """Returns what joining with the original weights changes where experts were in few bits."""
-    return (
-        f"the adapter was trained over the base held in {QUANTISATION_NAMES[quantisation]}, its "
-        "experts as well, but these files join it with the original weights; that changes its "
-        f"answers by {divergence:.2g} nats per token"
-    )
-
-
 def describe_other_base(quantisation: str, divergence: float, dequantised: float) -> str:
     """Returns that the files build on other weights than the training, and what that changes.
 
