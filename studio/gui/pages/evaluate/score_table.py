@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from PySide6.QtCore import QEvent, Qt, Signal
-from PySide6.QtGui import QBrush, QColor
+from PySide6.QtGui import QBrush, QColor, QResizeEvent
 from PySide6.QtWidgets import (
     QAbstractItemView,
     QHeaderView,
@@ -21,6 +21,8 @@ from studio.gui.widgets.labels import plain_tooltip
 
 _ROW = 56
 _HEADER = 36
+_LINE_HEAD = 180
+_LEAST_COLUMN = 120
 
 
 class ScoreTable(QTableWidget):
@@ -44,10 +46,13 @@ class ScoreTable(QTableWidget):
         self.setTextElideMode(Qt.TextElideMode.ElideNone)
         self.verticalHeader().setDefaultSectionSize(_ROW)
         self.verticalHeader().setSectionResizeMode(QHeaderView.ResizeMode.Fixed)
-        self.verticalHeader().setMinimumWidth(180)
-        self.horizontalHeader().setMinimumSectionSize(120)
+        self.verticalHeader().setFixedWidth(_LINE_HEAD)
+        self.verticalHeader().setDefaultAlignment(
+            Qt.AlignmentFlag.AlignLeft | Qt.AlignmentFlag.AlignVCenter | Qt.TextFlag.TextWordWrap
+        )
         self.horizontalHeader().setSectionResizeMode(QHeaderView.ResizeMode.Stretch)
-        self.setVerticalScrollMode(QAbstractItemView.ScrollMode.ScrollPerPixel)
+        self.setHorizontalScrollMode(QAbstractItemView.ScrollMode.ScrollPerPixel)
+        self.setVerticalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAlwaysOff)
         self.itemSelectionChanged.connect(self._on_selection_changed)
 
     def show_summary(self, summary: ResultSummary) -> None:
@@ -75,7 +80,22 @@ class ScoreTable(QTableWidget):
                 score = summary.find_score(metric, name)
                 if score is not None:
                     self.setItem(row, column, _build_item(score, colours_of(self)))
-        self.setFixedHeight(_HEADER + _ROW * len(summary.metrics) + SIZES.xs)
+        widest = max(map(self.sizeHintForColumn, range(self.columnCount())), default=0)
+        self.horizontalHeader().setMinimumSectionSize(max(_LEAST_COLUMN, widest))
+        self._fit()
+
+    def resizeEvent(self, event: QResizeEvent) -> None:  # noqa: N802 - Qt's name
+        """Makes room for the bar by which many columns are scrolled sideways."""
+        super().resizeEvent(event)
+        self._fit()
+
+    def _fit(self) -> None:
+        """Becomes as high as all lines: the page scrolls, not the table in it."""
+        columns = self.horizontalHeader()
+        room = self.width() - _LINE_HEAD - 2 * self.frameWidth()
+        needs_bar = columns.minimumSectionSize() * self.columnCount() > room
+        bar = self.horizontalScrollBar().sizeHint().height() if needs_bar else 0
+        self.setFixedHeight(_HEADER + _ROW * self.rowCount() + SIZES.xs + bar)
 
     def _on_selection_changed(self) -> None:
         rows = self.selectionModel().selectedRows() if self._summary is not None else []
