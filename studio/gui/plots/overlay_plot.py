@@ -52,6 +52,7 @@ class OverlayPlot(QWidget):
             item = self._names.takeAt(0)
             widget = item.widget() if item is not None else None
             if widget is not None:
+                widget.hide()
                 widget.deleteLater()
         extremes: list[tuple[float, float, float]] = []
         colours = self._canvas.colours.series

@@ -203,3 +203,10 @@ def test_experts_one_by_one_need_no_newer_peft(page: ExportPage) -> None:
     assert page._tools._findings.count() == 1
     press(page._tools._experts, "One by one")
     assert page._tools._findings.count() == 0
+
+
+def test_what_was_wrong_with_one_adapter_is_not_said_of_the_next(page: ExportPage) -> None:
+    page._notice.show_message("error", "The model is not on this machine.")
+    other = next(one.final for one in page._sources._groups if one.final.name == "other talk")
+    page._source.chosen.emit(other)
+    assert page._notice.isHidden()

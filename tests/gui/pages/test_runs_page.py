@@ -186,3 +186,16 @@ def test_all_actions_stand_in_one_line_in_a_small_window(qtbot: QtBot) -> None:
         buttons = actions._buttons.values()
         assert all(button.icon().isNull() is not has_icons for button in buttons)
         qtbot.waitUntil(lambda: len({one.y() for one in actions._buttons.values()}) == 1)
+
+
+def test_runs_without_curves_take_no_place_among_those_that_are_drawn(
+    page: RunsPage, home: Home, wait: Wait
+) -> None:
+    write_run(home, "with curves", tell_finished(), START_SECONDS)
+    for number in range(7):  # newer ones, which stand first
+        write_run(home, f"failed {number}", tell_start(40), START_SECONDS + 1 + number)
+    page.refresh()
+    wait(lambda: page._table.model().rowCount() == 8)
+    page._presenter.load_curves(page._presenter._catalog.load())
+    wait(lambda: page._overlay._plot is not None)
+    assert [name for name, _ in page._overlay._plot._runs] == ["with curves"]

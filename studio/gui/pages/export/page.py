@@ -115,9 +115,11 @@ class ExportPage(Page):
 
     def _on_presenter_stopped(self) -> None:
         self._notice.show_message("note", "The export was stopped.", "Nothing was left behind.")
+        self.show_top()
 
     def _on_presenter_failed(self, error: StudioError) -> None:
         self._notice.show_error(error)
+        self.show_top()
         self._show_idle()
 
     def _show_idle(self) -> None:

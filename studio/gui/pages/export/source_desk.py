@@ -19,7 +19,7 @@ class SourceDesk(QObject):
     """Serves a ``SourceCard``.
 
     Signals:
-        chosen: Another folder was added.
+        chosen: Another adapter is chosen.
         failed: A ``StudioError``: the history or a folder cannot be used.
     """
 
@@ -39,6 +39,7 @@ class SourceDesk(QObject):
         self._groups: list[AdapterGroup] = []
         self._picked: list[AdapterChoice] = []
         self._wanted = ""
+        card.chosen.connect(lambda _: self.chosen.emit())
         card.chosen.connect(presenter.choose)
         card.folder_requested.connect(self._on_card_folder_requested)
         presenter.changed.connect(self._on_presenter_changed)
@@ -63,14 +64,15 @@ class SourceDesk(QObject):
         wanted, self._wanted = self._wanted, ""
         choice = find_choice(self._groups, wanted, self._presenter.choice)
         if choice != self._presenter.choice:
+            self.chosen.emit()  # before it is checked, which may fail at once
             self._presenter.choose(choice)
         self._card.show_choices(self._groups, choice)
 
     def _on_choice_loaded(self, choice: AdapterChoice) -> None:
         self._picked.append(choice)
         self._groups = merge_groups(self._groups, [choice])
-        self._presenter.choose(choice)
         self.chosen.emit()
+        self._presenter.choose(choice)
 
     def _on_presenter_changed(self) -> None:
         self._card.show_choices(self._groups, self._presenter.choice)

@@ -59,10 +59,10 @@ class RunsPresenter(QObject):
         )
 
     def load_curves(self, rows: Sequence[RunRow]) -> None:
-        """Reads the curves of the first few of these runs."""
+        """Reads the curves of the first few of these runs that have any."""
         if self._drawing is not None:
             self._drawing.cancel()
-        wanted = tuple(rows[:_SHOWN_CURVES])
+        wanted = tuple(rows)
         self._drawing = self._background.start(
             lambda cancellation: self._read_curves(wanted, cancellation),
             self.curves_loaded.emit,
@@ -107,14 +107,17 @@ class RunsPresenter(QObject):
         self._background.start(work, lambda _: self.load(), self._on_delete_failed)
 
     def _read_curves(self, rows: Sequence[RunRow], cancellation: Cancellation) -> Curves:
-        found = []
+        found: list[tuple[str, RunCurves]] = []
+        bare: list[tuple[str, RunCurves]] = []
         for row in rows:
-            if cancellation.is_set:
+            if cancellation.is_set or len(found) == _SHOWN_CURVES:
                 break
             journal = self._feed.store.open_journal(RunLayout(row.record.folder))
             journal.read_all()
-            found.append((row.record.name, RunCurves.take(journal.series)))
-        return tuple(found)
+            curves = RunCurves.take(journal.series)
+            has_points = len(curves.steps) + len(curves.validation_steps) > 0
+            (found if has_points else bare).append((row.record.name, curves))
+        return tuple(found or bare[:1])
 
     def _on_renamed(self, record: RunRecord) -> None:
         self.record_changed.emit(record)
