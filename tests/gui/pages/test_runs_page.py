@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 from PySide6.QtCore import Qt
-from PySide6.QtWidgets import QLineEdit, QWidget
+from PySide6.QtWidgets import QLineEdit, QPushButton, QWidget
 from pytestqt.qtbot import QtBot
 
 from studio.core.events import types
@@ -92,6 +92,10 @@ def test_runs_are_listed_newest_first_with_state_base_and_data(
 
 def test_every_word_of_the_search_must_occur(page: RunsPage, three: list[str], wait: Wait) -> None:
     show(page, wait, 3)
+    page._table.selectRow(0)
+    page._search.setText("no such run")
+    assert page._table.selected_rows == []
+    assert not any(button.isEnabled() for button in page._actions.findChildren(QPushButton))
     page._search.setText("qwen stopped")
     assert get_column(page, "Name") == ["second <b>"]
     page._search.setText("")

@@ -13,7 +13,7 @@ from PySide6.QtCore import (
     Qt,
     Signal,
 )
-from PySide6.QtGui import QColor, QFont, QKeyEvent, QPainter, QResizeEvent
+from PySide6.QtGui import QColor, QFont, QKeyEvent, QPainter, QPaintEvent, QResizeEvent
 from PySide6.QtWidgets import (
     QAbstractItemView,
     QHeaderView,
@@ -116,6 +116,17 @@ class RunTable(QTableView):
     def show_filter(self, text: str) -> None:
         """Shows only the runs in which every word of the text occurs."""
         self._proxy.show_filter(text)
+        self._on_selection_changed()  # what is hidden now is no longer selected
+
+    def paintEvent(self, event: QPaintEvent) -> None:  # noqa: N802 - Qt's name
+        """Draws the runs, or says that the search finds none."""
+        super().paintEvent(event)
+        if self._model.rows and not self._proxy.rowCount():
+            painter = QPainter(self.viewport())
+            painter.setPen(self.palette().placeholderText().color())
+            centre = Qt.AlignmentFlag.AlignCenter
+            painter.drawText(self.viewport().rect(), centre, "No run matches the search.")
+            painter.end()
 
     def rename_selected(self) -> None:
         """Starts to edit the name of the first selected run."""
