@@ -17,10 +17,12 @@ import tempfile
 import time
 from pathlib import Path
 
+from PySide6.QtCore import QAbstractEventDispatcher
 from PySide6.QtWidgets import QApplication
 
 from studio.core.jobs.orders import Turn
 from studio.core.starter import load_starter
+from studio.gui.bridge import chat_link
 from studio.gui.pages.compare.page import ComparePage
 from tests.benchmarks.spine import Lateness
 from tests.e2e.visitor import Visitor
@@ -69,6 +71,7 @@ def main() -> None:
         subprocess.run(child, check=True)
         pictures = arguments.pictures or place / "pictures"
         rows = [_measure(app, place, pictures, count) for count in COLUMNS]
+        turns = _measure_turns(app, place, pictures)
     load = ", ".join(f"{value:.1f}" for value in os.getloadavg())
     text = [
         "# The Compare page, measured",
@@ -85,16 +88,26 @@ def main() -> None:
         "|---|---|---|---|---|---|---|",
         *rows,
         "",
+        f"{max(COLUMNS)} columns in one window, prompts by turns: the pieces of all columns told "
+        "in one turn of the event loop, or of a few per turn as the window does. Turns are "
+        "counted by the processor time of the window's thread, which other work on the machine "
+        "does not change.",
+        "",
+        "| columns told per turn | lateness p50 | p95 | p99 | most | turns over 6 ms | over 8 ms "
+        "| processor time of all turns |",
+        "|---|---|---|---|---|---|---|---|",
+        *turns,
+        "",
     ]
     RESULT.write_text("\n".join(text), encoding="utf-8")
     sys.stdout.write("\n".join(text))
 
 
-def _measure(app: QApplication, place: Path, pictures: Path, count: int) -> str:
+def _open(app: QApplication, place: Path, pictures: Path, count: int) -> Visitor:
+    """Opens a window that compares this many columns, loaded and warm."""
     visitor = Visitor(app, place / f"home-{count}", pictures, "light")
     visitor.window.show_page("compare")
-    page = visitor.window.get_page("compare")
-    assert isinstance(page, ComparePage)
+    page = _get_page(visitor)
     page._line_up.choose_base(str(load_starter().model_folder))
     for number in range(1, count):
         page._shelf.pick_folder(place / f"adapter {number}")
@@ -102,6 +115,68 @@ def _measure(app: QApplication, place: Path, pictures: Path, count: int) -> str:
     visitor.wait(lambda: page._link.is_ready, "the models")
     page._side.settings._length.setValue(192)
     _ask(visitor, page, WARM_UP)
+    return visitor
+
+
+def _get_page(visitor: Visitor) -> ComparePage:
+    page = visitor.window.get_page("compare")
+    assert isinstance(page, ComparePage)
+    return page
+
+
+def _measure_turns(app: QApplication, place: Path, pictures: Path) -> list[str]:
+    """Measures the same window with all columns told at once and with a few per turn."""
+    visitor = _open(app, place, pictures, max(COLUMNS))
+    page, usual = _get_page(visitor), chat_link._COLUMNS_AT_ONCE
+    lateness = {max(COLUMNS): Lateness(), usual: Lateness()}
+    busy: dict[int, list[float]] = {at_once: [] for at_once in lateness}
+    with _Turns() as turns:
+        for number, prompt in enumerate(PROMPTS):
+            for at_once in sorted(lateness, reverse=bool(number % 2)):
+                chat_link._COLUMNS_AT_ONCE = at_once
+                turns.spent = busy[at_once]
+                lateness[at_once].start()
+                _ask(visitor, page, prompt)
+                lateness[at_once].pause()
+    chat_link._COLUMNS_AT_ONCE = usual
+    page._link.close()
+    visitor.rest(0.5)
+    visitor.leave()
+    return [
+        f"| {at_once} | {_tell(one.stop())} | {sum(spent > 6 for spent in busy[at_once])} | "
+        f"{sum(spent > 8 for spent in busy[at_once])} | {sum(busy[at_once]) / 1e3:.1f} s |"
+        for at_once, one in sorted(lateness.items(), reverse=True)
+    ]
+
+
+class _Turns:
+    """Adds to ``spent`` the processor milliseconds of this thread in each turn of its loop."""
+
+    def __init__(self) -> None:
+        self.spent: list[float] = []
+        self._last = time.thread_time()
+
+    def __enter__(self) -> _Turns:
+        self._loop = QAbstractEventDispatcher.instance()
+        self._loop.awake.connect(self._note)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._loop.awake.disconnect(self._note)
+
+    def _note(self) -> None:
+        now = time.thread_time()
+        self.spent.append((now - self._last) * 1e3)
+        self._last = now
+
+
+def _tell(found: dict[str, float]) -> str:
+    return " | ".join(f"{found[name]:.1f} ms" for name in ("p50", "p95", "p99", "max"))
+
+
+def _measure(app: QApplication, place: Path, pictures: Path, count: int) -> str:
+    visitor = _open(app, place, pictures, count)
+    page = _get_page(visitor)
     first, tokens, seconds = [], 0, 0.0
     lateness = Lateness()
     lateness.start()
@@ -115,8 +190,9 @@ def _measure(app: QApplication, place: Path, pictures: Path, count: int) -> str:
     page._link.close()
     visitor.rest(0.5)
     visitor.leave()
-    shown = " | ".join(f"{found[name]:.1f} ms" for name in ("p50", "p95", "p99", "max"))
-    return f"| {count} | {shown} | {statistics.median(first):.2f} s | {tokens / seconds:.0f} |"
+    return (
+        f"| {count} | {_tell(found)} | {statistics.median(first):.2f} s | {tokens / seconds:.0f} |"
+    )
 
 
 def _ask(visitor: Visitor, page: ComparePage, prompt: str) -> float:

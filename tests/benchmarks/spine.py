@@ -70,6 +70,10 @@ class Lateness:
         self._clock.start()
         self._timer.start(16)
 
+    def pause(self) -> None:
+        """Measure no more until the next ``start``."""
+        self._timer.stop()
+
     def stop(self) -> dict[str, float]:
         """Stop and return p50, p95, p99 and the maximum."""
         self._timer.stop()
