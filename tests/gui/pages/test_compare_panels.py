@@ -58,6 +58,10 @@ def test_a_blind_vote_by_key_reveals_the_names_and_changes_the_ranks(
     chat._side.drawer.show_panel("ranks")
     qtbot.keyClick(view.votes, Qt.Key.Key_7)
     assert view.votes is not None
+    chat._side.export_preferences(tmp_path / "none.jsonl")
+    wait(lambda: not chat._notice.isHidden())
+    assert "no preference pair yet" in chat._notice._message.text()
+    assert not (tmp_path / "none.jsonl").exists()
     qtbot.keyClick(view.votes, Qt.Key.Key_1)
     assert view.votes is None
     assert [card._name.text() for card in cards] == ["A: pirate", "B: Base"]
