@@ -25,6 +25,8 @@ _MLP = re.compile(
     r"mlp|ffn|feed_?forward|moe|expert|^fc\d*$|^ff$|^intermediate$|^output$|^dense_h_to|^w[123]$",
     re.IGNORECASE,
 )
+# Segments of the parts that models for images and sound have beside the one for text.
+_BESIDE_TEXT = re.compile(r"vision|visual|image|audio|speech|multi_modal|modality", re.IGNORECASE)
 
 
 @dataclass(frozen=True)
@@ -59,15 +61,17 @@ def choose_modules(
     """Return the modules that ``settings`` ask to adapt, in the order of ``candidates``.
 
     ``all-linear`` leaves out heads and embeddings, but not with the rank ``full``, where it means
-    the whole model; a pattern may name them.
+    the whole model; a pattern may name them. What models for images and sound have beside their
+    part for text is no candidate: training on text does not pass through it.
 
     Raises:
         RecipeInvalid: A pattern or an exception matches nothing, or a layer does not exist.
     """
+    if is_everything(settings):
+        return [ChosenModule(candidate.name, 0, settings.alpha) for candidate in candidates]
+    candidates = [one for one in candidates if not is_beside_text(one.name)]
     names = [candidate.name for candidate in candidates]
     chosen = _choose_targets(candidates, names, settings.targets)
-    if is_everything(settings):
-        return [ChosenModule(name, 0, settings.alpha) for name in names]
     layers = select_layers(settings.layers, count_layers(names))
     if layers is not None:
         chosen = [name for name in chosen if split_layer(name)[0] in layers]
@@ -90,6 +94,12 @@ def choose_modules(
 def is_everything(settings: AdapterSettings) -> bool:
     """Return whether every weight of the model is trained and there is no adapter."""
     return (settings.rank, settings.targets, settings.layers) == ("full", "all-linear", "all")
+
+
+@lru_cache(maxsize=65536)
+def is_beside_text(name: str) -> bool:
+    """Return whether a module belongs to the part of a model that reads images or sound."""
+    return any(_BESIDE_TEXT.search(segment) for segment in name.split("."))
 
 
 def is_match(pattern: str, name: str) -> bool:

@@ -172,3 +172,20 @@ def test_gpt3_has_the_number_of_trainable_parameters_of_the_paper(
         model = transformers.AutoModelForCausalLM.from_config(config, trust_remote_code=False)
     adapter = inject(model, AdapterSettings(rank=rank, targets=("q_proj", "v_proj")), seed=0)
     assert round(adapter.trainable_parameters / 1e6, 1) == millions
+
+
+def test_what_reads_images_gets_no_adapter() -> None:
+    text = {"hidden_size": 16, "intermediate_size": 24, "num_hidden_layers": 2, "vocab_size": 64,
+            "num_attention_heads": 2, "num_key_value_heads": 1, "head_dim": 8}  # fmt: skip
+    vision = {"hidden_size": 16, "intermediate_size": 24, "num_hidden_layers": 3,
+              "num_attention_heads": 2, "image_size": 28, "patch_size": 14}  # fmt: skip
+    config = transformers.Gemma3Config(
+        text_config=text, vision_config=vision, mm_tokens_per_image=4, image_token_index=60
+    )
+    model = transformers.Gemma3ForConditionalGeneration(config)
+    read = {name for name, module in model.named_modules() if isinstance(module, torch.nn.Linear)}
+    decoder = {name for name in read if ".language_model." in name}
+    assert len(decoder) == 14 < len(read - {"lm_head"})
+    assert {one.name for one in find_targets(model, AdapterSettings())} == decoder
+    with pytest.raises(RecipeInvalid, match=r"layer 2 does not exist"):
+        find_targets(model, AdapterSettings(layers="2"))
