@@ -131,6 +131,18 @@ def certify(exported: Exported, between: Callable[[], None]) -> Certificate:
     )
 
 
+def deny(exported: Exported, error: Exception) -> Certificate:
+    """Returns the certificate of files whose check ended in ``error``: nothing speaks for them."""
+    return Certificate(
+        target=exported.order.target,
+        format="",
+        engine="none",
+        verdicts=(),
+        reasons=(f"the check could not be completed: {str(error) or type(error).__name__}",),
+        files=hash_files(exported.folder, exported.files),
+    )
+
+
 def _certify_folder(
     exported: Exported, speech: Speech, trials: Sequence[Trial], between: Callable[[], None]
 ) -> Certificate:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Generator, Iterable, Iterator
-from contextlib import suppress
 from pathlib import Path
 
 from studio.core.errors import AdapterUnusable
@@ -30,6 +29,7 @@ from studio.engine.export.certify import (
     Exported,
     build_export_speech,
     certify,
+    deny,
     get_base_folder,
     plan_order,
 )
@@ -88,8 +88,14 @@ def _export(asked: ExportOrder, layout: RunLayout, control: RequestFeed) -> Iter
     files = yield from _write(steps, control)
     yield PhaseEntered(phase="finishing", detail="Loading the files again and comparing")
     certificate: Certificate | None = None
-    with suppress(StopWished):
-        certificate = certify(Exported(order, base, out, files), control.check_stop)
+    exported = Exported(order, base, out, files)
+    try:
+        certificate = certify(exported, control.check_stop)
+    except StopWished:
+        pass  # below, where nothing holds what was loaded
+    except Exception as error:  # the files must not lie there as if nothing spoke against them
+        write_certificate(deny(exported, error), out)
+        raise
     if certificate is None:
         give_memory_back()  # what was loaded are the files themselves: Windows would keep them
         shutil.rmtree(out)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -46,7 +47,7 @@ from studio.core.jobs.orders import (
     Turn,
 )
 from studio.core.runs.layout import RunLayout
-from studio.engine.export import answers
+from studio.engine.export import answers, certify
 from studio.engine.jobs import chat, evaluate, export, forgetting, presence, preview
 from studio.engine.lora.state import load_adapter
 from studio.engine.models.files import load_tokenizer
@@ -348,6 +349,22 @@ def test_a_certificate_lies_beside_the_files(
     assert set(finished.files) == named
     assert finished.certificate == str(tmp_path / "out" / "certificate.json")
     assert finished.mean_divergence is not None
+
+
+def test_files_whose_check_breaks_off_are_marked_as_failed(
+    tmp_path: Path, adapter: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def break_off(*_: object) -> None:
+        raise IndexError("index out of range in self")
+
+    monkeypatch.setattr(certify, "choose_prompts", break_off)
+    order = ExportOrder(adapter=str(adapter), target="adapter", out=str(tmp_path / "out"))
+    with pytest.raises(IndexError):
+        _export(order, ScriptedControl(RunLayout(tmp_path)))
+    content = json.loads((tmp_path / "out" / "certificate.json").read_bytes())
+    assert content["verified"] is False
+    assert "index out of range" in content["reasons"][0]
+    assert set(content["files"]) == {"adapter_config.json", "adapter_model.safetensors"}
 
 
 def test_files_that_answer_differently_are_not_called_verified(
