@@ -275,6 +275,8 @@ def count_heap_gaps(
     outer = min(tokens, LARGEST_KEPT_BYTES // (number * anatomy.width))
     inner = min(tokens, LARGEST_KEPT_BYTES // (number * anatomy.inner))
     outer //= 1 if outer == tokens else 2
+    if inner < tokens and not (anatomy.joins_mlp and layer.is_joined):
+        inner = 0  # only a joined feed-forward part works in smaller blocks, which stay
     mlp = count_mlp_bytes(anatomy, layer, number)
     size = count_layer_bytes(anatomy, layer, documents, working) * outer // max(1, tokens)
     size -= mlp * (outer - min(inner, outer))
