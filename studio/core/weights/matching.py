@@ -62,14 +62,15 @@ def choose_modules(
 
     ``all-linear`` leaves out heads and embeddings, but not with the rank ``full``, where it means
     the whole model; a pattern may name them. What models for images and sound have beside their
-    part for text is no candidate: training on text does not pass through it.
+    part for text is chosen only by a pattern that names it: training on text does not reach it.
 
     Raises:
         RecipeInvalid: A pattern or an exception matches nothing, or a layer does not exist.
     """
     if is_everything(settings):
         return [ChosenModule(candidate.name, 0, settings.alpha) for candidate in candidates]
-    candidates = [one for one in candidates if not is_beside_text(one.name)]
+    if not _names_beside_text(settings.targets):
+        candidates = [one for one in candidates if not is_beside_text(one.name)]
     names = [candidate.name for candidate in candidates]
     chosen = _choose_targets(candidates, names, settings.targets)
     layers = select_layers(settings.layers, count_layers(names))
@@ -193,6 +194,10 @@ def name_nearest(pattern: str, names: Iterable[str]) -> str:
     candidates = list(dict.fromkeys([name.rpartition(".")[2] for name in everything] + everything))
     near = difflib.get_close_matches(pattern, candidates, n=4, cutoff=0.4)
     return f"Close names in this model: {', '.join(near or candidates[:8])}."
+
+
+def _names_beside_text(targets: str | Sequence[str]) -> bool:
+    return not isinstance(targets, str) and any(is_beside_text(one) for one in targets)
 
 
 def _choose_targets(

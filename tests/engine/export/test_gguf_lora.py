@@ -84,7 +84,8 @@ def test_the_merged_file_answers_as_base_and_adapter(
     model = build_family(base, family)
     train_adapter(model, base, adapter, "all-linear", variant=variant)
     path = write_file(base, tmp_path / "merged", "f32", adapter)
-    bound = 1e-3 if family.startswith(("gpt2", "gemma3")) else 1e-5  # GELU is looked up there
+    # GELU is looked up in a table of 16-bit numbers there.
+    bound = 2e-3 if family.startswith(("gpt2", "gemma3")) else 1e-5
     assert measure_error(answer(model, _IDS), compute_logits(open_model(path), _IDS)) < bound
 
 
@@ -103,7 +104,7 @@ def test_an_output_table_of_its_own_is_written_where_the_adapter_parts_it(tmp_pa
         ("llama", "all-linear", "dora", "DoRA"),
         ("llama", ("embed_tokens",), "plain", "input table"),
         ("llama tied", ("lm_head",), "plain", "shares with its input"),
-        ("gemma3 with images", "all-linear", "plain", "sees images"),
+        ("gemma3 with images", ("*.vision_tower.*",), "plain", "sees images"),
     ],
 )
 def test_what_llama_cpp_cannot_add_is_refused_in_words(

@@ -189,3 +189,5 @@ def test_what_reads_images_gets_no_adapter() -> None:
     assert {one.name for one in find_targets(model, AdapterSettings())} == decoder
     with pytest.raises(RecipeInvalid, match=r"layer 2 does not exist"):
         find_targets(model, AdapterSettings(layers="2"))
+    named = find_targets(model, AdapterSettings(targets=("*.vision_tower.*.q_proj",)))
+    assert len(named) == 3
