@@ -31,7 +31,7 @@ def attend_documents(
 
     ``query`` is ``(1, heads, tokens, width)``; ``key`` and ``value`` may have fewer heads. Kept for
     the backward pass are these three and the result, in their own dtype; the products are
-    computed in 32 bits, because the processor's 16-bit attention is several times slower.
+    computed in 32 bits at least, because the processor's 16-bit attention is several times slower.
     """
     apply: Callable[..., Tensor] = _DocumentAttention.apply
     return apply(query, key, value, tuple(lengths), scaling)
@@ -44,9 +44,10 @@ class _DocumentAttention(torch.autograd.Function):
     ) -> Tensor:
         _, heads, tokens, width = query.shape
         output = query.new_empty(1, tokens, heads, width)
+        wide = _get_wide(query.dtype)
         sums = []
         for at in _iter_documents(lengths):
-            parts = (one[:, :, at].float() for one in (query, key, value))
+            parts = (one[:, :, at].to(wide) for one in (query, key, value))
             found, log_sum = torch.ops.aten._scaled_dot_product_flash_attention_for_cpu(  # noqa: SLF001 - what the public function calls; it alone gives the sums for the backward pass
                 *parts, 0.0, True, scale=scale
             )
@@ -61,12 +62,13 @@ class _DocumentAttention(torch.autograd.Function):
     def backward(ctx: Any, gradients: Tensor) -> tuple[Tensor | None, ...]:
         query, key, value, output, *sums = ctx.saved_tensors
         found = tuple(torch.empty_like(one) for one in (query, key, value))
+        wide = _get_wide(query.dtype)
         for at, log_sum in zip(_iter_documents(ctx.lengths), sums, strict=True):
-            parts = (one[:, :, at].float() for one in (query, key, value))
+            parts = (one[:, :, at].to(wide) for one in (query, key, value))
             slopes = torch.ops.aten._scaled_dot_product_flash_attention_for_cpu_backward(  # noqa: SLF001 - belongs to the call above
-                gradients[:, at].transpose(1, 2).float(),
+                gradients[:, at].transpose(1, 2).to(wide),
                 *parts,
-                output[:, at].transpose(1, 2).float(),
+                output[:, at].transpose(1, 2).to(wide),
                 log_sum,
                 0.0,
                 True,
@@ -75,6 +77,11 @@ class _DocumentAttention(torch.autograd.Function):
             for whole, slope in zip(found, slopes, strict=True):
                 whole[:, :, at] = slope
         return *found, None, None
+
+
+def _get_wide(dtype: torch.dtype) -> torch.dtype:
+    """Returns the dtype in which the products are computed."""
+    return torch.promote_types(dtype, torch.float32)
 
 
 def _iter_documents(lengths: Sequence[int]) -> Iterator[slice]:

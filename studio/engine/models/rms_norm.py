@@ -30,15 +30,16 @@ class NormRule:
         """Returns the finished numbers for ``normal``, in ``dtype``."""
         if not self.is_wide:
             return weight * normal.to(dtype)
-        factor = weight.float() + self.offset if self.offset else weight.float()
-        return (normal * factor).to(dtype)
+        factor = weight.to(normal.dtype)
+        return (normal * (factor + self.offset if self.offset else factor)).to(dtype)
 
     def scale_back(self, gradients: Tensor, weight: Tensor) -> Tensor:
-        """Returns the gradient of ``normal``, in 32 bits, as a new tensor."""
+        """Returns the gradient of ``normal``, in 32 bits at least, as a new tensor."""
+        wide = _get_wide(gradients.dtype)
         if not self.is_wide:
-            return (gradients * weight).float()
-        factor = weight.float() + self.offset if self.offset else weight.float()
-        return gradients.float() * factor
+            return (gradients * weight).to(wide)
+        factor = weight.to(wide)
+        return gradients.to(wide) * (factor + self.offset if self.offset else factor)
 
 
 _RULES = (NormRule(0.0, is_wide=False), NormRule(0.0, is_wide=True), NormRule(1.0, is_wide=True))
@@ -87,9 +88,9 @@ class _RmsNorm(torch.autograd.Function):
     def forward(ctx: Any, inputs: Tensor, weight: Tensor, epsilon: float, rule: NormRule) -> Tensor:
         x = inputs.reshape(-1, inputs.shape[-1])
         y = torch.empty_like(x)
-        factors = x.new_empty(len(x), 1, dtype=torch.float32)
+        factors = x.new_empty(len(x), 1, dtype=_get_wide(x.dtype))
         for at in _iter_blocks(x):
-            wide = x[at].float()
+            wide = x[at].to(factors.dtype)
             factors[at] = torch.rsqrt(wide.pow(2).mean(-1, keepdim=True) + epsilon)
             y[at] = rule.scale(wide * factors[at], weight, x.dtype)
         ctx.save_for_backward(x, weight, factors)
@@ -104,7 +105,7 @@ class _RmsNorm(torch.autograd.Function):
         found = torch.empty_like(x)
         for at in _iter_blocks(x):
             slope = ctx.rule.scale_back(g[at], weight)
-            normal = x[at].float() * factors[at]
+            normal = x[at].to(factors.dtype) * factors[at]
             share = (slope * normal).mean(-1, keepdim=True)
             found[at] = slope.sub_(normal.mul_(share)).mul_(factors[at])
         return found.view(ctx.shape), None, None, None
@@ -114,6 +115,11 @@ def _iter_blocks(x: Tensor) -> Iterator[slice]:
     rows = max(1, _BLOCK_NUMBERS // x.shape[1]) if x.device.type == "cpu" else max(1, len(x))
     for start in range(0, len(x), rows):
         yield slice(start, start + rows)
+
+
+def _get_wide(dtype: torch.dtype) -> torch.dtype:
+    """Returns the dtype in which norms are computed."""
+    return torch.promote_types(dtype, torch.float32)
 
 
 def _get_epsilon(module: nn.Module) -> float | None:

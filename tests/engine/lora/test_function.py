@@ -158,15 +158,17 @@ def test_dropout_hides_the_wished_share_and_keeps_the_mean() -> None:
 
 @pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
 @pytest.mark.parametrize("is_autocast", [False, True])
+@pytest.mark.parametrize("rows", [32, 700])
 def test_float32_adapters_over_16_bit_bases_are_right_to_rounding(
-    dtype: torch.dtype, is_autocast: bool
+    rows: int, dtype: torch.dtype, is_autocast: bool
 ) -> None:
+    """Many rows over a 16-bit base are computed in blocks, the last one filled up."""
     torch.manual_seed(0)
     base = nn.Linear(64, 48).to(torch.float32 if is_autocast else dtype).requires_grad_(False)
     module = build_adapted(base, "linear", rank=8, alpha=16.0).train()
     nn.init.normal_(module.lora_A, std=0.1)
     nn.init.normal_(module.lora_B, std=0.1)
-    x = torch.randn(32, 64, dtype=torch.float32 if is_autocast else dtype, requires_grad=True)
+    x = torch.randn(rows, 64, dtype=torch.float32 if is_autocast else dtype, requires_grad=True)
     with torch.autocast("cpu", dtype, enabled=is_autocast):
         y = module(x)
     assert y.dtype == dtype
