@@ -9,6 +9,7 @@ from pathlib import Path
 from studio.core.errors import RecipeInvalid
 from studio.core.recipe.check_files import iter_file_problems
 from studio.core.recipe.check_quantisation import iter_quantisation_problems
+from studio.core.recipe.check_tables import iter_table_problems
 from studio.core.recipe.check_zeros import iter_zero_problems
 from studio.core.recipe.problem import Problem
 from studio.core.recipe.schema import AdapterSettings, Recipe
@@ -16,7 +17,7 @@ from studio.core.recipe.schema_data import ValidationFraction
 from studio.core.recipe.schema_train import TrainSettings
 from studio.core.weights.layers import ModelLayers
 
-_LOWEST_RATE, _HIGHEST_RATE = 1e-6, 1e-2
+_LOWEST_RATE, _HIGHEST_RATE, _HIGHEST_FULL_RATE = 1e-6, 1e-2, 1e-4
 _WEAKEST_SCALE, _STRONGEST_SCALE = 0.1, 8.0
 _PLAIN_RANK_LIMIT = 64
 _LARGEST_SHARE = 0.3
@@ -46,7 +47,7 @@ def check_recipe(
         *_check_lengths(recipe, layers),
         *_check_validation(recipe, rows),
         *_check_rows(recipe, rows),
-        *_check_rate(recipe.train),
+        *_check_rate(recipe),
         *_check_schedule(recipe.train),
     ]
     if base_folder is not None:
@@ -99,6 +100,7 @@ def _check_targets(adapter: AdapterSettings, layers: ModelLayers | None) -> Iter
     except RecipeInvalid as error:
         yield from error.problems
         return
+    yield from iter_table_problems(adapter, layers, {item.name for item in chosen})
     trainable, too_large = 0, []
     for item in chosen:
         module = layers.by_name[item.name]
@@ -228,7 +230,8 @@ def _check_rows(recipe: Recipe, rows: int | None) -> Iterator[Problem]:
         )
 
 
-def _check_rate(train: TrainSettings) -> Iterator[Problem]:
+def _check_rate(recipe: Recipe) -> Iterator[Problem]:
+    train = recipe.train
     fastest = train.learning_rate * max(1.0, train.lora_plus_ratio)
     if fastest > _HIGHEST_RATE:
         by_ratio = train.learning_rate <= _HIGHEST_RATE
@@ -245,6 +248,14 @@ def _check_rate(train: TrainSettings) -> Iterator[Problem]:
             f"a learning rate of {train.learning_rate:g} is so low that hardly anything is learnt.",
             "2e-4 suits most adapters.",
             "warning",
+        )
+    elif recipe.adapter.rank == "full" and train.learning_rate > _HIGHEST_FULL_RATE:
+        yield Problem(
+            "train.learning_rate",
+            f"{train.learning_rate:g} is a rate for adapters; weights that are trained themselves "
+            "want about a tenth of it.",
+            "1e-5 to 5e-5 is usual; very small models bear more.",
+            "note",
         )
 
 

@@ -108,7 +108,8 @@ class AdapterSettings(Section):
         "Rank",
         "How much the adapter can learn. 8 to 16 suits style and format, 32 to 64 suits new "
         "knowledge and large data sets. Memory and file size grow with it. Full trains the "
-        "weights themselves and writes a whole model: many times the memory.",
+        "weights themselves and writes a whole model: many times the memory, and about a tenth of "
+        "the learning rate.",
         level="essential",
     )
     alpha: float = knob(
@@ -188,7 +189,9 @@ class AdapterSettings(Section):
         (),
         "Modules trained in full",
         "Modules that are trained completely and saved along with the adapter, for example a new "
-        "classification head. They carry no adapter beside that.",
+        "classification head. They carry no adapter beside that. For a language that the base has "
+        "never seen, its tables of word vectors (embed_tokens and lm_head) help more than a "
+        "higher rank.",
     )
     trained_tokens: tuple[str, ...] = knob(
         (),

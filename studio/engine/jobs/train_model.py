@@ -31,6 +31,7 @@ from studio.core.weights.layers import MAX_CONFIG_BYTES
 from studio.core.weights.stored import get_stored_kind
 from studio.engine.jobs.quantised import load_quantised
 from studio.engine.jobs.settled import SettledRecipe
+from studio.engine.jobs.tables import tell_tables
 from studio.engine.jobs.train_place import place_base
 from studio.engine.jobs.zeros import tell_zeros
 from studio.engine.lora.adapter import Adapter
@@ -92,6 +93,7 @@ def load_base(
         token_ids=_find_token_ids(recipe.adapter.trained_tokens, reference.folder),
     )
     yield from tell_zeros(adapter)
+    yield from tell_tables(model, adapter)
     if is_wished:
         yield from place_base(settled, model, device)
     parts = split_model(model)

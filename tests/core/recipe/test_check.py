@@ -72,6 +72,7 @@ def test_the_defaults_have_no_problems(layers: ModelLayers) -> None:
         ({"adapter": {"dropout": 0.6}}, "adapter.dropout", "warning", "60%"),
         ({"train": {"learning_rate": 0.02}}, "train.learning_rate", "warning", "very high"),
         ({"train": {"learning_rate": 1e-8}}, "train.learning_rate", "warning", "so low"),
+        ({"adapter": {"rank": "full"}}, "train.learning_rate", "note", "a tenth"),
         (
             {"train": {"learning_rate": 5e-3, "lora_plus_ratio": 16}},
             "train.lora_plus_ratio",
@@ -179,6 +180,31 @@ def test_settings_that_do_not_fit_the_number_of_rows_are_told(
     settings: dict[str, Any], rows: int, path: str
 ) -> None:
     assert _only(check_recipe(_recipe(**settings), rows=rows)).path.startswith(path)
+
+
+@pytest.mark.parametrize(
+    ("adapter", "path"),
+    [
+        ({"extra_modules": ["embed_tokens"]}, "adapter.extra_modules"),
+        ({"targets": ["q_proj", "embed_tokens"]}, "adapter.targets"),
+        ({"extra_modules": ["embed_tokens", "lm_head"]}, None),
+        ({"extra_modules": ["lm_head"]}, None),
+        ({"extra_modules": ["norm"]}, None),
+    ],
+)
+@pytest.mark.parametrize("is_tied", [True, False])
+def test_a_shared_table_trained_on_its_input_side_only_is_told(
+    adapter: dict[str, Any], path: str | None, is_tied: bool
+) -> None:
+    sizes = {"embed_tokens": (64, 32), "layers.0.self_attn.q_proj": (32, 32), "norm": (32,)}
+    shapes = {f"model.{name}": shape for name, shape in sizes.items()} | {"lm_head": (64, 32)}
+    entries = [TensorEntry(f"{name}.weight", "F32", shape, 0, 1) for name, shape in shapes.items()]
+    config = {"architectures": ["LlamaForCausalLM"], "tie_word_embeddings": is_tied}
+    recipe = _recipe(adapter={"rank": 1, "alpha": 2} | adapter)
+    problems = check_recipe(recipe, layers=build_layers(Path("m"), config, entries))
+    found = [one for one in problems if "table of word vectors" in one.message]
+    assert [one.path for one in found] == ([path] if path and is_tied else [])
+    assert all("lm_head" in one.remedy and one.severity == "warning" for one in found)
 
 
 def test_a_continued_adapter_brings_its_own_targets(layers: ModelLayers) -> None:
