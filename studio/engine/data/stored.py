@@ -56,6 +56,7 @@ class TableExamples(ExampleStore):
         """Cut the chosen rows; what was cut or did not fit is written to ``log``."""
         self.sources = tuple(sources)
         self._tables = {side.source: side.table for side in sides}
+        self._measured = 0
         parts = []
         for side in sides:
             _log_problems(side, log)
@@ -105,6 +106,19 @@ class TableExamples(ExampleStore):
         )
         found[len(found) - len(changes) :] = changes
         return found
+
+    def measure(self, documents: Sequence[int]) -> tuple[list[int], list[int]]:
+        """Return the documents themselves and the tokens of each.
+
+        Now and then what was read of mapped files is let go, which steps drawn at random would
+        otherwise bring into memory as a whole.
+        """
+        self._measured += len(documents)
+        if self._measured >= _LET_GO_EVERY:
+            self._measured = 0
+            for table in self._tables.values():
+                table.let_go()
+        return super().measure(documents)
 
     @property
     def largest_token(self) -> int:
@@ -188,8 +202,7 @@ def _iter_cuts(
     for count, row in enumerate(long, start=1):
         yield from _cut_row(side, row, max_tokens, overlap_tokens, log)
         if count % _LET_GO_EVERY == 0 or count == len(long):
-            let_go(side.table.ids)
-            let_go(side.table.spans)
+            side.table.let_go()
 
 
 def _cut_row(
