@@ -282,6 +282,12 @@ def content_span(messages: Sequence[Message], position: int, text: str, render: 
     return first, max(first, len(text) - shared)
 
 
+def is_inserted(mark: str, before: str, after: str) -> bool:
+    """Return whether one text is the other with a mark put in somewhere."""
+    at = _shared_start(before, after)
+    return len(after) == len(before) + len(mark) and before[at:] == after[at + len(mark) :]
+
+
 def _start_by_difference(
     before: Sequence[Message], prompts: Sequence[str], text: str, render: Render, zone: Span
 ) -> int:

@@ -10,7 +10,14 @@ from typing import Any, Protocol
 import jinja2
 
 from studio.core.errors import FileUnusable
-from studio.engine.data.answers import AnswerFinder, Message, Span, TemplateRefused, content_span
+from studio.engine.data.answers import (
+    AnswerFinder,
+    Message,
+    Span,
+    TemplateRefused,
+    content_span,
+    is_inserted,
+)
 from studio.engine.data.clock import RenderClock
 from studio.engine.data.conversation import Conversation, Turn
 from studio.engine.data.plain_template import PlainTemplate
@@ -207,10 +214,13 @@ class JinjaTemplate:
             prompts: bool = False,
             options: Mapping[str, Any] = {},
         ) -> str:
-            written = self._write(conversation, messages, prompts, options)
-            # The end mark that was added to the text is not the template's.
-            return written + text[len(written) :] if text.startswith(written) else written
+            return self._write(conversation, messages, prompts, options)
 
+        # An end mark that was added to the last answer is not the template's. It stands behind
+        # everything that others say, so that places are the same without it.
+        own = render(messages)
+        if is_inserted(self._eos, own, text):
+            text = own
         return tuple(
             content_span(messages, position, text, render)
             for position, turn in enumerate(conversation.turns)

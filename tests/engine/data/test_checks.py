@@ -178,6 +178,18 @@ def test_other_roles_are_learnt_where_the_recipe_says_so(
     assert _trained(plain, chat_tokenizer) == ["Be kind.assistant<|im_end|>user<|im_end|>"]
 
 
+def test_other_roles_are_told_apart_where_the_template_lacks_the_end_mark(
+    run: Callable[..., PreparedData], chat_tokenizer: Any, tmp_path: Path
+) -> None:
+    # The end mark is put in behind the last answer, and the template goes on after it.
+    turns = "{% for m in messages %}<{{ m.role }}>{{ m.content }}</t>\n{% endfor %}"
+    path = tmp_path / "tags.jinja"
+    path.write_text(turns + "{% if add_generation_prompt %}<assistant>{% endif %}")
+    rows = [chat("ask", "one", "more", "two", system="Be kind.")]
+    prepared = run(rows, supervise_roles=["user", "system"], template=str(path))
+    assert _trained(prepared, chat_tokenizer) == ["Be kind.askone</t>moretwo</t><|im_end|>"]
+
+
 @pytest.mark.parametrize(
     ("think", "trained", "codes"),
     [
