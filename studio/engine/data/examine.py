@@ -16,7 +16,7 @@ from studio.engine.data.read import SkippedRows, source_path
 from studio.engine.data.sources.registry import iter_rows
 from studio.engine.data.sources.row import Reading, Row
 from studio.engine.data.sources.text import ENDS
-from studio.engine.data.turns import kind_name
+from studio.engine.data.turns import kind_name, quoted
 from studio.engine.data.ways import Way, find_kind, iter_ways
 
 Certainty = Literal["stated", "sure", "likely", "unsure", "unreadable"]
@@ -31,6 +31,7 @@ _USUAL_PAIRS = {
     ("instruction", "output"),
 }
 _MOST_COLUMNS = 40
+_NAMED_COLUMNS = 8
 _LOOKED_AT = 200_000
 _FEWEST_LINES = 50
 _SHORT_LINE = 60
@@ -111,10 +112,23 @@ def _ask(
     kind = find_kind(rows) if source.format == "auto" and not source.columns else None
     if kind is None:
         ways = tuple(iter_ways(rows, [(column.name, column.kind) for column in columns]))
+        if source.format == "auto" and not source.columns:
+            error = _build_question(path, columns, ways)
         return Examined(str(path), "unsure", columns=columns, options=ways, error=error, rows=rows)
     told = DatasetInvalid(kind.message, kind.remedy)
     return Examined(
         str(path), "unsure", "", None, columns, kind.ways, told, rows=rows, seems=kind.name
+    )
+
+
+def _build_question(path: Path, columns: Sequence[Column], ways: Sequence[Way]) -> DatasetInvalid:
+    """Return what is asked of people; the error of a run names settings of the recipe instead."""
+    names = ", ".join(quoted(column.name) for column in columns[:_NAMED_COLUMNS]) or "none"
+    more = f" and {len(columns) - _NAMED_COLUMNS} more" if len(columns) > _NAMED_COLUMNS else ""
+    remedy = "Take one of these ways, or choose a format and a column for each of its parts."
+    return DatasetInvalid(
+        f"The columns of {path.name} do not say what is asked and what is answered: {names}{more}.",
+        remedy if ways else "Choose a format and a column for each of its parts.",
     )
 
 

@@ -85,7 +85,9 @@ class ColumnsPanel(QWidget):
         self._format_box.activated.connect(self._on_format_chosen)
         self._parts = RowsBox()
         self._parts.setSpacing(SIZES.s)
-        self._results = [XrayText(f"Result, row {number + 1}") for number in range(SHOWN_ROWS)]
+        self._results = [
+            XrayText(f"Result, row {number + 1}", is_compact=True) for number in range(SHOWN_ROWS)
+        ]
         self._abouts = [PlainLabel("", "caption") for _ in range(SHOWN_ROWS)]
         columns = QHBoxLayout(self)
         columns.setContentsMargins(0, SIZES.m, 0, 0)
@@ -250,6 +252,8 @@ def describe_option(option: LayoutOption) -> str:
     if option.documents:
         return option.words
     parts = describe_parts(option)
+    if option.format == "text" and not option.words:
+        return f"Running text: {', '.join(option.columns.values())}"
     told = parts if len(option.columns) > 1 else f"{get_choice_name(option.format)} ({parts})"
     return f"{option.words} ({parts})" if option.words else told
 

@@ -51,6 +51,7 @@ _CORRECT_HELP = (
     "Opens the row so that you can change what it says. The corrected row goes into a copy; your "
     "file stays as it is."
 )
+_FINDING_WIDTH = 210
 _HINT = "Point at a token, or walk through the text with the arrow keys, to see what becomes of it."
 
 
@@ -200,6 +201,7 @@ class XrayPanel(QWidget):
         self._finding = QComboBox()
         self._finding.setAccessibleName("Rows with a finding")
         self._finding.setMinimumWidth(120)
+        self._finding.setMaximumWidth(_FINDING_WIDTH)
         self._finding.setSizeAdjustPolicy(QComboBox.SizeAdjustPolicy.AdjustToContents)
         self._finding.addItem("All rows", "")
         self._finding.activated.connect(lambda _: self._ask(0))

@@ -50,14 +50,23 @@ class _Formats:
 class XrayText(QTextEdit):
     """Shows one row; the caret walks from token to token, the pointer explains.
 
+    A compact text has who speaks in the line of what is said, so that small boxes show the answer.
+
     Signals:
         token_pointed: The place of the token at the pointer or the caret, -1 beside the tokens.
     """
 
     token_pointed = Signal(int)
 
-    def __init__(self, name: str = "The row token by token", parent: QWidget | None = None) -> None:
+    def __init__(
+        self,
+        name: str = "The row token by token",
+        parent: QWidget | None = None,
+        *,
+        is_compact: bool = False,
+    ) -> None:
         super().__init__(parent)
+        self._is_compact = is_compact
         self._row: RowShown | None = None
         self._special: frozenset[int] = frozenset()
         self._starts: list[int] = []
@@ -153,18 +162,22 @@ class XrayText(QTextEdit):
         block = QTextBlockFormat()
         block.setLineHeight(128, QTextBlockFormat.LineHeightTypes.ProportionalHeight.value)
         if segment.band is not None:
-            heading = QTextBlockFormat()
-            heading.setTopMargin(SIZES.s)
+            heading = block if self._is_compact else QTextBlockFormat()
+            heading.setTopMargin(0 if self._is_compact else SIZES.s)
             self._open_block(cursor, heading)
             colour = colours.series[_ROLE_COLOURS[segment.band.role]]
             cursor.insertText("▌ ", _build_heading(colour))
             cursor.insertText(describe_band(segment.band), _build_heading(colours.muted))
             block.setLeftMargin(SIZES.m)
-        self._open_block(cursor, block)
+        if not self._is_compact:
+            self._open_block(cursor, block)
+        elif segment.band is not None:
+            cursor.insertText("  ", _build_heading(colours.muted))
         for place in range(segment.first, segment.behind):
             if row.hidden_tokens and place == row.hidden_at:
                 self._write_gap(cursor, row, colours, block)
-            self._write_token(cursor, row, place, formats)
+            keeps_line = self._is_compact and segment.band is None
+            self._write_token(cursor, row, place, formats, keeps_line=keeps_line)
 
     def _open_block(self, cursor: QTextCursor, block: QTextBlockFormat) -> None:
         if cursor.position() > 0:
@@ -181,7 +194,13 @@ class XrayText(QTextEdit):
         cursor.insertBlock(block)
 
     def _write_token(
-        self, cursor: QTextCursor, row: RowShown, place: int, formats: _Formats
+        self,
+        cursor: QTextCursor,
+        row: RowShown,
+        place: int,
+        formats: _Formats,
+        *,
+        keeps_line: bool,
     ) -> None:
         key = (LOOKS[row.fates[place]], bool(place % 2), place in self._special)
         form = formats.tokens[key]
@@ -193,7 +212,7 @@ class XrayText(QTextEdit):
                 if is_sign:
                     faint = QTextCharFormat(form)
                     faint.setForeground(formats.faint)
-                    cursor.insertText(piece, faint)
+                    cursor.insertText(piece.rstrip("\n") if keeps_line else piece, faint)
                 else:
                     cursor.insertText(piece, form)
         self._ends.append(cursor.position())
