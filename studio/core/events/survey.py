@@ -193,11 +193,25 @@ class LimitsMeasured(Event):
     supervised_fraction: float = 1.0
 
 
+class OpenPlace(Part):
+    """A place such as ``{{name}}`` in rows of one file, open or filled.
+
+    ``files`` and ``source`` tell the file, ``rows`` how many of its rows have the place, ``quote``
+    a few words around it.
+    """
+
+    name: str
+    files: FileSide
+    source: int
+    rows: int
+    quote: str = ""
+
+
 class DataSurveyed(Event):
     """All rows were looked at, or only the first of each file while ``is_sample``.
 
     ``findings`` counts the rows to learn from per code of a check, ``validation_findings`` those to
-    measure on; codes that are not about rows are missing.
+    measure on; codes that are not about rows are missing. ``places`` are to be filled, or were.
     """
 
     request: int
@@ -213,3 +227,4 @@ class DataSurveyed(Event):
     is_own_template: bool = False
     findings: dict[str, int] = Field(default_factory=dict)
     validation_findings: dict[str, int] = Field(default_factory=dict)
+    places: tuple[OpenPlace, ...] = ()

@@ -22,7 +22,7 @@ CORRECTABLE_CODES = frozenset(
 """Findings that a person mends best by changing what the rows say."""
 
 
-Lead = Literal["columns", "learning", "lengths", "model"]
+Lead = Literal["columns", "learning", "lengths", "model", "places"]
 
 LEADS: Mapping[str, tuple[str, Lead]] = {
     "answer_too_long": ("See what a limit costs", "lengths"),
@@ -34,9 +34,11 @@ LEADS: Mapping[str, tuple[str, Lead]] = {
     "many_tokens": ("Choose another model", "model"),
     "no_chat_template": ("Choose a template", "learning"),
     "no_supervised_tokens": ("Check the columns", "columns"),
+    "places_filled": ("Change the words…", "places"),
     "template_refused": ("Choose a template", "learning"),
     "text_divided": ("See what a limit costs", "lengths"),
     "truncated_prompt": ("See what a limit costs", "lengths"),
+    "unfilled_places": ("Fill them in…", "places"),
     "unknown_tokens": ("Choose another model", "model"),
 }
 """Where in the window a finding is best mended by hand: the words of the way there, the place."""

@@ -105,6 +105,14 @@ class DataSource(Section):
     limit: int | None = knob(
         None, "Row limit", "Use only the first rows; empty means all.", unit="rows", ge=1
     )
+    fill: dict[str, str] = knob(
+        None,
+        "Words for open places",
+        "What stands in the rows in place of names in double braces: name: Ada puts Ada wherever "
+        "a row says {{name}}. Places that are not named here stay as they are. The file is never "
+        "changed.",
+        default_factory=dict,
+    )
     weight: float = knob(
         1.0,
         "Weight",

@@ -27,7 +27,7 @@ _LEFT_OVER_SECONDS = 24 * 3600
 _PART, _UNFINISHED = ".part-", ".unfinished-"
 _PACKAGES = ("tokenizers", "transformers", "jinja2", "tiktoken")
 _OF_SETTINGS = ("template", "supervise", "supervise_roles", "supervise_turns", "think")
-_OF_SOURCE = ("format", "columns", "split", "limit", "documents", "skip_broken")
+_OF_SOURCE = ("format", "columns", "split", "limit", "documents", "skip_broken", "fill")
 
 
 class RowCache:

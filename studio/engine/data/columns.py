@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from studio.core.errors import DatasetInvalid, NotAvailableYet, RecipeInvalid
 from studio.engine.data.conversation import Record
 from studio.engine.data.formats import FORMATS, PART_NAMES, Columns, Format
+from studio.engine.data.open_places import fill_places
 from studio.engine.data.patterns import columns_of, is_pattern
 from studio.engine.data.sources.row import Row
 from studio.engine.data.turns import RowInvalid, kind_name, quoted
@@ -26,10 +27,11 @@ _BESIDE_TEXT = {
 
 @dataclass(frozen=True)
 class Layout:
-    """A format and which column plays which part of it."""
+    """A format, which column plays which part of it, and the words for open places by name."""
 
     format: Format
     columns: Columns
+    fill: Mapping[str, str] = field(default_factory=dict)
 
     def read(self, row: Row) -> Record:
         """Return what the row says.
@@ -38,12 +40,21 @@ class Layout:
             DatasetInvalid: The row does not have this layout; file, line and column are named.
         """
         try:
-            return self.format.read(row.values, self.columns)
+            return self.read_values(row.values)
         except RowInvalid as error:
             raise DatasetInvalid(
                 f"{row.place}: {error}.",
                 f"Correct the row; rows of this file look like {self.format.example}.",
             ) from error
+
+    def read_values(self, values: Mapping[str, Any]) -> Record:
+        """Return what the fields of a row say.
+
+        Raises:
+            RowInvalid: They do not have this layout.
+        """
+        record = self.format.read(values, self.columns)
+        return fill_places(record, self.fill) if self.fill else record
 
 
 def find_layout(rows: Sequence[Row], format_key: str, columns: Mapping[str, str]) -> Layout:

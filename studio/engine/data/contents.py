@@ -5,6 +5,8 @@ from __future__ import annotations
 import re
 from collections.abc import Collection, Sequence
 
+from studio.engine.data.open_places import holds_place
+
 _KEY_STARTS = (
     "sk-",
     "AKIA",
@@ -25,7 +27,6 @@ _KEYS = re.compile(
 _ADDRESS = re.compile(r"[\w.+-]{1,64}@[\w-]{1,63}(?:\.[\w-]{1,63})*\.[A-Za-z]{2,24}\b")
 _RESERVED = re.compile(r"@(?:[\w-]+\.)*example\.(?:com|org|net)\b|\.(?:example|test|invalid)\b")
 # UTF-8 read as Windows-1252: "Ã©" for é, "â€™" for an apostrophe; and the replacement character.
-_UNFILLED = re.compile(r"\{\{ ?[A-Za-z][\w .-]{0,40}\}\}")
 _MISREAD = re.compile("\ufffd|[ÃÂ][\x80-\xbf]|Ã[\u0152-\u2122]|â€")
 
 
@@ -56,7 +57,7 @@ class ContentChecks:
             found.append("email_address")
         if _holds_any(joined, _KEY_STARTS) and _KEYS.search(joined):
             found.append("secret_key")
-        if "{{" in joined and _UNFILLED.search(joined):
+        if holds_place(joined):
             found.append("unfilled_places")
         if not joined.isascii() and _MISREAD.search(joined):
             found.append("wrong_encoding")

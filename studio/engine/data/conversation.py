@@ -30,10 +30,14 @@ class Turn:
 
 @dataclass(frozen=True)
 class Conversation:
-    """The turns of one example in order, and the tools the assistant could call."""
+    """The turns of one example in order, and the tools the assistant could call.
+
+    ``filled`` names the open places that the user's words were put into.
+    """
 
     turns: tuple[Turn, ...]
     tools: tuple[Mapping[str, Any], ...] = ()
+    filled: tuple[str, ...] = ()
 
     def answer_positions(self) -> list[int]:
         """Return the positions of the assistant's turns."""
@@ -44,11 +48,13 @@ class Conversation:
 class RunningText:
     """Text without roles; every token of it is learnt.
 
-    ``ends`` is False for a part of a document that goes on in the next row.
+    ``ends`` is False for a part of a document that goes on in the next row. ``filled`` names the
+    open places that the user's words were put into.
     """
 
     text: str
     ends: bool = True
+    filled: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)

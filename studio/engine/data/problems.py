@@ -60,7 +60,7 @@ KINDS: dict[str, ProblemKind] = {
     "template_refused": ProblemKind(
         "Rows that the chat template refuses: {count}. They are left out.",
         "Bring the turns into the order that the model expects (mostly user and assistant in "
-        "turn), or choose another template.",
+        "turn), or choose another template; one that knows no tools refuses rows with calls.",
         leaves_out=True,
     ),
     "system_merged": ProblemKind(
@@ -120,7 +120,11 @@ KINDS: dict[str, ProblemKind] = {
     "unfilled_places": ProblemKind(
         "Rows with a place that nobody filled in, such as {{{{name}}}}: {count}. The model would "
         "write it just like that.",
-        "Put the real words there, or leave the rows out.",
+        "Say what stands there, or leave the rows out.",
+    ),
+    "places_filled": ProblemKind(
+        "Rows with places such as {{{{name}}}} that your words were put into: {count}.",
+        "Nothing to do; the file itself stays as it is.",
     ),
     "wrong_encoding": ProblemKind(
         "Rows with signs of a wrong encoding, such as Ã© instead of é: {count}.",

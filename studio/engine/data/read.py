@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import chain, islice
 from pathlib import Path
 
@@ -97,5 +97,5 @@ def open_source(source: DataSource, base_folder: Path, limit: int | None = None)
             f"{path.name} holds no row that can be read. {' '.join(skipped.faults[:1])}",
             "Choose a file with examples.",
         )
-    layout = find_layout(first, source.format, source.columns)
+    layout = replace(find_layout(first, source.format, source.columns), fill=source.fill)
     return OpenSource(path, layout, chain(first, rows), skipped, on_broken)

@@ -176,7 +176,7 @@ class RowFinder:
         try:
             values = json.loads(_read_line(path, line))
             row = Row(values, path, number, line)
-            return row, self._opened.layout.format.read(values, self._opened.layout.columns)
+            return row, self._opened.layout.read_values(values)
         except (ValueError, TypeError, AttributeError, RowInvalid, RecursionError):
             return None  # the slow way says what is wrong
 

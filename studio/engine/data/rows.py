@@ -17,6 +17,7 @@ from studio.engine.data.conversation import (
     TokenRow,
 )
 from studio.engine.data.digest import RowDigest, digest_row
+from studio.engine.data.open_places import find_places, list_texts, quote_place
 from studio.engine.data.problems import leaves_row_out
 from studio.engine.data.rendered import Rendered
 from studio.engine.data.sources.row import Row
@@ -37,7 +38,8 @@ from studio.engine.data.truncate import Piece, divide_text, fit_conversation
 class EncodedRow:
     """One row in tokens, uncut; ``encoded`` is None where the template refused the row.
 
-    ``problems`` are codes; ``detail`` is what the template said.
+    ``problems`` are codes; ``detail`` is what the template said. ``places`` has the names of open
+    places, those that were filled among them, each with a few words around it while it is open.
     """
 
     row: Row
@@ -47,6 +49,7 @@ class EncodedRow:
     characters: int = 0
     problems: tuple[str, ...] = ()
     detail: str = ""
+    places: tuple[tuple[str, str], ...] = ()
 
     @property
     def is_left_out(self) -> bool:
@@ -224,8 +227,12 @@ class RowEncoder:
                 problems = (*problems, "no_supervised_tokens")
             elif isinstance(record, Conversation) and not self._ends_supervised(encoded):
                 problems = (*problems, "end_of_turn_unsupervised")
+        places = _name_places(record, problems)
+        if not isinstance(record, TokenRow) and record.filled:
+            problems = (*problems, "places_filled")
         codes = tuple(dict.fromkeys(problems))
-        return EncodedRow(row, encoded, digest_row(record), is_text, characters, codes, notes[1])
+        digest = digest_row(record)
+        return EncodedRow(row, encoded, digest, is_text, characters, codes, notes[1], places)
 
     def _check_token_row(self, encoded: Encoded) -> tuple[str, ...]:
         """Return what is wrong with token numbers that somebody else prepared."""
@@ -253,6 +260,15 @@ def chosen_turns(text: str) -> frozenset[int] | None:
     if text.strip() == "all":
         return None
     return frozenset(int(number) for number in text.split(","))
+
+
+def _name_places(record: Record, problems: Sequence[str]) -> tuple[tuple[str, str], ...]:
+    """Return the names of places that are open, with words around them, and of those filled."""
+    filled = () if isinstance(record, TokenRow) else tuple((name, "") for name in record.filled)
+    if "unfilled_places" not in problems:
+        return filled
+    texts = list_texts(record)
+    return (*((name, quote_place(texts, name)) for name in find_places(texts)), *filled)
 
 
 def _is_answer_empty(record: Conversation) -> bool:

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from studio.core.errors import DatasetInvalid
 from studio.engine.data.answers import Span
-from studio.engine.data.chunks import iter_chunks, mark_rows, read_column
+from studio.engine.data.chunks import iter_chunks, let_go, mark_rows, read_column
 from studio.engine.data.digest import RowDigest
 from studio.engine.data.example import Flags, Ids
 from studio.engine.data.problems import KINDS, PLACES_KEPT, leaves_row_out
@@ -48,6 +48,7 @@ ROW = np.dtype(
 )
 TOLD_EVERY = 16
 """Megabytes that are read before others are asked whether to go on."""
+_MOST_PLACES = 100
 _FILES = ("ids", "spans", "rows")
 _ABOUT, _UNFINISHED = "about.json", "unfinished.json"
 
@@ -57,7 +58,8 @@ class TableAbout:
     """What is known about the rows as a whole.
 
     ``codes`` name the bits of problems; ``parts`` the files; ``details`` what a template said;
-    ``largest`` is the highest token number.
+    ``largest`` is the highest token number; ``places`` has per name of an open or filled place the
+    number of its rows and a few words around it.
     """
 
     format: str = ""
@@ -70,6 +72,14 @@ class TableAbout:
     faults: list[str] = field(default_factory=list)
     sums: dict[str, list[int]] = field(default_factory=dict)
     largest: int = -1
+    places: dict[str, tuple[int, str]] = field(default_factory=dict)
+
+    def note_places(self, places: Iterable[tuple[str, str]]) -> None:
+        """Count one row with these places; of very many names the first are kept."""
+        for name, quote in places:
+            rows, words = self.places.get(name, (0, ""))
+            if rows or len(self.places) < _MOST_PLACES:
+                self.places[name] = (rows + 1, words or quote)
 
 
 @dataclass(frozen=True)
@@ -120,6 +130,11 @@ class RowTable:
         row = self.rows[index]
         part = Path(self.about.parts[int(row["part"])])
         return place_of(part, int(row["number"]), int(row["line"]) or None)
+
+    def let_go(self) -> None:
+        """Drop what was read of mapped files from this process."""
+        for one in (self.ids, self.spans, self.rows):
+            let_go(one)
 
     def column(self, name: str) -> NDArray[Any]:
         """Return one column as an array of its own; shape ``(rows,)``."""
@@ -282,6 +297,8 @@ class TableWriter:
         if one.detail:
             for code in one.problems:
                 self.about.details.setdefault(code, one.detail)
+        if one.places:
+            self.about.note_places(one.places)
         length = 0 if encoded is None else len(encoded.ids)
         answers = () if encoded is None else encoded.answers
         trained = () if encoded is None else encoded.trained

@@ -170,7 +170,7 @@ class RowDesk:
         place = rows.find_index(wish.source, wish.index)
         try:
             values = read_fields(wish.values)
-            record = layout.format.read(values, layout.columns)
+            record = layout.read_values(values)
         except (RowInvalid, DatasetInvalid) as error:
             words = str(error).rstrip(".")
             return RowTried(request=wish.request, message=f"{words[:1].upper()}{words[1:]}.")

@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from studio.core.errors import StudioError
+from studio.core.events.survey import OpenPlace
 from studio.core.events.types import (
     DataProblemFound,
     DataSurveyed,
@@ -146,7 +147,7 @@ class Look:
         base = self._base
         survey = Survey(self._settings, train, others, self._encoder, base.context)
         self._rows = RowDesk(base, self._settings, survey, self._encoder)
-        yield self._surveyed(survey, is_sample=is_sample)
+        yield self._surveyed(survey, tuple(_iter_places(tables)), is_sample=is_sample)
         for one, table in tables:
             yield from self._broken(one, table)
         for problem in survey.problems:
@@ -170,11 +171,14 @@ class Look:
         name = Path(one.source.source).name
         rows = "1 row" if count == 1 else f"{count:,} rows"
         is_agreed = one.source.skip_broken
-        told = "and left out, as you agreed" if is_agreed else "so the run would not start"
+        verb = "is" if count == 1 else "are"
+        told = f"and {verb} left out, as you agreed" if is_agreed else "so the run would not start"
         yield DataProblemFound(
             code="broken_rows",
             message=f"{rows} of {name} cannot be read, {told}.",
-            remedy="Correct them in the file, or leave them out.",
+            remedy="Correct them in the file to learn from them too."
+            if is_agreed
+            else "Correct them in the file, or leave them out.",
             rows=count,
             is_fatal=not is_agreed,
             places=tuple(table.about.faults),
@@ -182,7 +186,9 @@ class Look:
             request=self._request,
         )
 
-    def _surveyed(self, survey: Survey, *, is_sample: bool) -> DataSurveyed:
+    def _surveyed(
+        self, survey: Survey, places: tuple[OpenPlace, ...], *, is_sample: bool
+    ) -> DataSurveyed:
         template = self._encoder.template
         return DataSurveyed(
             request=self._request,
@@ -198,6 +204,7 @@ class Look:
             is_own_template=template.name == "the model's own template",
             findings=survey.count_findings("train"),
             validation_findings=survey.count_findings("validation"),
+            places=places,
         )
 
     def _limits(self, survey: Survey) -> LimitsMeasured:
@@ -235,6 +242,12 @@ class Look:
             counted_tokens=int(lengths.sum()),
             supervised_fraction=min(1.0, learnt / max(1, int(lengths.sum()))),
         )
+
+
+def _iter_places(tables: Sequence[tuple[LookedSource, RowTable]]) -> Iterator[OpenPlace]:
+    for one, table in tables:
+        for name, (rows, quote) in table.about.places.items():
+            yield OpenPlace(name=name, files=one.side, source=one.position, rows=rows, quote=quote)
 
 
 def _find_right_edge(lengths: NDArray[np.integer[Any]], limit: int) -> int:

@@ -95,7 +95,7 @@ def _origins(data: Any) -> list[Any]:
     return [one for some in data.train.iter_origins() for one in some.tolist()]
 
 
-@pytest.mark.parametrize("kind", ["jsonl", "json", "parquet", "pattern"])
+@pytest.mark.parametrize("kind", ["jsonl", "json", "parquet", "pattern", "filled"])
 def test_examples_are_the_same_before_and_after_everything_is_prepared(
     kind: str, open_rows: Open, write_rows: Write, tmp_path: Path
 ) -> None:
@@ -108,6 +108,9 @@ def test_examples_are_the_same_before_and_after_everything_is_prepared(
     if kind == "json":
         path = tmp_path / "rows.json"
         path.write_text(json.dumps(rows))
+    elif kind == "filled":
+        path = write_rows([chat(f"question {i}", f"{{{{who}}}} answers {i}") for i in range(120)])
+        settings = {"source": {"fill": {"who": "Ada"}}}
     elif kind == "parquet":
         parquet = pytest.importorskip("pyarrow.parquet")
         arrow = pytest.importorskip("pyarrow")

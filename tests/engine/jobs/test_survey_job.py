@@ -107,6 +107,31 @@ def data_of(path: Path, **others: Any) -> dict[str, Any]:
     return {"train": [{"source": str(path)}], "validation": {"fraction": 0}, **others}
 
 
+def test_open_places_are_named_and_filled_rows_are_shown(look: Survey, tmp_path: Path) -> None:
+    rows = [chat("Who are you?", f"I am {{{{name}}}}, number {i}.") for i in range(5)]
+    path = write(tmp_path / "rows.jsonl", [*rows, chat("Hi", "{{greeting}}")])
+    data = {
+        "train": [{"source": str(path), "fill": {"name": "Ada"}}],
+        "validation": {"fraction": 0},
+    }
+    changed = json.dumps({"messages": [*chat("Are you {{name}}?", "Yes")["messages"]]})
+    tried = TryRow(request=6, files="train", source=0, index=1, values=changed)
+    events = look(data, ShowRow(request=5, rank=1, finding="places_filled"), tried)
+    (shown,) = of_type(events, RowShown)
+    assert "I am Ada, number 1." in "".join(shown.texts)
+    assert "{{name}}" in shown.written
+    (tried_row,) = of_type(events, RowTried)
+    assert tried_row.row is not None
+    assert "Are you Ada?" in "".join(tried_row.row.texts)
+    problems = {one.code: one.rows for one in of_type(events, DataProblemFound)}
+    assert (problems["places_filled"], problems["unfilled_places"]) == (5, 1)
+    (found, *_) = of_type(events, DataSurveyed)
+    assert [(one.name, one.rows, one.quote) for one in found.places] == [
+        ("name", 5, ""),
+        ("greeting", 1, "{{greeting}}"),
+    ]
+
+
 def test_any_row_is_shown_as_it_is_trained(look: Survey, tmp_path: Path, tiny_base: Path) -> None:
     rows = [chat(f"q{i} " * (i + 1), "né 😀" * (1 + i % 3), "w", "a") for i in range(130)]
     path = write(tmp_path / "rows.jsonl", rows)

@@ -28,7 +28,7 @@ from studio.gui.widgets.icon import Icon, Tone
 from studio.gui.widgets.labels import PlainLabel, allow_breaks
 from studio.gui.widgets.scroll import build_scroll_area
 
-_QUIET = ("pad_is_end", "system_merged", "left_out_by_choice")
+_QUIET = ("pad_is_end", "system_merged", "left_out_by_choice", "places_filled")
 _SHOWN_PLACES = 3
 _LIKE = " is "
 
@@ -147,15 +147,18 @@ class FindingCard(QFrame):
     def _build_buttons(self, remedies: Sequence[Remedy]) -> QWidget:
         area = QWidget()
         line = FlowRow(area)
+        buttons = []
         for remedy in remedies:
             button = Button(remedy.label)
             button.clicked.connect(partial(self.remedy_chosen.emit, dict(remedy.changes)))
-            line.addWidget(button)
+            buttons.append(button)
         if self._problem.code in LEADS:
             words, target = LEADS[self._problem.code]
             lead = Button(words)
             lead.clicked.connect(partial(self.lead_chosen.emit, target, self._problem.source or 0))
-            line.addWidget(lead)
+            buttons.insert(0 if target == "places" else len(buttons), lead)
+        for button in buttons:
+            line.addWidget(button)
         if self._problem.is_listed and self._problem.code in CORRECTABLE_CODES:
             correct = Button("Correct them…", "pencil")
             correct.setToolTip("Opens the rows one by one. Your file stays; a copy is corrected.")

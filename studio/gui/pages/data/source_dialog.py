@@ -14,7 +14,7 @@ from studio.gui.theme.tokens import SIZES
 from studio.gui.widgets.buttons import Button
 from studio.gui.widgets.labels import PlainLabel
 
-_ELSEWHERE = ("source", "format", "columns", "enabled")
+_ELSEWHERE = ("source", "format", "columns", "enabled", "fill")
 
 
 class SourceDialog(QDialog):

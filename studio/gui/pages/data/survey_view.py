@@ -29,6 +29,7 @@ from studio.gui.context import Context
 from studio.gui.pages.data.checks_panel import count_findings
 from studio.gui.pages.data.columns_panel import SHOWN_ROWS
 from studio.gui.pages.data.correction.corrector import Corrector
+from studio.gui.pages.data.places_filler import PlacesFiller
 from studio.gui.pages.data.tabs import CHECKS, COLUMNS, LEARNING, LENGTHS, RAW, XRAY, DataTabs
 from studio.gui.widgets.notice import Notice
 
@@ -53,6 +54,7 @@ class SurveyView(QObject):
         self._tabs = tabs
         self._survey = DataSurvey(context.feed, self)
         self._corrector = Corrector(context, self._survey, notice, self._ask_listed, page)
+        self._filler = PlacesFiller(context.draft, page)
         self._clock = EpochClock(context.background, context.home, self)
         self._opens_next = False
         self._looked: tuple[SurveyOrder, dict[str, Any]] | None = None
@@ -238,6 +240,7 @@ class SurveyView(QObject):
 
     def _on_surveyed(self, event: DataSurveyed) -> None:
         self._surveyed = event
+        self._filler.note_places(event.places)
         # What the sample showed is found again, and more of it, among all rows.
         kept = ("format_unclear", "unreadable")
         self._problems = [one for one in self._problems if one.code in kept]
@@ -336,6 +339,8 @@ class SurveyView(QObject):
     def _on_lead_chosen(self, place: str, position: int) -> None:
         if place == "columns":
             self._on_columns_wanted(position)
+        elif place == "places":
+            self._filler.open()
         elif place == "model":
             self.page_requested.emit(place)
         else:

@@ -35,7 +35,7 @@ REASONS = {
 }
 FINDINGS = {
     "answer_too_long": "Answer too long",
-    "broken_rows": "Broken",
+    "broken_rows": "Broken rows",
     "contradicting_answers": "Contradicting answers",
     "double_bos": "Two begin marks",
     "duplicate_rows": "Copies",
@@ -53,6 +53,7 @@ FINDINGS = {
     "no_validation_rows": "No validation rows",
     "one_answer_dominates": "One answer dominates",
     "pad_is_end": "Filler is the end mark",
+    "places_filled": "Places you filled in",
     "quick_tokens_differed": "Tokenised the slow way",
     "secret_key": "Looks like a key",
     "similar_rows": "Similar rows",
