@@ -4,7 +4,8 @@ Run: ``python -m tests.benchmarks.data_speed [--rows 100000] [--tokenizer DIR] [
 Every figure is CPU seconds of a process of its own with one thread; the contenders take turns.
 ``--memory MB`` instead writes a JSONL of that size, or takes ``--file``, and reports the highest
 memory of opening it for training and of preparing it. ``--start`` reports the time from a run's
-start to its first step.
+start to its first step; with ``--memory`` or ``--file`` that of a run on such a file, and the
+highest memory of its process.
 """
 
 from __future__ import annotations
@@ -92,6 +93,9 @@ def main() -> None:
             path = arguments.file or folder / "rows.jsonl"
             if arguments.file is None:
                 write_rows(path, words, 1 << 40, arguments.memory << 20)
+            if arguments.start:
+                measure_run(folder, path, tokenizer)
+                return
             measure_memory(folder, path, tokenizer, prepares_all=not arguments.only_open)
         elif arguments.start:
             measure_start(folder, tokenizer, words, arguments.rows)
@@ -216,10 +220,7 @@ def prepare_trl(trl: Any, path: Path, tokenizer: Any) -> None:
 
 def measure_start(folder: Path, tokenizer: Any, words: list[str], rows: int) -> None:
     """Print the seconds to the first step of a tiny model: few rows, many, many once more."""
-    base = build_base(
-        folder / "base", vocab_size=len(tokenizer), max_position_embeddings=4096, eos_token_id=2
-    )
-    tokenizer.save_pretrained(base)
+    base = build_tiny_base(folder, tokenizer)
     print("| start | s to all that is known of the rows | s to the first step |\n|---|---|---|")
     for count in (64, rows, rows):
         path = folder / f"{count}.jsonl"
@@ -233,6 +234,51 @@ def measure_start(folder: Path, tokenizer: Any, words: list[str], rows: int) -> 
             times.setdefault(type(event).__name__, event.time_seconds)
         known, step = (times[name] - times["JobStarted"] for name in ("DataPrepared", STEP))
         print(f"| {count:,} rows | {known:.2f} | {step:.2f} |")
+
+
+def build_tiny_base(folder: Path, tokenizer: Any) -> Path:
+    """Write a tiny model that reads the tokens of a tokenizer; return its folder."""
+    base = build_base(
+        folder / "base", vocab_size=len(tokenizer), max_position_embeddings=4096, eos_token_id=2
+    )
+    tokenizer.save_pretrained(base)
+    return base
+
+
+def measure_run(folder: Path, path: Path, tokenizer: Any) -> None:
+    """Print seconds and highest memory of a training run on one file up to its first step."""
+    base = build_tiny_base(folder, tokenizer)
+    layout = build_run(folder / "runs" / "one", base, path, validation=0.05, steps=2)
+    print(f"| run on {path.stat().st_size >> 20:,} MB until | s | own MB | with mapped files |")
+    print("|---|---|---|---|")
+    began = time.monotonic()
+    child = subprocess.Popen([sys.executable, "-m", "studio", "worker", str(layout.folder)])
+    highest = {"RssAnon": 0, "VmRSS": 0, "VmHWM": 0}
+    told: set[str] = set()
+    tail = EventTail(layout.events)
+    while child.poll() is None:
+        note_memory(Path(f"/proc/{child.pid}/status"), highest)
+        for event in tail.read() if layout.events.exists() else ():
+            name = type(event).__name__
+            if name in ("JobStarted", "DataPrepared", STEP) and name not in told:
+                told.add(name)
+                seconds = time.monotonic() - began
+                print(f"| {name} | {seconds:.1f} | {highest['RssAnon']} | {highest['VmRSS']} |")
+        if STEP in told:  # the rest would be prepared before the run ends
+            child.terminate()
+        time.sleep(0.02)
+
+
+def note_memory(status: Path, highest: dict[str, int]) -> None:
+    """Raise the numbers (MB) to what a process has now; nothing where it has ended."""
+    try:
+        lines = status.read_text("ascii").splitlines()
+    except OSError:
+        return
+    for line in lines:
+        name, _, value = line.partition(":")
+        if name in highest:
+            highest[name] = max(highest[name], int(value.split()[0]) >> 10)
 
 
 def measure_memory(folder: Path, path: Path, tokenizer: Any, *, prepares_all: bool) -> None:
@@ -288,10 +334,7 @@ class MemoryWatch(threading.Thread):
         print(f"| {stage} | {time.monotonic() - self._began:.0f} | {numbers} |", flush=True)
 
     def _look(self) -> None:
-        for line in Path("/proc/self/status").read_text("ascii").splitlines():
-            name, _, value = line.partition(":")
-            if name in self._highest:
-                self._highest[name] = max(self._highest[name], int(value.split()[0]) >> 10)
+        note_memory(Path("/proc/self/status"), self._highest)
 
 
 def finish(steps: Any) -> Any:

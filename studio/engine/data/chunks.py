@@ -88,6 +88,12 @@ def list_places(flags: Flags) -> NDArray[Any]:
     return found
 
 
+def join_arrays(parts: Sequence[NDArray[Any]], kind: Any = np.int32) -> NDArray[Any]:
+    """Return the parts in one array; where only one has anything, that one, not a copy."""
+    filled = [one for one in parts if len(one)]
+    return filled[0] if len(filled) == 1 else np.concatenate([np.zeros(0, dtype=kind), *filled])
+
+
 def place_type(rows: int) -> type[np.signedinteger[Any]]:
     """Return the smallest kind of number that counts so many rows."""
     return np.int32 if rows < 1 << 31 else np.int64

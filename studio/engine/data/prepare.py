@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from studio.core.errors import DatasetInvalid, RecipeInvalid
 from studio.core.recipe.schema_data import DataSettings, DataSource, ValidationFraction
+from studio.engine.data.chunks import join_arrays
 from studio.engine.data.encode_source import SourceReader
 from studio.engine.data.example import ExampleStore, Flags
 from studio.engine.data.leave_out import find_left_out, log_left_out
@@ -208,11 +209,10 @@ def _assemble(
     log = ProblemLog()
     _log_sources(settings, encoder, train, validation, log)
     tables = train.tables + validation.tables
-    lengths = np.concatenate([table.column("length") for table in tables])
-    lengths = lengths[lengths > 0]
-    max_tokens = choose_max_tokens(
-        settings.max_tokens, np.concatenate([wanted_lengths(one) for one in tables]), model_context
-    )
+    max_tokens = settings.max_tokens
+    if not isinstance(max_tokens, int):
+        wanted = [wanted_lengths(one) for one in tables]
+        max_tokens = choose_max_tokens(max_tokens, join_arrays(wanted), model_context)
     left_out = find_left_out(settings, train.tables, max_tokens, model_context)
     log_left_out(train.tables, left_out, log)
     taught, held = divide(settings, train.tables, validation.tables, left_out, held_back)
@@ -238,7 +238,7 @@ def _assemble(
         problems=problems,
         findings=(*train.findings, *validation.findings),
         max_tokens=max_tokens,
-        lengths=lengths,
+        lengths=join_arrays([filled_lengths(table) for table in tables]),
         template=encoder.template.name,
         end_of_turn_ids=tuple(sorted(endings)),
         tables=tuple(train.tables),
@@ -262,6 +262,12 @@ def _log_sources(
         log.add("quick_tokens_differed")
     for table in train.tables + validation.tables:
         log.add_counted("broken_rows", table.about.skipped, table.about.faults)
+
+
+def filled_lengths(table: RowTable) -> NDArray[np.int32]:
+    """Return the lengths of the rows that have tokens; shape ``(rows with tokens,)``."""
+    lengths = table.column("length")
+    return lengths[lengths > 0]
 
 
 def wanted_lengths(table: RowTable) -> NDArray[np.int32]:

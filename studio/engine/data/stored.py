@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from studio.engine.data.chunks import CHUNK_ROWS, let_go, list_places
+from studio.engine.data.chunks import CHUNK_ROWS, join_arrays, let_go, list_places, mark_rows
 from studio.engine.data.example import ORIGIN, Example, ExampleStore, Flags
 from studio.engine.data.problems import ProblemLog
 from studio.engine.data.table import RowTable, problem_places
@@ -29,7 +29,7 @@ _CUT = np.dtype(
 """An example that is not simply its whole row."""
 
 _MOST_PIECES = 65_535
-_LET_GO_EVERY = 256
+_LET_GO_EVERY = 32
 """Rows of which the tokens are looked at before the pages around them are dropped."""
 
 
@@ -62,12 +62,12 @@ class TableExamples(ExampleStore):
             _log_problems(side, log)
             parts.append(_cut(side, max_tokens, overlap_tokens, log))
         counts = [len(one.rows) for one in parts]
-        self._row_numbers: NDArray[np.integer[Any]] = _join([one.rows for one in parts])
-        self.lengths = _join([one.lengths for one in parts])
-        self.learnt = _join([one.learnt for one in parts])
+        self._row_numbers: NDArray[np.integer[Any]] = join_arrays([one.rows for one in parts])
+        self.lengths = join_arrays([one.lengths for one in parts])
+        self.learnt = join_arrays([one.learnt for one in parts])
         starts = np.cumsum([0, *counts])[:-1].tolist()
-        self._cut_at = _join([one.cut_at + at for one, at in zip(parts, starts, strict=True)])
-        self._cuts = _join([one.cuts for one in parts], _CUT)
+        self._cut_at = join_arrays([one.cut_at + at for one, at in zip(parts, starts, strict=True)])
+        self._cuts = join_arrays([one.cuts for one in parts], _CUT)
         positions = np.array([side.source for side in sides], dtype=np.uint16)
         self.source_positions = np.repeat(positions, counts)
 
@@ -170,30 +170,30 @@ def _log_problems(side: TableRows, log: ProblemLog) -> None:
 
 
 def _cut(side: TableRows, max_tokens: int, overlap_tokens: int, log: ProblemLog) -> _Parts:
-    kept = side.chosen & side.table.usable()
-    lengths = side.table.column("length")
-    fits = list_places(kept & (lengths <= max_tokens))
-    long = list_places(kept & (lengths > max_tokens)).tolist()
+    fits, long = _divide(side, max_tokens)
     cuts = np.fromiter(_iter_cuts(side, long, max_tokens, overlap_tokens, log), dtype=_CUT)
-    lengths, learnt = lengths[fits], side.table.column("learnt")[fits]
-    if not len(cuts):
-        return _Parts(fits, lengths, learnt, np.zeros(0, np.int64), cuts)
     # Each piece goes before the first whole row that comes after its own.
-    at = np.searchsorted(fits, cuts["row"])
+    at = np.searchsorted(fits, cuts["row"]).astype(np.int64)
     taken = cuts["end"] - cuts["start"] - (cuts["cut_end"] - cuts["cut_start"])
-    return _Parts(
-        np.insert(fits, at, cuts["row"]),
-        np.insert(lengths, at, taken),
-        np.insert(learnt, at, cuts["learnt"]),
-        at + np.arange(len(at)),
-        cuts,
-    )
+
+    def join(name: str, pieces: NDArray[Any]) -> NDArray[Any]:
+        return _put_in(side.table.column(name)[fits], at, pieces)
+
+    lengths, learnt = join("length", taken), join("learnt", cuts["learnt"])
+    places = at + np.arange(len(at))
+    return _Parts(_put_in(fits, at, cuts["row"]), lengths, learnt, places, cuts)
 
 
-def _join(parts: Sequence[NDArray[Any]], kind: Any = np.int32) -> NDArray[Any]:
-    """Return the parts in one array; where only one has anything, that one, not a copy."""
-    filled = [one for one in parts if len(one)]
-    return filled[0] if len(filled) == 1 else np.concatenate([np.zeros(0, dtype=kind), *filled])
+def _divide(side: TableRows, max_tokens: int) -> tuple[NDArray[Any], list[int]]:
+    """Return the chosen rows that are short enough, and those that are not."""
+    kept = side.chosen & side.table.usable()
+    is_short = mark_rows(side.table.rows, lambda rows: rows["length"] <= max_tokens)
+    return list_places(kept & is_short), list_places(kept & ~is_short).tolist()
+
+
+def _put_in(values: NDArray[Any], at: NDArray[np.int64], pieces: NDArray[Any]) -> NDArray[Any]:
+    """Return the values with pieces before these places; the values themselves where none are."""
+    return np.insert(values, at, pieces) if len(at) else values
 
 
 def _iter_cuts(

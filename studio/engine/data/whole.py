@@ -21,6 +21,7 @@ _FEW_CHARACTERS = 20
 _FEWEST_ROWS = 50
 _MOST_ANSWERS = 50
 _DOMINANT_SHARE = 0.9
+_LET_GO_EVERY = 64
 
 
 class WholeCheck:
@@ -75,6 +76,7 @@ class WholeCheck:
             first[self._starts[self.found[code][:, 0]] + self.found[code][:, 1]] = False
         places = np.flatnonzero(first)[:MOST_ROWS].tolist()
         pairs = find_similar([self._content(place) for place in places])
+        self._let_go()
         if not pairs:
             return
         self.found["similar_rows"] = self._locate([places[pair.place] for pair in pairs])
@@ -84,6 +86,11 @@ class WholeCheck:
             for pair in pairs[:PLACES_KEPT]
         ]
         self._log.add_counted("similar_rows", len(pairs), told)
+
+    def _let_go(self) -> None:
+        """Drop the tokens of single rows from memory: around each of them much is read along."""
+        for table in self._tables:
+            table.let_go()
 
     def _content(self, place: int) -> NDArray[np.int32]:
         """Return the tokens of a row from the first question on."""
@@ -106,6 +113,7 @@ class WholeCheck:
 
     def _check_copies(self) -> None:
         exact, near = self._no_flags(), self._no_flags()
+        compared = 0
         for places, keys in self._iter_groups("key", self._usable):
             _, first, group, counts = np.unique(
                 keys, return_index=True, return_inverse=True, return_counts=True
@@ -115,6 +123,9 @@ class WholeCheck:
                 place, earlier = int(places[one]), int(places[first[group[one]]])
                 is_exact = self._tokens(place) == self._tokens(earlier)
                 (exact if is_exact else near)[place] = True
+                compared += 1
+                if compared % _LET_GO_EVERY == 0:
+                    self._let_go()
         self._add("duplicate_rows", exact)
         self._add("near_duplicates", near)
 
