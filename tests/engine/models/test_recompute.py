@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -9,6 +10,7 @@ import numpy as np
 import pytest
 import torch
 
+from studio.core.errors import ModelUnusable
 from studio.core.events.types import SettingResolved, StepFinished
 from studio.core.memory.recomputing import Recomputing
 from studio.core.recipe.load import load_recipe
@@ -19,7 +21,13 @@ from studio.engine.lora.inject import inject
 from studio.engine.models.attention import PACKED
 from studio.engine.models.body import split_model
 from studio.engine.models.offload_saved import offload_saved
-from studio.engine.models.recompute import LayerRecomputing, recompute_each
+from studio.engine.models.offload_weights import offload_weights
+from studio.engine.models.recompute import (
+    LayerRecomputing,
+    recompute_each,
+    recompute_layers,
+    recompute_mlps,
+)
 from studio.engine.tasks.causal_lm import CausalTask
 from studio.engine.train import resolve
 from tests.engine.lora.tiny_models import build_model
@@ -127,6 +135,24 @@ def test_deepening_ends_with_everything_recomputed() -> None:
         torch.testing.assert_close(one, other, rtol=1e-5, atol=1e-7)
     fixed = LayerRecomputing(build_model("llama"), Recomputing(none=2), "offload")
     assert fixed.deepen() is None
+
+
+@pytest.mark.parametrize("mode", ["mlp", "all", "offload", "weights"])
+def test_a_model_that_cannot_save_memory_so_is_refused_with_another_way(mode: str) -> None:
+    model = build_model("llama")
+    model.config.num_hidden_layers = 9  # so that its two layers are not found
+    model.supports_gradient_checkpointing = False
+    ways = {
+        "mlp": recompute_mlps,
+        "all": recompute_layers,
+        "offload": offload_saved,
+        "weights": partial(offload_weights, device=torch.device("cpu")),
+    }
+    with pytest.raises(ModelUnusable, match="cannot") as refusal:
+        ways[mode](model)
+    is_base = mode == "weights"
+    assert refusal.value.code == ("offload" if is_base else "checkpointing") + "_unsupported"
+    assert ("base.offload" if is_base else "train.checkpointing") in refusal.value.remedy
 
 
 def test_a_run_is_the_same_whatever_is_recomputed_or_moved(
