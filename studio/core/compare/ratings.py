@@ -17,10 +17,26 @@ _MOST_ROUNDS = 100
 
 @dataclass(frozen=True)
 class Choice:
-    """One vote: the contestants and the place of the best one, None for a tie of all."""
+    """One vote: the contestants and the place of the best one, None for a tie of all.
+
+    ``equals`` are the places of those that did the same as the winner: they share the vote.
+    """
 
     names: tuple[str, ...]
     winner: int | None
+    equals: tuple[int, ...] = ()
+
+    @property
+    def best(self) -> tuple[int, ...]:
+        """The places that share the vote, all of them for a tie."""
+        if self.winner is None:
+            return tuple(range(len(self.names)))
+        return tuple(sorted({self.winner, *self.equals}))
+
+    @property
+    def is_tie(self) -> bool:
+        """Whether no contestant was better than another one."""
+        return len(self.best) == len(self.names)
 
 
 @dataclass(frozen=True)
@@ -53,7 +69,7 @@ def rate(choices: Sequence[Choice], seed: int = 0) -> list[Rating]:
     ratings = []
     for name in names:
         own = [choice for choice in choices if name in choice.names]
-        wins = sum(one.winner is not None and one.names[one.winner] == name for one in own)
+        wins = sum(not one.is_tie and name in {one.names[at] for at in one.best} for one in own)
         strength, error = strengths[name]
         center = START_ELO + _SCALE * strength
         reach = _SCALE * _NORMAL * error
@@ -62,7 +78,7 @@ def rate(choices: Sequence[Choice], seed: int = 0) -> list[Rating]:
                 name=name,
                 votes=len(own),
                 wins=wins,
-                ties=sum(one.winner is None for one in own),
+                ties=sum(one.is_tie for one in own),
                 elo=elo[name],
                 elo_low=min(spread[name][0], elo[name]),
                 elo_high=max(spread[name][1], elo[name]),
@@ -77,8 +93,8 @@ def rate(choices: Sequence[Choice], seed: int = 0) -> list[Rating]:
 def compute_elo(choices: Sequence[Choice], step: float = _STEP) -> dict[str, float]:
     """Returns Elo numbers after the votes in their order; everybody starts at 1000.
 
-    A vote between several counts as a game of the winner against each other one (a tie as drawn
-    games of all pairs), with ``step`` shared among the opponents.
+    A vote between several counts as a game of the winner against each other one, and those that
+    share a vote as drawn games of their pairs, with ``step`` shared among the opponents.
 
     Source: Elo 1978, "The Rating of Chessplayers", section 1.6: R' = R + K (score - expected).
     """
@@ -107,7 +123,7 @@ def fit_strengths(
     """
     names = sorted({name for choice in choices for name in choice.names})
     places = {name: place for place, name in enumerate(names)}
-    groups = [([places[name] for name in choice.names], choice.winner) for choice in choices]
+    groups = [([places[name] for name in choice.names], choice.best) for choice in choices]
     theta = [0.0] * len(names)
     inverse: list[list[float]] = []
     for _ in range(_MOST_ROUNDS):
@@ -128,13 +144,11 @@ def fit_strengths(
 
 def _iter_games(choice: Choice) -> list[tuple[str, str, float]]:
     """Returns the pairs of one vote with the score of the first: 1 won, 0.5 drawn."""
-    if choice.winner is not None:
-        best = choice.names[choice.winner]
-        others = [name for place, name in enumerate(choice.names) if place != choice.winner]
-        return [(best, other, 1.0) for other in others]
-    count = len(choice.names)
-    pairs = [(one, other) for one in range(count) for other in range(one + 1, count)]
-    return [(choice.names[one], choice.names[other], 0.5) for one, other in pairs]
+    best = choice.best
+    others = [place for place in range(len(choice.names)) if place not in best]
+    games = [(one, other, 1.0) for one in best for other in others]
+    games += [(one, other, 0.5) for one in best for other in best if one < other]
+    return [(choice.names[one], choice.names[other], score) for one, other, score in games]
 
 
 def _resample_elo(
@@ -156,7 +170,7 @@ def _resample_elo(
 
 
 def _measure(
-    theta: list[float], groups: Sequence[tuple[list[int], int | None]], prior_ties: float
+    theta: list[float], groups: Sequence[tuple[list[int], tuple[int, ...]]], prior_ties: float
 ) -> tuple[list[float], list[list[float]]]:
     """Returns the slope of the log likelihood and minus its curvature.
 
@@ -171,13 +185,13 @@ def _measure(
         share = 1.0 / (1.0 + math.exp(-value))
         slope[place] += prior_ties * (0.5 - share)
         curvature[place][place] += prior_ties * share * (1.0 - share)
-    for members, winner in groups:
+    for members, best in groups:
         highest = max(theta[place] for place in members)
         weights = [math.exp(theta[place] - highest) for place in members]
         total = sum(weights)
         for one, place in enumerate(members):
             chance = weights[one] / total
-            won = 1.0 / len(members) if winner is None else float(one == winner)
+            won = 1.0 / len(best) if one in best else 0.0
             slope[place] += won - chance
             curvature[place][place] += chance
             for other, far in enumerate(members):

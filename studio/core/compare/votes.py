@@ -19,17 +19,27 @@ class Vote(KeptExchange):
 
     winner: int | None = None
 
+    def find_equals(self, place: int) -> tuple[int, ...]:
+        """Returns the places of all answers with the text of the one at ``place``."""
+        text = self.answers[place].text
+        return tuple(at for at, answer in enumerate(self.answers) if answer.text == text)
+
 
 def list_choices(votes: Sequence[Vote], base: str = "") -> list[Choice]:
     """Returns what the votes say of their columns; ``base`` leaves only votes on that model.
 
-    A column is ranked by its adapter and strength. Different adapters of one name get the name of
-    the folder above theirs as well.
+    A column is ranked by its adapter and strength; columns that gave the very answer that was
+    chosen share the vote, so that equal answers are a tie. Different adapters of one name get the
+    name of the folder above theirs as well.
     """
     judged = [vote for vote in votes if len(vote.answers) > 1 and base in ("", vote.base)]
     names = _name_all([answer for vote in judged for answer in vote.answers])
     return [
-        Choice(tuple(names[_identify(answer)] for answer in vote.answers), vote.winner)
+        Choice(
+            tuple(names[_identify(answer)] for answer in vote.answers),
+            vote.winner,
+            () if vote.winner is None else vote.find_equals(vote.winner),
+        )
         for vote in judged
     ]
 

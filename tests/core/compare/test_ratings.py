@@ -36,6 +36,23 @@ def test_a_vote_between_many_moves_elo_as_much_as_a_vote_between_two() -> None:
     assert compute_elo([Choice(("a", "b", "c"), None)]) == dict.fromkeys("abc", START_ELO)
 
 
+def test_equals_of_the_best_answer_share_the_vote_and_are_no_winners_over_it() -> None:
+    shared = Choice(("a", "b", "c"), 0, equals=(0, 2))
+    elo = compute_elo([shared], step=32)
+    assert elo["a"] == elo["c"] == pytest.approx(1008.0)
+    assert elo["b"] == pytest.approx(984.0)
+    strengths = fit_strengths([shared] * 6, prior_ties=0.5)
+    assert strengths["a"][0] == pytest.approx(strengths["c"][0])
+    assert strengths["a"][0] > strengths["b"][0]
+    assert [(one.wins, one.ties, one.losses) for one in rate([shared])] == [
+        (1, 0, 0), (1, 0, 0), (0, 0, 1)
+    ]  # fmt: skip
+    alike = Choice(("a", "b"), 0, equals=(0, 1))
+    assert compute_elo([alike]) == compute_elo([Choice(("a", "b"), None)])
+    assert fit_strengths([alike]) == fit_strengths([Choice(("a", "b"), None)])
+    assert {(one.wins, one.ties) for one in rate([alike])} == {(0, 1)}
+
+
 def test_two_contestants_have_the_closed_form_of_bradley_and_terry() -> None:
     found = fit_strengths(_duels("a", "b", 30, 12), prior_ties=0)
     difference = found["a"][0] - found["b"][0]

@@ -114,3 +114,13 @@ def test_contestants_are_told_apart_by_adapter_and_strength() -> None:
     assert choices[0].names == ("Base", "pirate at 50% (1)")
     assert choices[1].names == ("Base", "pirate at 50% (2)")
     assert len(list_choices(votes)) == 3
+
+
+def test_an_answer_equal_to_the_chosen_one_shares_the_vote() -> None:
+    answers = tuple(
+        KeptAnswer(column=name, text=text, adapter=f"/{name}")
+        for name, text in (("a", "same"), ("b", "other"), ("c", "same"))
+    )
+    mixed, alike = list_choices([_vote(2, answers=answers), _vote(0, answers=answers[::2])])
+    assert (mixed.winner, mixed.best, mixed.is_tie) == (2, (0, 2), False)
+    assert (alike.winner, alike.best, alike.is_tie) == (0, (0, 1), True)

@@ -89,6 +89,28 @@ def test_a_blind_vote_by_key_reveals_the_names_and_changes_the_ranks(
     end_chat(chat, wait)
 
 
+def test_equal_answers_ask_for_no_vote_and_count_as_a_tie(
+    chat: ComparePage, home: Home, qtbot: QtBot, wait: Wait
+) -> None:
+    chat._chooser._blind.click()
+    ask(chat, "Hello", wait)
+    exchange, view = chat._talk.exchanges[0], chat._chat.list.find_view(0)
+    assert view is not None
+    for name, answer in exchange.answers.items():
+        exchange.answers[name] = answer.model_copy(update={"text": "Hello."})
+    chat._stage._on_talk_completed(exchange)
+    assert view.votes is not None
+    assert view.votes.accessibleName() == "All answers are the same."
+    qtbot.keyClick(view.votes, Qt.Key.Key_1)
+    assert view.votes is not None
+    qtbot.keyClick(view.votes, Qt.Key.Key_0)
+    assert view.votes is None
+    votes = Journal(home.compare / "votes.jsonl", Vote)
+    wait(lambda: len(votes.load()) == 1)
+    assert votes.load()[0].winner is None
+    end_chat(chat, wait)
+
+
 def test_a_blind_test_needs_two_columns(chat: ComparePage, wait: Wait) -> None:
     chat._chooser._blind.click()
     chat._line_up.remove("pirate")

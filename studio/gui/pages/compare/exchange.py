@@ -49,6 +49,11 @@ class Exchange:
         is_complete = not self.open and len(self.answers) == len(self.columns) > 1
         return self.is_blind and not self.is_revealed and is_complete
 
+    @property
+    def are_same(self) -> bool:
+        """Whether all answers that are there have the same text."""
+        return len({answer.text for answer in self.answers.values()}) == 1
+
     def get_title(self, column: str) -> str:
         """Returns the name of a column, or its letter while the exchange is blind."""
         if self.is_blind and not self.is_revealed:

@@ -127,15 +127,15 @@ class ExchangeView(QWidget):
         for card in self._cards.values():
             card.show_can_ask(can_ask)
 
-    def show_votes(self, letters: Sequence[str]) -> None:
-        """Asks which answer is best; no letters take the question away."""
+    def show_votes(self, letters: Sequence[str], *, is_same: bool = False) -> None:
+        """Asks which answer is best, unless all are the same; no letters take the question away."""
         if self.votes is not None:
             self._box.removeWidget(self.votes)
             self.votes.hide()
             self.votes.deleteLater()
             self.votes = None
         if letters:
-            self.votes = VoteBar(letters)
+            self.votes = VoteBar(letters, is_same=is_same)
             self.votes.voted.connect(self.voted)
             self._box.insertWidget(1, self.votes)
             self._fit_votes()

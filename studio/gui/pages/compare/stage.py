@@ -147,7 +147,7 @@ class Stage(QObject):
     def _on_talk_completed(self, exchange: Exchange) -> None:
         view = self._find(exchange.number)
         if view is not None and exchange.can_be_judged:
-            view.show_votes(LETTERS[: len(exchange.columns)])
+            view.show_votes(LETTERS[: len(exchange.columns)], is_same=exchange.are_same)
             if view.votes is not None and not self._view.prompt.text:
                 view.votes.setFocus()
 
@@ -205,5 +205,8 @@ class Stage(QObject):
             [(name, f"{letters[name]}: {exchange.get_title(name)}") for name in exchange.columns]
         )
         if exchange.winner is not None:
-            view.cards[exchange.winner].show_chip("Best")
+            best = exchange.answers[exchange.winner].text
+            for name, answer in exchange.answers.items():
+                if answer.text == best:
+                    view.cards[name].show_chip("Best")
         self._marker.mark(view)

@@ -17,28 +17,34 @@ from studio.gui.widgets.labels import PlainLabel
 class VoteBar(QFrame):
     """One button per answer and one for a tie; takes the keyboard when it appears.
 
+    Where all answers are the same there is nothing to choose, and the names can be shown.
+
     Signals:
         voted: Place of the best answer, -1 for a tie.
     """
 
     voted = Signal(int)
 
-    def __init__(self, letters: Sequence[str], parent: QWidget | None = None) -> None:
+    def __init__(
+        self, letters: Sequence[str], parent: QWidget | None = None, *, is_same: bool = False
+    ) -> None:
         super().__init__(parent)
         self.setProperty("kind", "note")
         self.setFocusPolicy(Qt.FocusPolicy.StrongFocus)
-        self.setAccessibleName("Which answer is best?")
-        self._count = len(letters)
+        question = "All answers are the same." if is_same else "Which answer is best?"
+        self.setAccessibleName(question)
+        self._count = 0 if is_same else len(letters)
         row = FlowRow(self)
         row.setContentsMargins(SIZES.m, SIZES.s, SIZES.m, SIZES.s)
-        row.addWidget(PlainLabel("Which answer is best?", "strong", wraps=False))
-        for place, letter in enumerate(letters):
+        row.addWidget(PlainLabel(question, "strong", wraps=False))
+        for place, letter in enumerate(letters[: self._count]):
             button = Button(f"{letter}  ({place + 1})")
             button.setAccessibleName(f"Answer {letter} is best")
             button.clicked.connect(lambda _=False, place=place: self.voted.emit(place))
             row.addWidget(button)
-        tie = Button("No difference  (0)")
-        tie.setAccessibleName("No answer is better")
+        tie = Button("Show the names  (0)" if is_same else "No difference  (0)")
+        tie.setAccessibleName("Show the names" if is_same else "No answer is better")
+        tie.setToolTip("Counts as a tie." if is_same else "")
         tie.clicked.connect(lambda: self.voted.emit(-1))
         row.addWidget(tie)
 
