@@ -13,6 +13,7 @@ from studio.engine.data.answers import TemplateRefused
 from studio.engine.data.conversation import Conversation, Turn
 from studio.engine.data.template import JinjaTemplate
 from studio.engine.data.tokenize import Encoded, Encoder, TextToEncode
+from tests.engine.data.sentence_pieces import load_pieces
 
 pytestmark = pytest.mark.material
 
@@ -21,6 +22,9 @@ TOKENIZERS = {
     "minimind": "tokenizers/minimind",
     "gpt2": "tokenizers/gpt2",
     "stories260K": "models/stories260K-hf",
+    "mistral 1": "tokenizers/mistral/tokenizer.model.v1",
+    "mistral 3": "tokenizers/mistral/mistral_instruct_tokenizer_240323.model.v3",
+    "mistral 7": "tokenizers/mistral/mistral_instruct_tokenizer_241114.model.v7",
 }
 
 NEEDS_TOOLS = {
@@ -68,6 +72,8 @@ def _conversation(turns: int, system: bool) -> Conversation:
 
 @cache
 def _tokenizer(folder: Path) -> Any:
+    if folder.is_file():
+        return load_pieces(folder)
     tokenizer = AutoTokenizer.from_pretrained(folder, trust_remote_code=False)
     if tokenizer.eos_token is None:  # the bare GPT-2 files do not name it
         tokenizer.eos_token = "<|endoftext|>"  # noqa: S105 - a text mark, no password
