@@ -17,9 +17,9 @@ _OUTPUTS = frozenset(
     {"o_proj", "out_proj", "dense", "c_proj", "wo", "down_proj", "dense_4h_to_h", "fc2", "w2",
      "fc_out"}
 )  # fmt: skip
-_LOGIT_COPIES = 1
-"""Tiles of 32-bit logits alive at once; the loss works in place."""
-_CAPPED_LOGIT_COPIES = 3
+_PIECE_COPIES, _CAPPED_PIECE_COPIES = 1, 3
+"""Pieces of 32-bit logits alive at once beside the one tile, which the loss turns in place."""
+_CPU_PIECE_BYTES, _CARD_PIECE_BYTES = 1 << 20, 64 << 20
 _MOST_CPU_ROWS = 384
 _BLOCK_ROWS = 512
 """Rows that a joined feed-forward part computes at once on the processor."""
@@ -291,10 +291,16 @@ def count_tile_rows(vocabulary: int, supervised_tokens: int, *, is_cpu: bool) ->
 
 
 def count_loss_bytes(anatomy: Anatomy, supervised_tokens: int, working: Working) -> int:
-    """Return what the loss needs at its highest point: one tile of logits and its companions."""
+    """Return what the loss needs at its highest point: one tile of logits and its pieces.
+
+    The tile is in the head's own number format. Of wider numbers only pieces exist, as of capped
+    ones.
+    """
     rows = count_tile_rows(anatomy.vocabulary, supervised_tokens, is_cpu=working.is_cpu)
-    copies = _CAPPED_LOGIT_COPIES if anatomy.caps_logits else _LOGIT_COPIES
-    copies += working.is_cpu  # what the product itself takes there, as measured
-    hidden = 2 * supervised_tokens * anatomy.width * working.number_bytes
-    narrow = working.number_bytes if working.number_bytes < 4 else 0  # before it is widened
-    return rows * anatomy.vocabulary * (copies * 4 + narrow) + hidden
+    size = working.number_bytes
+    hidden = 2 * supervised_tokens * anatomy.width * size
+    copies = _PIECE_COPIES if size < 4 else 0
+    copies = _CAPPED_PIECE_COPIES if anatomy.caps_logits else copies
+    most = max(4 * anatomy.vocabulary, _CPU_PIECE_BYTES if working.is_cpu else _CARD_PIECE_BYTES)
+    piece = min(4 * rows * anatomy.vocabulary, most)
+    return rows * anatomy.vocabulary * size + copies * piece + hidden

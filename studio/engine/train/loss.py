@@ -12,11 +12,11 @@ import torch.nn.functional as F  # noqa: N812 - the name torch's own documentati
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
-from studio.engine.lora.row_blocks import REST_ROWS
-
 _TILE_BYTES = {"cpu": 64 << 20, "cuda": 256 << 20}
 _MOST_CPU_ROWS = 384
 """More rows at once are slower on the processor (measured in 16 and 32 bits) and take memory."""
+_PIECE_BYTES = {"cpu": 1 << 20, "cuda": 64 << 20}
+"""Within a tile so much is turned into a gradient at once: near the processor, and 32 bits wide."""
 
 
 @dataclass(frozen=True)
@@ -171,25 +171,18 @@ class _FrozenHeadLoss(torch.autograd.Function):
         smoothing: float,
     ) -> Tensor:
         """Returns the sum; keeps one gradient of the size of ``hidden``."""
-        needs_gradient = ctx.needs_input_grad[0]
-        gradient = torch.empty_like(hidden) if needs_gradient else None
+        gradient = torch.empty_like(hidden) if ctx.needs_input_grad[0] else None
         total = torch.zeros((), dtype=torch.float64 if hidden.dtype == torch.float64 else None)
         total = total.to(hidden.device)
+        # One tile for all: freed and taken again, the next one would come before the last one goes.
+        room = weight.new_empty(min(tile_rows, len(targets)), weight.shape[0])
         with _without_autocast(hidden.device.type):
             for at in _iter_tiles(len(targets), tile_rows):
-                tile = _compute_tile(
-                    _apply_head(hidden[at].to(weight.dtype), weight, bias, rule, tile_rows),
-                    targets[at],
-                    rule,
-                    smoothing,
-                    needs_gradient=needs_gradient,
-                )
-                total += tile.total
-                if notes is not None:
-                    notes.note(at, tile.losses, tile.shortfalls)
-                if gradient is not None and tile.slope is not None:
-                    slope = _fill(tile.slope.to(weight.dtype), tile_rows)
-                    gradient[at] = (slope @ weight)[: len(tile.slope)].to(hidden.dtype)
+                rows = hidden[at].to(weight.dtype)
+                tile = _Tile(_apply_head(rows, weight, bias, room[: len(rows)]), rule, smoothing)
+                total += tile.sum(targets[at], at, notes, needs_slope=gradient is not None)
+                if gradient is not None:
+                    gradient[at] = tile.go_back(weight)
         if gradient is not None:
             ctx.save_for_backward(gradient)
         return total
@@ -201,72 +194,81 @@ class _FrozenHeadLoss(torch.autograd.Function):
         return gradient * outputs[0].to(gradient.dtype), *[None] * 7
 
 
-def _fill(rows: Tensor, tile_rows: int) -> Tensor:
-    """Returns a tile with rows of zeros behind it where its own number of rows is costly.
-
-    The processor compiles and keeps code for every number of rows of a 16-bit product.
-    """
-    if rows.device.type != "cpu" or rows.dtype not in (torch.bfloat16, torch.float16):
-        return rows
-    count = min(tile_rows, -(-len(rows) // REST_ROWS) * REST_ROWS)
-    return F.pad(rows, (0, 0, 0, count - len(rows)))
+def _apply_head(hidden: Tensor, weight: Tensor, bias: Tensor | None, room: Tensor) -> Tensor:
+    """Returns the head's raw output, written into ``room``."""
+    if bias is None:
+        return torch.mm(hidden, weight.t(), out=room)
+    return torch.addmm(bias, hidden, weight.t(), out=room)
 
 
 @dataclass(frozen=True)
 class _Tile:
-    """The sum of one tile, its losses without smoothing, its shortfalls, and the slope if wanted.
+    """The logits of some rows, ``(rows, vocabulary)``, raw; they become the slope of the sum."""
 
-    The slope is that of the sum for the head's raw output.
-    """
+    logits: Tensor
+    rule: LogitRule
+    smoothing: float
+
+    def sum(
+        self, targets: Tensor, at: slice, notes: TokenNotes | None, *, needs_slope: bool
+    ) -> Tensor:
+        """Returns the sum over the rows of ``targets``, which are at ``at`` of all rows.
+
+        Works piece by piece: of the logits in more bits than the head has only one piece exists.
+        """
+        total = torch.zeros((), dtype=_widen(self.logits[:0]).dtype, device=targets.device)
+        size = _PIECE_BYTES.get(targets.device.type, _PIECE_BYTES["cpu"])
+        for piece in _iter_tiles(len(targets), max(1, size // (4 * self.logits.shape[1]))):
+            found = self._sum_piece(self.logits[piece], targets[piece], needs_slope=needs_slope)
+            total += found.total
+            if notes is not None:
+                where = slice(at.start + piece.start, at.start + piece.stop)
+                notes.note(where, found.losses, found.shortfalls)
+        return total
+
+    def go_back(self, weight: Tensor) -> Tensor:
+        """Returns the gradient of the rows, ``(rows, width)``."""
+        return self.logits @ weight
+
+    def _sum_piece(self, raw: Tensor, targets: Tensor, *, needs_slope: bool) -> _Piece:
+        """Returns what some rows add; ``raw`` becomes their slope."""
+        rule, smoothing = self.rule, self.smoothing
+        logits = rule.apply(_widen(raw))
+        bend = None
+        if needs_slope and rule.softcap is not None:
+            bend = 1 - (logits / rule.softcap).square_()
+        index = targets.unsqueeze(1)
+        logits -= logits.amax(dim=1, keepdim=True)
+        wanted = logits.gather(1, index)
+        average = logits.mean(dim=1, keepdim=True) if smoothing else wanted
+        slope = logits.exp_()
+        normaliser = slope.sum(dim=1, keepdim=True)
+        losses = normaliser.log() - wanted
+        # the mean over all tokens of the cross-entropy is log(normaliser) less the average logit
+        total = losses.sum() + smoothing * (wanted - average).sum() if smoothing else losses.sum()
+        if needs_slope:
+            slope /= normaliser
+            slope.scatter_add_(1, index, slope.new_full(index.shape, smoothing - 1.0))
+            if smoothing:
+                slope -= smoothing / slope.shape[1]
+            if bend is not None:
+                slope *= bend
+            if rule.scale != 1.0:
+                slope *= rule.scale
+            if slope.data_ptr() != raw.data_ptr():
+                raw.copy_(slope)
+        return _Piece(total, losses.squeeze(1), -wanted.squeeze(1))
+
+
+@dataclass(frozen=True)
+class _Piece:
+    """The sum over some rows, their losses without smoothing, and their shortfalls."""
 
     total: Tensor
     losses: Tensor
     shortfalls: Tensor
-    slope: Tensor | None
 
 
-def _apply_head(
-    hidden: Tensor, weight: Tensor, bias: Tensor | None, rule: LogitRule, tile_rows: int
-) -> Tensor:
-    """Returns the finished logits, in float32 at least."""
-    logits = F.linear(_fill(hidden, tile_rows), weight, bias)[: len(hidden)]
-    if logits.dtype in (torch.bfloat16, torch.float16):
-        logits = logits.float()
-    return rule.apply(logits)
-
-
-def _compute_tile(
-    logits: Tensor,
-    targets: Tensor,
-    rule: LogitRule,
-    smoothing: float,
-    *,
-    needs_gradient: bool,
-) -> _Tile:
-    """Returns what one tile adds; ``logits`` become its slope.
-
-    Works in place: of the float32 logits only one tile ever exists, with a soft cap two.
-    """
-    bend = None
-    if needs_gradient and rule.softcap is not None:
-        bend = 1 - (logits / rule.softcap).square_()
-    index = targets.unsqueeze(1)
-    logits -= logits.amax(dim=1, keepdim=True)
-    wanted = logits.gather(1, index)
-    average = logits.mean(dim=1, keepdim=True) if smoothing else wanted
-    slope = logits.exp_()
-    normaliser = slope.sum(dim=1, keepdim=True)
-    losses, shortfalls = (normaliser.log() - wanted).squeeze(1), -wanted.squeeze(1)
-    # the mean over all tokens of the cross-entropy is log(normaliser) less the average logit
-    total = losses.sum() + smoothing * (wanted - average).sum() if smoothing else losses.sum()
-    if not needs_gradient:
-        return _Tile(total, losses, shortfalls, None)
-    slope /= normaliser
-    slope.scatter_add_(1, index, slope.new_full(index.shape, smoothing - 1.0))
-    if smoothing:
-        slope -= smoothing / slope.shape[1]
-    if bend is not None:
-        slope *= bend
-    if rule.scale != 1.0:
-        slope *= rule.scale
-    return _Tile(total, losses, shortfalls, slope)
+def _widen(logits: Tensor) -> Tensor:
+    """Returns ``logits`` in 32 bits at least."""
+    return logits.float() if logits.dtype in (torch.bfloat16, torch.float16) else logits
