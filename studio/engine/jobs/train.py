@@ -58,6 +58,7 @@ from studio.engine.train.row_losses import RowLossLog
 from studio.engine.train.search import TokenSearch, can_search
 from studio.engine.train.source import PreparedSource
 from studio.engine.train.tile import tune_tile_rows
+from studio.engine.train.turns import TokenTurns, plan_turns
 
 
 def run(order: TrainOrder, layout: RunLayout, control: RequestFeed) -> Iterator[Event]:
@@ -139,7 +140,7 @@ def _train(
     documents = DocumentLosses() if keeps_rows else None
     smoothing = settled.recipe.train.label_smoothing
     task = CausalTask(base.parts, _find_tile_rows(base, cache), documents, smoothing)
-    source = yield from _plan_batches(settled, data, base, task, cache)
+    source, turns = yield from _plan_batches(settled, data, base, task, cache)
     settings = yield from _plan_steps(settled, source, has_validation=bool(len(data.validation)))
     save_recipe(settled.recipe, layout.recipe)
     train = settled.recipe.train
@@ -178,6 +179,7 @@ def _train(
         sampler if train.sample_prompts else None,
         recomputing=base.recomputing,
         row_losses=row_losses,
+        turns=turns,
     )
     try:
         yield from loop.run()
@@ -192,7 +194,7 @@ def _plan_batches(
     base: LoadedBase,
     task: CausalTask,
     cache: Path,
-) -> Generator[Event, None, PreparedSource]:
+) -> Generator[Event, None, tuple[PreparedSource, TokenTurns | None]]:
     train = settled.recipe.train
     choice = resolve_micro_batch_tokens(
         train,
@@ -200,17 +202,23 @@ def _plan_batches(
         data.longest,
         recomputing=base.recomputing.now,
     )
-    if train.micro_batch_tokens == "auto" and can_search(base.model.device):
-        search = TokenSearch(task, base.adapter, data.sample, packs=base.is_packed)
-        choice = search.find(choice, train.batch_sequences, cache, *_name_work(settled, base))
+    turns = None
+    if train.micro_batch_tokens == "auto":
+        device, at_once, words = base.model.device, train.batch_sequences, _name_work(settled, base)
+        if can_search(device):
+            search = TokenSearch(task, base.adapter, data.sample, packs=base.is_packed)
+            choice = search.find(choice, at_once, cache, *words)
+        else:
+            choice, turns = plan_turns(data.sample, choice, device, at_once, cache, *words)
     yield from settled.settle("train.micro_batch_tokens", choice.value, choice.why)
-    return PreparedSource(
+    source = PreparedSource(
         data,
         batch_sequences=train.batch_sequences,
         micro_batch_tokens=int(choice.value),
         seed=train.seed,
         packs=base.is_packed,
     )
+    return source, turns
 
 
 def _plan_steps(

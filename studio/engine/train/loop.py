@@ -31,6 +31,7 @@ from studio.engine.train.optimizers import show_result
 from studio.engine.train.progress import Progress
 from studio.engine.train.row_losses import RowLossLog
 from studio.engine.train.stepper import Stepper
+from studio.engine.train.turns import TokenTurns
 from studio.engine.train.wishes import Stopped, Wishes
 
 
@@ -51,6 +52,7 @@ class TrainingLoop:
         watch: CardWatch | None = None,
         recomputing: LayerRecomputing | None = None,
         row_losses: RowLossLog | None = None,
+        turns: TokenTurns | None = None,
     ) -> None:
         self._task = task
         self._optimizer = optimizer
@@ -61,7 +63,16 @@ class TrainingLoop:
         self._wishes = Wishes(control)
         self._meter = MemoryMeter(task.model.device)
         self._steps = Stepper(
-            task, adapter, optimizer, source, settings, progress, keeper, recomputing, row_losses
+            task,
+            adapter,
+            optimizer,
+            source,
+            settings,
+            progress,
+            keeper,
+            recomputing,
+            row_losses,
+            turns,
         )
 
     @property

@@ -14,7 +14,7 @@ class Progress:
     ``stale_evaluations`` counts the validations since then, and ``evaluated_step`` is when the
     last of them was. ``skipped_steps`` steps of the data were left out because they broke,
     ``rate_factor`` multiplies the planned learning rate, and ``micro_batch_tokens`` replaces the
-    recipe's after memory ran out.
+    recipe's after memory ran out or steps of several sizes were timed.
     """
 
     step: int = 0

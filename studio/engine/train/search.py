@@ -1,4 +1,4 @@
-"""Finds by trial how many tokens a card computes at once: as many as fit and still pay."""
+"""Finds by trial how many tokens a card computes at once: as few as lose no speed."""
 
 from __future__ import annotations
 
@@ -19,19 +19,18 @@ from studio.engine.tasks.causal_lm import CausalTask
 from studio.engine.train.guard.memory import give_memory_back, is_out_of_memory
 from studio.engine.train.remembered import Remembered, name_device
 from studio.engine.train.resolve import Resolved
+from studio.engine.train.turns import choose_smallest
 
 _BUDGET_SECONDS = 1.0
 """The first step must come within two seconds of the model being loaded."""
 _SHARE_OF_FREE_MEMORY = 0.85
-_WORTH_IT = 1.05
-"""Doubling the memory must make it at least this much faster."""
 _STATE_BYTES = 12
 """Per trained number: what the optimizer keeps and the largest copy it makes."""
 
 
 @dataclass(frozen=True)
 class Trial:
-    """What computing ``tokens`` tokens took; ``peak_bytes`` is the memory in use at most."""
+    """What ``tokens`` tokens take; ``peak_bytes`` is the memory in use at most."""
 
     tokens: int
     peak_bytes: int
@@ -47,10 +46,10 @@ def search_tokens(
     budget_seconds: float = _BUDGET_SECONDS,
     read_clock: Callable[[], float] = time.monotonic,
 ) -> Trial | None:
-    """Returns the best trial, None if not even the first one fits.
+    """Returns the smallest trial that is as good as the fastest, None if not even the first fits.
 
-    The size is doubled as long as the line through the trials stays within the room, the time
-    allows it and the last doubling paid.
+    The size is doubled as long as the line through the trials stays within the room and the time
+    allows it.
 
     Args:
         try_out: Computes a number of tokens; None when the memory ran out.
@@ -61,25 +60,28 @@ def search_tokens(
         read_clock: Tells the time in seconds.
     """
     start = read_clock()
-    best: Trial | None = None
+    trials: list[Trial] = []
     tokens = min(safe, most)
     while True:
         trial = try_out(tokens)
-        if trial is None or (best is not None and trial.peak_bytes > room_bytes):
-            return best
+        if trial is None or (trials and trial.peak_bytes > room_bytes):
+            return _choose(trials)
         spent = read_clock() - start
-        if best is not None and best.seconds / best.tokens < _WORTH_IT * (
-            trial.seconds / trial.tokens
-        ):
-            return best
-        slope = _get_slope(best, trial)
-        best = trial
+        slope = _get_slope(trials[-1] if trials else None, trial)
+        trials.append(trial)
         following = min(most, 2 * tokens)
         expected = trial.peak_bytes + slope * (following - tokens)
         has_time = spent + 2.5 * trial.seconds <= budget_seconds
         if following == tokens or expected > room_bytes or not has_time:
-            return best
+            return _choose(trials)
         tokens = following
+
+
+def _choose(trials: list[Trial]) -> Trial | None:
+    if not trials:
+        return None
+    tokens = choose_smallest({one.tokens: one.tokens / max(one.seconds, 1e-9) for one in trials})
+    return next(one for one in trials if one.tokens == tokens)
 
 
 def _get_slope(earlier: Trial | None, trial: Trial) -> float:
@@ -138,7 +140,7 @@ class TokenSearch:
             if not is_out_of_memory(error):
                 raise
         else:
-            return Trial(tokens, peak_bytes, seconds)
+            return Trial(tokens, peak_bytes, seconds * tokens / max(1, batch.tokens))
         self._drop()
         return None
 

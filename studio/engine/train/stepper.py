@@ -17,6 +17,7 @@ from studio.core.events.types import (
     MemoryCleared,
     MicroBatchShrunk,
     RecomputingExtended,
+    SettingResolved,
     StateRestored,
     StepFinished,
     StepRefused,
@@ -37,6 +38,7 @@ from studio.engine.train.random_state import capture_random_state, restore_rando
 from studio.engine.train.row_losses import RowLossLog
 from studio.engine.train.schedules import get_factor
 from studio.engine.train.step import StepResult, explain_refusal, measure_step, update_parameters
+from studio.engine.train.turns import TokenTurns
 from studio.engine.train.wishes import Wishes
 
 _LOWERED = 0.5
@@ -64,6 +66,7 @@ class Stepper:
         keeper: Keeper,
         recomputing: LayerRecomputing | None = None,
         row_losses: RowLossLog | None = None,
+        turns: TokenTurns | None = None,
     ) -> None:
         self._task = task
         self._row_losses = row_losses
@@ -86,14 +89,18 @@ class Stepper:
         self.source = source
         if progress.micro_batch_tokens is not None:
             self.source = source.with_micro_batch_tokens(progress.micro_batch_tokens)
+            turns = None
+        elif turns is not None:
+            self.source = source.with_micro_batch_tokens(turns.now)
+        self._turns = turns
 
     def run(self, wishes: Wishes) -> Iterator[Event]:
         """Does the next step, or makes good what went wrong in it.
 
         Yields:
-            StepFinished; else MicroBatchShrunk, MemoryCleared, StepRefused, StateRestored,
-            LearningRateLowered, CheckpointSaved, CheckpointRemoved; RunPaused, RunResumed;
-            NoticeRaised where the disk refuses to keep what rows cost.
+            StepFinished, SettingResolved; else MicroBatchShrunk, MemoryCleared, StepRefused,
+            StateRestored, LearningRateLowered, CheckpointSaved, CheckpointRemoved; RunPaused,
+            RunResumed; NoticeRaised where the disk refuses to keep what rows cost.
 
         Raises:
             StudioError: Even a single example does not fit, or steps break again and again.
@@ -196,6 +203,7 @@ class Stepper:
 
     def shrink(self, tokens: int) -> None:
         """Lets at most ``tokens`` be computed at once from now on; the result stays the same."""
+        self._turns = None
         self.source = self.source.with_micro_batch_tokens(tokens)
         self.progress = replace(self.progress, micro_batch_tokens=tokens)
         self._plans = None
@@ -229,6 +237,8 @@ class Stepper:
         self.random_state = capture_random_state()
         if verdict == "fine":
             self._kept.note_fine_step(self.progress, self.random_state)
+        tokens = sum(batch.tokens for batch in plan.micro_batches)
+        seconds = time.monotonic() - start - wishes.paused_seconds
         yield StepFinished(
             step=self.progress.step,
             epoch=self.progress.data_step / self.source.steps_per_epoch,
@@ -236,11 +246,24 @@ class Stepper:
             learning_rate=rate,
             gradient_norm=result.gradient_norm,
             supervised_tokens=plan.supervised_tokens,
-            tokens=sum(batch.tokens for batch in plan.micro_batches),
-            seconds=time.monotonic() - start - wishes.paused_seconds,
+            tokens=tokens,
+            seconds=seconds,
         )
         if documents is not None and self._row_losses is not None:
             yield from self._row_losses.add(data_step, documents.read(result.others))
+        if self._turns is not None:
+            yield from self._take_turns(self._turns, tokens, seconds)
+
+    def _take_turns(self, turns: TokenTurns, tokens: int, seconds: float) -> Iterator[Event]:
+        """Divides the next step in another way, or all further ones in the best way found."""
+        turns.note(tokens, seconds)
+        if turns.is_over:
+            chosen, why = turns.choose()
+            self.shrink(chosen)
+            yield SettingResolved(key="train.micro_batch_tokens", value=str(chosen), why=why)
+        elif turns.now != self.source.micro_batch_tokens:
+            self.source = self.source.with_micro_batch_tokens(turns.now)
+            self._plans = None
 
     def _get_rate(self) -> float:
         settings, progress = self._settings, self.progress

@@ -11,16 +11,20 @@ from torch import nn
 from studio.engine.train.guard.memory import is_out_of_memory
 from studio.engine.train.loss import LogitRule, get_tile_rows, is_plain_frozen, sum_cross_entropy
 from studio.engine.train.remembered import Remembered, name_device
+from studio.engine.train.turns import choose_smallest
 
-_SHARES = (0.25, 0.5, 1.0)
-"""Tried sizes, in shares of the usual one: trying must not take more memory than training."""
+_SHARES = (1.0, 0.5, 0.25)
+"""Tried sizes, in shares of the usual one: trying must not take more memory than training.
+
+The usual one comes first: where the time is too short to compare, it is a good one.
+"""
 _BUDGET_SECONDS = 0.5
 _SMALL_VOCABULARY = 1 << 15
 """Below it the head is a small part of the work, and the usual size good enough."""
 
 
 def tune_tile_rows(head: nn.Module, rule: LogitRule, cache_folder: Path | None = None) -> int:
-    """Returns the rows of logits per tile that are fastest with ``head`` on its device.
+    """Returns the fewest rows of logits per tile that lose no speed with ``head`` on its device.
 
     What was measured is kept in ``cache_folder`` by device, vocabulary, width and number format,
     so that it is measured once and a resumed run computes in the same tiles. Small vocabularies
@@ -43,8 +47,8 @@ def tune_tile_rows(head: nn.Module, rule: LogitRule, cache_folder: Path | None =
 
 
 def _measure(head: nn.Module, rule: LogitRule, usual: int) -> int:
-    """Returns the fastest of a few sizes; on slow devices the larger ones are not tried."""
-    best_rows, best_seconds = usual, float("inf")
+    """Returns the smallest of a few sizes that loses no speed; slow devices try fewer."""
+    rates: dict[int, float] = {}
     spent = 0.0
     for share in _SHARES:
         rows = max(16, int(usual * share))
@@ -53,14 +57,13 @@ def _measure(head: nn.Module, rule: LogitRule, usual: int) -> int:
         except (RuntimeError, MemoryError) as error:
             if not is_out_of_memory(error):
                 raise
-            # if not even the smallest one fits, the run itself will say so
-            return best_rows if best_seconds < float("inf") else max(16, int(usual * _SHARES[0]))
+            continue
+        rates[rows] = rows / seconds
         spent += 2 * seconds
-        if seconds / rows < 0.97 * best_seconds:  # a little faster is worth no more memory
-            best_rows, best_seconds = rows, seconds / rows
         if spent > _BUDGET_SECONDS:
             break
-    return best_rows
+    # if not even the smallest one fits, the run itself will say so
+    return choose_smallest(rates) if rates else max(16, int(usual * _SHARES[-1]))
 
 
 def _time_tile(head: nn.Module, rule: LogitRule, rows: int) -> float:

@@ -34,6 +34,17 @@ def test_the_fastest_size_per_row_wins(monkeypatch: pytest.MonkeyPatch) -> None:
     assert tile.tune_tile_rows(_build_head(50_000), LogitRule()) == best
 
 
+@pytest.mark.parametrize(("gain", "share"), [(1.02, 0.25), (1.2, 1.0)])
+def test_a_larger_tile_must_be_faster(
+    gain: float, share: float, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    usual = get_tile_rows(50_000, CPU)
+    monkeypatch.setattr(
+        tile, "_time_tile", lambda *at: at[2] / (1e6 * gain if at[2] == usual else 1e6)
+    )
+    assert tile.tune_tile_rows(_build_head(50_000), LogitRule()) == int(share * usual)
+
+
 def test_a_slow_device_is_not_measured_for_long(monkeypatch: pytest.MonkeyPatch) -> None:
     tried = []
     monkeypatch.setattr(tile, "_time_tile", lambda *at: tried.append(at[2]) or 10.0)
@@ -67,4 +78,4 @@ def test_what_was_measured_is_kept_and_a_broken_file_is_made_again(
     assert tile.tune_tile_rows(head, LogitRule(), tmp_path) == 17
     path.write_text("{")
     monkeypatch.setattr(tile, "_time_tile", lambda *at: 1.0 + 0 * at[2])
-    assert tile.tune_tile_rows(head, LogitRule(), tmp_path) == get_tile_rows(50_000, CPU) // 4
+    assert tile.tune_tile_rows(head, LogitRule(), tmp_path) == get_tile_rows(50_000, CPU)
