@@ -173,7 +173,7 @@ def _print(forecast: Forecast, console: Console, *, can_measure: bool) -> None:
 
 def _describe_computer(forecast: Forecast) -> str:
     needed = format_bytes(forecast.ledger.computer_bytes)
-    words = f"The layers that visit the card take {needed} of the computer's memory"
+    words = f"What visits the card takes {needed} of the computer's memory"
     free = forecast.device.computer_bytes
     return f"{words}." if free is None else f"{words}; {format_bytes(free)} are free."
 

@@ -1,6 +1,9 @@
 """Compares forecast and measured peak memory of 26 recipes on the processor; prints a table.
 
-Run: python tests/benchmarks/memory_forecast.py [--out FILE.md] [--return-blocks]
+Run: python tests/benchmarks/memory_forecast.py [--out FILE.md] [--measured FILE] [--return-blocks]
+
+With --measured what was measured is added to that file (JSON lines), and what is in it already is
+not measured again: so it can be done in parts (--first, --last), or forecast anew.
 
 With --return-blocks the C library gives every freed block back at once (Linux, slower): then the
 forecast is compared without its allowance for gaps in the heap.
@@ -19,7 +22,7 @@ import os
 import random
 import sys
 import tempfile
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -37,8 +40,9 @@ from studio.core.memory.card import describe_processor
 from studio.core.memory.ledger import Ledger, build_ledger, count_gap_bytes
 from studio.core.memory.model import read_model_folder
 from studio.core.memory.rows import RowLengths
-from studio.core.recipe.load import load_recipe, parse_recipe
+from studio.core.recipe.load import parse_recipe
 from studio.core.recipe.save import save_recipe
+from studio.core.recipe.schema import Recipe
 from studio.core.runs.layout import RunLayout
 from studio.core.units import format_bytes
 from tests.engine.tiny_run import build_tokenizer
@@ -129,7 +133,9 @@ class Result:
     @property
     def gap_bytes(self) -> int:
         """The allowance for gaps in the heap, where there can be any."""
-        return count_gap_bytes(self.anatomy, self.ledger.adapted, self.ledger.settled)
+        unfolds = self.case.quantisation != "none"
+        settled = self.ledger.settled
+        return count_gap_bytes(self.anatomy, self.ledger.adapted, settled, unfolds=unfolds)
 
     @property
     def forecast_bytes(self) -> int:
@@ -175,11 +181,18 @@ def write_rows(path: Path, rows: int = 60) -> Path:
     return path
 
 
-def measure(case: Case, folder: Path, base: Path, data: Path) -> Result:
-    """Returns forecast and dry run of one recipe."""
-    layout = RunLayout(folder)
-    folder.mkdir(parents=True)
-    recipe = parse_recipe(
+@dataclass(frozen=True)
+class Measured:
+    """What the dry run of one recipe told."""
+
+    loaded_bytes: int
+    peak_bytes: int
+    rows: RowLengths
+
+
+def build_recipe(case: Case, base: Path, data: Path) -> Recipe:
+    """Returns the recipe of a case."""
+    return parse_recipe(
         {
             "base": {"model": str(base), "quantisation": case.quantisation},
             "data": {"train": [{"source": str(data)}], "validation": {"fraction": 0}},
@@ -192,6 +205,12 @@ def measure(case: Case, folder: Path, base: Path, data: Path) -> Result:
             },
         }
     )
+
+
+def measure(case: Case, recipe: Recipe, folder: Path) -> Measured:
+    """Returns what the dry run of one recipe told."""
+    layout = RunLayout(folder)
+    folder.mkdir(parents=True)
     save_recipe(recipe, layout.recipe)
     process = start_job(layout, MeasureOrder(base_folder=str(folder)))
     rows, found = None, None
@@ -206,11 +225,24 @@ def measure(case: Case, folder: Path, base: Path, data: Path) -> Result:
             sys.exit(f"{case.title}: {event.message} (see {layout.log})")
     assert rows is not None
     assert found is not None
-    ledger = build_ledger(
-        load_recipe(layout.recipe), read_model_folder(base), describe_processor(), rows
-    )
+    return Measured(found.loaded_bytes, found.peak_bytes, rows)
+
+
+def compare(case: Case, recipe: Recipe, base: Path, measured: Measured) -> Result:
+    """Returns the forecast of a recipe beside what was measured."""
     anatomy = read_model_folder(base)
-    return Result(case, ledger, anatomy, found.loaded_bytes, found.peak_bytes)
+    ledger = build_ledger(recipe, anatomy, describe_processor(), measured.rows)
+    return Result(case, ledger, anatomy, measured.loaded_bytes, measured.peak_bytes)
+
+
+def load_measured(path: Path | None) -> dict[str, Measured]:
+    """Returns what was measured before, by the titles of the recipes."""
+    found = {}
+    for line in path.read_text().splitlines() if path is not None and path.exists() else ():
+        values = json.loads(line)
+        rows = RowLengths(**values["rows"] | {"lengths": tuple(values["rows"]["lengths"])})
+        found[values["title"]] = Measured(values["loaded_bytes"], values["peak_bytes"], rows)
+    return found
 
 
 def is_tuned(case: Case) -> bool:
@@ -245,13 +277,14 @@ def format_table(results: list[Result]) -> str:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--out", type=Path, help="write the table to this file as well")
+    parser.add_argument("--measured", type=Path, help="keep what was measured here, and use it")
     parser.add_argument("--return-blocks", action="store_true", help="leave out heap gaps")
     parser.add_argument("--first", type=int, default=0, help="leave out the recipes before")
     parser.add_argument("--last", type=int, default=len(CASES), help="leave out those after")
     arguments = parser.parse_args()
     if arguments.return_blocks:
         os.environ[_THRESHOLD] = "65536"
-    results = []
+    results, known = [], load_measured(arguments.measured)
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         data = write_rows(folder / "rows.jsonl")
@@ -259,7 +292,15 @@ def main() -> None:
             base = folder / SHAPES[case.shape][0] / case.shape
             if not base.exists():
                 build_model(base, *SHAPES[case.shape])
-            result = measure(case, folder / f"case-{number}", base, data)
+            recipe = build_recipe(case, base, data)
+            measured = known.get(case.title)
+            if measured is None:
+                measured = measure(case, recipe, folder / f"case-{number}")
+                if arguments.measured:
+                    line = json.dumps({"title": case.title, **asdict(measured)})
+                    with arguments.measured.open("a") as file:
+                        file.write(f"{line}\n")
+            result = compare(case, recipe, base, measured)
             results.append(result)
             print(
                 f"{case.title}: {format_bytes(result.forecast_bytes)} forecast, "

@@ -4,7 +4,8 @@ Run: python tests/benchmarks/quant_speed.py [--out FILE.md] [--device cuda] [--r
 
 Every number is the least of some rounds in one thread (processor), the two sides in turn, so that
 what else the machine does is left out of both. "Unfold" makes the whole weight in full size;
-"forward" is the product with 256 rows, "backward" the gradient of those rows. On the processor the
+"forward" is the product with 256 rows, "backward" the gradient of those rows, "one row" what each
+token of an answer needs. "Dense" is a plain layer with unquantised weights. On the processor the
 goal is at most twice the time of bitsandbytes; on a card this program lets bitsandbytes unfold
 where it proves exact.
 """
@@ -16,7 +17,7 @@ import logging
 import os
 import time
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -40,7 +41,10 @@ Work = Callable[[], Any]
 
 @dataclass(frozen=True)
 class Timing:
-    """One kind of work: milliseconds of this program and of bitsandbytes (None: it cannot)."""
+    """One kind of work: milliseconds of this program, of bitsandbytes and of a plain layer.
+
+    None: it cannot.
+    """
 
     kind: str
     shape: tuple[int, int]
@@ -48,6 +52,7 @@ class Timing:
     work: str
     ours: float
     theirs: float | None
+    dense: float | None
 
     @property
     def ratio(self) -> float | None:
@@ -95,6 +100,13 @@ def build_theirs(library: Any, weight: Tensor, kind: str, dtype: torch.dtype) ->
     return module
 
 
+def build_dense(weight: Tensor, dtype: torch.dtype) -> nn.Linear:
+    """Returns a plain layer with the same weights, in full size."""
+    layer = nn.Linear(weight.shape[1], weight.shape[0], bias=False, device="meta")
+    layer.weight = nn.Parameter(weight.to(dtype), requires_grad=False)
+    return layer
+
+
 def list_works(layer: Any, library: Any, kind: str, dtype: torch.dtype) -> dict[str, Work]:
     """Returns what is timed with one layer, by name."""
     device = next(layer.parameters()).device
@@ -105,11 +117,17 @@ def list_works(layer: Any, library: Any, kind: str, dtype: torch.dtype) -> dict[
     def backward() -> None:
         layer(needing).backward(gradient)
 
-    works: dict[str, Work] = {"forward": lambda: layer(rows), "forward and backward": backward}
+    def answer() -> None:
+        with torch.no_grad():
+            layer(rows[:1])
+
+    works: dict[str, Work] = {
+        "forward": lambda: layer(rows), "forward and backward": backward, "one row": answer
+    }  # fmt: skip
     if isinstance(layer, QuantisedLinear):
         held = layer.get_held()
         works["unfold"] = lambda: held.borrow(dtype)
-    elif kind == "nf4":
+    elif kind == "nf4" and hasattr(layer.weight, "quant_state"):
         state = layer.weight.quant_state
         is_card = device.type == "cuda"  # only there it fills memory that is given to it
         out = borrow_buffer(tuple(state.shape), dtype, device) if is_card else None
@@ -119,16 +137,16 @@ def list_works(layer: Any, library: Any, kind: str, dtype: torch.dtype) -> dict[
     return works
 
 
-def time_pair(ours: Work, theirs: Work | None, rounds: int) -> tuple[float, float | None]:
-    """Returns the least milliseconds of both, measured in turn after one round to warm up."""
-    found: tuple[list[float], list[float]] = ([], [])
+def time_in_turn(works: Sequence[Work | None], rounds: int) -> list[float | None]:
+    """Returns the least milliseconds of each, measured in turn after one round to warm up."""
+    found: list[list[float]] = [[] for _ in works]
     for number in range(rounds + 1):
-        for work, times in zip((ours, theirs), found, strict=True):
+        for work, times in zip(works, found, strict=True):
             if work is not None:
                 seconds = _time_once(work)
                 if number:
                     times.append(seconds * 1000)
-    return min(found[0]), min(found[1]) if found[1] else None
+    return [min(times) if times else None for times in found]
 
 
 def _time_once(work: Work) -> float:
@@ -150,19 +168,22 @@ def measure(library: Any, device: str, rounds: int, shapes: tuple[tuple[int, int
                 ours = list_works(build_ours(weight, kind, dtype), library, kind, dtype)
                 other = None if library is None else build_theirs(library, weight, kind, dtype)
                 theirs = {} if other is None else list_works(other, library, kind, dtype)
-                for work in ("unfold", "forward", "forward and backward"):
-                    yield Timing(
-                        kind, shape, name, work, *time_pair(ours[work], theirs.get(work), rounds)
-                    )
+                dense = list_works(build_dense(weight, dtype), library, kind, dtype)
+                for work in ("unfold", "forward", "forward and backward", "one row"):
+                    sides = [one.get(work) for one in (ours, theirs, dense)]
+                    mine, other_time, plain = time_in_turn(sides, rounds)
+                    yield Timing(kind, shape, name, work, mine or 0.0, other_time, plain)
 
 
 def describe(timing: Timing) -> str:
     """Returns one line of the table."""
     rows, columns = timing.shape
-    theirs = "—" if timing.theirs is None else f"{timing.theirs:.2f}"
-    ratio = "—" if timing.ratio is None else f"{timing.ratio:.2f}"
+    theirs, ratio, dense = (
+        "—" if value is None else f"{value:.2f}"
+        for value in (timing.theirs, timing.ratio, timing.dense)
+    )
     words = f"{timing.kind}, {rows:,} x {columns:,}, {timing.dtype}, {timing.work}"
-    return f"| {words} | {timing.ours:.2f} | {theirs} | {ratio} |"
+    return f"| {words} | {timing.ours:.2f} | {theirs} | {ratio} | {dense} |"
 
 
 def main() -> None:
@@ -174,7 +195,10 @@ def main() -> None:
     arguments = parser.parse_args()
     torch.set_num_threads(1)
     library = load_library()
-    lines = ["| work | this program, ms | bitsandbytes, ms | times |", "|---|---|---|---|"]
+    lines = [
+        "| work | this program, ms | bitsandbytes, ms | times | dense, ms |",
+        "|---|---|---|---|---|",
+    ]
     timings = []
     for timing in measure(library, arguments.device, arguments.rounds, SHAPES[: arguments.shapes]):
         timings.append(timing)

@@ -76,10 +76,20 @@ class AdaptedLayers:
 
 @dataclass(frozen=True)
 class Working:
-    """How numbers are held while computing: bytes of a number, and the kind of device."""
+    """How numbers are held while computing: bytes of a number, and the kind of device.
+
+    ``unfolds``: the base is held in few bits, so that all rows are computed while a matrix is there
+    in full size.
+    """
 
     number_bytes: int
     is_cpu: bool
+    unfolds: bool = False
+
+    @property
+    def divides_rows(self) -> bool:
+        """Whether a joined feed-forward part works on some rows at a time."""
+        return self.is_cpu and not self.unfolds
 
     @property
     def attention_bytes(self) -> int:
@@ -217,8 +227,12 @@ def count_mlp_bytes(anatomy: Anatomy, layer: AdaptedLayer, size: int) -> int:
     if anatomy.experts_per_token:
         return anatomy.experts_per_token * ((3 * inner + anatomy.width) * size + 32)
     copies = anatomy.kept_by_activation + (2 if anatomy.is_gated else 0)
-    is_own_output = anatomy.kept_by_activation == 0  # relu keeps what it gives on
-    return inner * size * (copies + (layer.keeps_mlp_output or is_own_output))
+    return inner * size * (copies + _keeps_mlp_output(anatomy, layer))
+
+
+def _keeps_mlp_output(anatomy: Anatomy, layer: AdaptedLayer) -> bool:
+    """Return whether what the last projection of the MLP reads is kept; relu keeps it itself."""
+    return layer.keeps_mlp_output or anatomy.kept_by_activation == 0
 
 
 def _count_pairs(anatomy: Anatomy, documents: Sequence[int], working: Working) -> int:
@@ -237,16 +251,18 @@ def count_rest_bytes(
     return tokens * rotary + supervised_tokens * anatomy.width * working.number_bytes
 
 
-def count_backward_bytes(anatomy: Anatomy, documents: Sequence[int], working: Working) -> int:
+def count_backward_bytes(
+    anatomy: Anatomy, layer: AdaptedLayer, documents: Sequence[int], working: Working
+) -> int:
     """Return what the backward pass of one layer needs besides everything that is kept."""
     size, tokens = working.number_bytes, sum(documents)
     if anatomy.joins_mlp:
-        rows = min(tokens, _BLOCK_ROWS) if working.is_cpu else tokens
+        rows = min(tokens, _BLOCK_ROWS) if working.divides_rows else tokens
         passing = 5 * anatomy.inner * rows + 4 * anatomy.width * tokens
     else:
-        passing = tokens * (
-            (2 + anatomy.kept_by_activation // 2) * anatomy.inner + 4 * anatomy.width
-        )
+        # The gradient of a product beside those of its factors; what was given on is free by then.
+        gradients = 3 - _keeps_mlp_output(anatomy, layer)
+        passing = tokens * (gradients * anatomy.inner + 4 * anatomy.width)
     longest = max(documents, default=0)
     pairs = longest * longest
     if anatomy.caps_scores:
@@ -275,7 +291,8 @@ def count_heap_gaps(
     outer = min(tokens, LARGEST_KEPT_BYTES // (number * anatomy.width))
     inner = min(tokens, LARGEST_KEPT_BYTES // (number * anatomy.inner))
     outer //= 1 if outer == tokens else 2
-    if inner < tokens and not (anatomy.joins_mlp and layer.is_joined):
+    is_divided = anatomy.joins_mlp and layer.is_joined and working.divides_rows
+    if inner < tokens and not is_divided:
         inner = 0  # only a joined feed-forward part works in smaller blocks, which stay
     mlp = count_mlp_bytes(anatomy, layer, number)
     size = count_layer_bytes(anatomy, layer, documents, working) * outer // max(1, tokens)

@@ -98,7 +98,8 @@ class Ledger:
 
     The parts add up to the total. ``settled`` is what the automatic settings became.
     ``keeps_zeros``: adapted layers form their update as a matrix, to leave zeros alone.
-    ``computer_bytes`` is what lies in the computer's memory beside a card: layers that visit it.
+    ``computer_bytes`` is what lies in the computer's memory beside a card: layers that visit it,
+    what a paged optimizer remembers.
     """
 
     parts: tuple[Part, ...]
@@ -171,19 +172,21 @@ def build_settled_ledger(
     is_joined &= not (wish.dropout or wish.keep_zeros)
     adapted = AdaptedLayers.of(anatomy, chosen, is_joined=is_joined)
     trainable = count_trainable(anatomy, recipe.adapter, chosen)
-    working = Working(settled.number_bytes, is_cpu=device.is_cpu)
+    unfolds = anatomy.get_quantisation(recipe.base.quantisation) != "none"
+    working = Working(settled.number_bytes, is_cpu=device.is_cpu, unfolds=unfolds)
     kept, loss, backward = _count_step(anatomy, adapted, settled, working)
     if recipe.adapter.keep_zeros:
         backward += _count_masked(anatomy, chosen, settled.number_bytes)
     factor = correction.working_factor if correction else 1.0
     kept, loss, backward = (round(size * factor) for size in (kept, loss, backward))
     state = count_state_bytes(anatomy, chosen, trainable, recipe.train.optimizer)
+    is_paged = recipe.train.optimizer == "adamw_paged" and not device.is_cpu
     has_copies = device.is_cpu and can_keep_copies(4 * trainable, device.free_bytes)
     sizes: dict[PartKey, int] = {
         "base": _count_base(recipe, anatomy, settled, is_cpu=device.is_cpu),
         "adapter": 4 * trainable,
         "gradients": 4 * trainable,
-        "optimizer": state,
+        "optimizer": 0 if is_paged else state,
         "activations": kept,
         "loss": loss,
         "backward": max(0, backward - loss),
@@ -194,23 +197,30 @@ def build_settled_ledger(
     if correction:
         sizes["overhead"] = correction.overhead_bytes
     elif device.is_cpu:
-        sizes["overhead"] = _PROCESS_BYTES + count_gap_bytes(anatomy, adapted, settled)
+        gaps = count_gap_bytes(anatomy, adapted, settled, unfolds=unfolds)
+        sizes["overhead"] = _PROCESS_BYTES + gaps
     else:
         gaps = round(_CARD_GAPS * (kept + max(loss, backward)))
         sizes["overhead"] = _CARD_CONTEXT_BYTES + gaps
     parts = tuple(Part(key, *_word(key, size)) for key, size in sizes.items())
     is_measured, keeps_zeros = correction is not None, recipe.adapter.keep_zeros
     visiting = _count_visiting(recipe, anatomy, settled, is_cpu=device.is_cpu)
+    visiting += state if is_paged else 0
     return Ledger(parts, trainable, adapted, settled, is_measured, keeps_zeros, visiting)
 
 
-def count_gap_bytes(anatomy: Anatomy, adapted: AdaptedLayers, settled: Settled) -> int:
-    """Return what the processor's heap loses to gaps while training with these settings."""
+def count_gap_bytes(
+    anatomy: Anatomy, adapted: AdaptedLayers, settled: Settled, *, unfolds: bool = False
+) -> int:
+    """Return what the processor's heap loses to gaps while training with these settings.
+
+    ``unfolds``: the base is held in few bits.
+    """
     return count_heap_gaps(
         anatomy,
         next(iter(adapted.layers.values()), AdaptedLayer()),
         settled.documents,
-        Working(settled.number_bytes, is_cpu=True),
+        Working(settled.number_bytes, is_cpu=True, unfolds=unfolds),
         recomputes=settled.recomputing.strongest != "none",
     )
 
@@ -280,7 +290,7 @@ def _count_step(
     size = working.number_bytes
     typical = next(iter(adapted.layers.values()), AdaptedLayer())
     loss = count_loss_bytes(anatomy, supervised, working)
-    backward = count_backward_bytes(anatomy, documents, working)
+    backward = count_backward_bytes(anatomy, typical, documents, working)
     kept, again = 0.0, 0
     for mode, share in settled.recomputing.shares.items():
         if mode == "all":

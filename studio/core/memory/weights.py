@@ -19,6 +19,7 @@ _CODE_BYTES = {"nf4": 0.5, "int8": 1.0}
 _STATE_BYTES: Mapping[str, float] = {
     "adamw": 8.0,
     "adamw8bit": 2 * (1 + 4 / 256),
+    "adamw_paged": 8.0,
     "lion": 4.0,
     "muon": 4.0,
     "schedule_free": 8.0,

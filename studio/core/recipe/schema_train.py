@@ -78,13 +78,17 @@ class TrainSettings(Section):
         lt=1,
         step=0.01,
     )
-    optimizer: Literal["adamw", "adamw8bit", "lion", "adafactor", "muon", "schedule_free"] = knob(
+    optimizer: Literal[
+        "adamw", "adamw8bit", "adamw_paged", "lion", "adafactor", "muon", "schedule_free"
+    ] = knob(
         "adamw",
         "Optimizer",
         "The rule that turns gradients into steps.",
         choices={
             "adamw": "The usual choice.",
             "adamw8bit": "AdamW that remembers in 8 bits: a quarter of its memory.",
+            "adamw_paged": "AdamW whose memory lies in the computer's, not on the card. The same "
+            "result, each step a little slower.",
             "lion": "Half the memory of AdamW; wants a learning rate three to ten times lower.",
             "adafactor": "Nearly no memory of its own.",
             "muon": "Moves all directions of a matrix alike; half the memory of AdamW.",

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 from transformers.pytorch_utils import Conv1D
 
+from studio.engine.held.few import can_multiply_few, multiply_few
 from studio.engine.held.product import frozen_product
 
 if TYPE_CHECKING:
@@ -241,9 +242,12 @@ class QuantisedMap:
 
     def project(self, inputs: Tensor) -> Tensor:
         """Returns ``W x + b``, ``(rows, out)``, in the dtype of ``inputs``."""
-        weight = self._layer.get_held().borrow(inputs.dtype)
+        held = self._layer.get_held()
         bias = None if self._bias is None else self._bias.to(inputs.dtype)
-        return functional.linear(inputs, weight, bias)
+        if can_multiply_few(held, inputs, self.out_features):
+            output = multiply_few(held, inputs, self.out_features)
+            return output if bias is None else output.add_(bias)
+        return functional.linear(inputs, held.borrow(inputs.dtype), bias)
 
     def project_back(self, gradients: Tensor) -> Tensor:
         """Returns ``g W``, ``(rows, in)``, in the dtype of ``gradients``."""

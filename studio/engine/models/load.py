@@ -12,7 +12,7 @@ from transformers import PreTrainedModel
 
 from studio.core.errors import ModelUnusable, RecipeInvalid
 from studio.engine.models.files import get_first_line, load_config
-from studio.engine.models.heap import returning_memory
+from studio.engine.models.heap import leave_files, returning_memory
 from studio.engine.models.quantised import Quantising, Watch, quantising_class
 from studio.engine.models.quiet import quiet_transformers
 from studio.engine.models.reference import check_model_folder
@@ -112,7 +112,10 @@ def load_model(
         stored.fill(model)
     model.requires_grad_(False)
     model.eval()
-    return model.to(device)
+    model = model.to(device)
+    if convert is not None and stored is None:
+        leave_files(model)
+    return model
 
 
 def _read(

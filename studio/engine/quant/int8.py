@@ -7,13 +7,14 @@ decided about outliers among them.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import ClassVar
 
 import torch
 from torch import Tensor
 
-from studio.engine.held.buffer import borrow_buffer
+from studio.engine.held.buffer import borrow_buffer, borrow_scratch
 
 _LARGEST = 127.0
 _CHUNK_NUMBERS = {"cpu": 1 << 17, "cuda": 1 << 24}
@@ -56,6 +57,14 @@ class Int8Weights:
     def unfold(self) -> Tensor:
         """Returns the weights as a new fp32 tensor."""
         return self._unfold_into(torch.empty(self.shape, dtype=torch.float32, device=self.device))
+
+    def iter_lines(self) -> Iterator[Tensor]:
+        """Yields all rows in order, fp32 ``(some, in)``, in memory that the next overwrite."""
+        scales = (self.largest / _LARGEST)[:, None]
+        some, width = _count_rows(self.codes), self.shape[1]
+        scratch = borrow_scratch(some * width, torch.float32, self.device).view(some, width)
+        for codes, factors in zip(self.codes.split(some), scales.split(some), strict=True):
+            yield torch.mul(codes, factors, out=scratch[: len(codes)])
 
     def _unfold_into(self, out: Tensor) -> Tensor:
         scales = (self.largest / _LARGEST)[:, None]

@@ -6,10 +6,11 @@ the same everywhere else.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import math
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import cache
-from typing import ClassVar
+from typing import ClassVar, NamedTuple
 
 import torch
 from torch import Tensor
@@ -71,39 +72,64 @@ class Nf4Weights:
         self._unfold_into(out)
         return out
 
+    def iter_lines(self) -> Iterator[Tensor]:
+        """Yields all rows in order, fp32 ``(some, in)``, in memory that the next overwrite."""
+        width = self.shape[1]
+        together = math.lcm(width, 2 * self.block) // width  # rows that are whole blocks and bytes
+        size = get_chunk_size(self.block, self.device)
+        some = max(1, size // (together * width)) * together * width
+        for numbers in self._iter_numbers(min(some, self.shape[0] * width)):
+            yield numbers.view(-1, width)
+
     def _unfold_into(self, out: Tensor) -> None:
         """Fills ``out``; each weight is computed in fp32 and rounded once."""
-        pairs = _get_pairs(self.levels, self.device)
-        is_direct = out.dtype == torch.float32 and out.numel() % self.block == 0
         size = get_chunk_size(self.block, self.device)
-        pieces = zip(
-            torch.split(out.view(-1), size),
-            torch.split(self.codes.view(-1), size // 2),
-            torch.split(self.scales.unfold()[:, None], size // self.block),
-            strict=True,
-        )
-        index = scratch = wide = torch.empty(0, device=self.device)
-        for target, codes, scales in pieces:
-            if len(codes) != len(index):  # at first, and for the last piece
-                index = borrow_scratch(len(codes), torch.int32, self.device)
-                scratch = borrow_scratch(2 * len(codes), torch.float32, self.device)
-                wide = scratch.view(torch.float64)
-            index.copy_(codes)
-            # One look-up gives two weights, written where they belong if that is fp32 memory.
-            if is_direct:
-                torch.index_select(pairs, 0, index, out=target.view(torch.float64))
-                target.view(-1, self.block).mul_(scales)
+        targets = torch.split(out.view(-1), size)
+        is_direct = out.dtype == torch.float32 and out.numel() % self.block == 0
+        found = self._iter_numbers(size, targets if is_direct else ())
+        for target, numbers in zip(targets, found, strict=True):
+            if not is_direct:
+                target.copy_(numbers)
+
+    def _iter_numbers(self, size: int, into: Sequence[Tensor] = ()) -> Iterator[Tensor]:
+        """Yields the weights in fp32, ``size`` of them at a time.
+
+        They lie in memory that the next ones overwrite, or where they belong: in ``into``.
+        """
+        pairs, count = _get_pairs(self.levels, self.device), self.shape[0] * self.shape[1]
+        codes = torch.split(self.codes.view(-1), -(-size // 2))
+        scales = torch.split(self.scales.unfold()[:, None], -(-size // self.block))
+        room = None
+        for number, (code, scale) in enumerate(zip(codes, scales, strict=True)):
+            some = min(size, count - number * size)
+            if room is None or into or some != len(room.numbers):
+                room = _Room.of(some, self.block, into[number] if into else None, self.device)
+            room.index.copy_(code)
+            torch.index_select(pairs, 0, room.index, out=room.wide)  # two weights at once
+            if room.lines is None:
+                room.numbers.mul_(scale.expand(-1, self.block).flatten()[:some])
             else:
-                torch.index_select(pairs, 0, index, out=wide)
-                target.copy_(_scale(scratch[: len(target)], scales, self.block))
+                room.lines.mul_(scale)
+            yield room.numbers
 
 
-def _scale(numbers: Tensor, scales: Tensor, block: int) -> Tensor:
-    """Multiplies ``numbers`` with the scale of their block, in place; returns them."""
-    if len(numbers) % block:
-        return numbers.mul_(scales.expand(-1, block).flatten()[: len(numbers)])
-    numbers.view(-1, block).mul_(scales)
-    return numbers
+class _Room(NamedTuple):
+    """Memory for ``numbers``, seen in several ways; each way costs as much as a small piece."""
+
+    index: Tensor
+    wide: Tensor
+    numbers: Tensor
+    lines: Tensor | None
+
+    @classmethod
+    def of(cls, count: int, block: int, target: Tensor | None, device: torch.device) -> _Room:
+        """Returns room for ``count`` numbers, in ``target`` if that is given."""
+        half = (count + 1) // 2
+        index = borrow_scratch(half, torch.int32, device)
+        whole = borrow_scratch(2 * half, torch.float32, device) if target is None else target
+        numbers = whole if len(whole) == count else whole[:count]
+        lines = None if count % block else numbers.view(-1, block)
+        return cls(index, whole.view(torch.float64), numbers, lines)
 
 
 def quantise(weight: Tensor) -> Nf4Weights:

@@ -9,6 +9,7 @@ _NAMES: Final = {
     "adafactor": "Adafactor",
     "adamw": "AdamW",
     "adamw8bit": "AdamW, 8 bit",
+    "adamw_paged": "AdamW, paged",
     "all-linear": "All linear layers",
     "attention": "Attention only",
     "causal_lm": "Write text",

@@ -132,6 +132,18 @@ def test_training_all_weights_holds_them_again_in_full_precision() -> None:
     assert sum(sizes[key] for key in held) == 18 * parameters
 
 
+def test_a_paged_optimizer_remembers_in_the_computers_memory() -> None:
+    settings = {"adapter__rank": "full", "train__optimizer": "adamw_paged"}
+    paged = forecast("Llama-3.2-1B", build_card(80), **settings)
+    state = 8 * PUBLISHED["Llama-3.2-1B"][1]
+    assert paged.bytes_by_part["optimizer"] == 0
+    assert paged.computer_bytes == state
+    assert not paged.fits(80 * GIB, computer_bytes=state - 1)
+    there = forecast("SmolLM2-135M", build_cpu(16), **settings)
+    assert there.bytes_by_part["optimizer"] == 8 * there.trainable_parameters
+    assert there.computer_bytes == 0
+
+
 def test_modules_in_full_tokens_and_lengths_count_beside_the_adapter() -> None:
     plain = forecast("Llama-3.1-8B", build_card(80)).trainable_parameters
     head = forecast("Llama-3.1-8B", build_card(80), adapter__extra_modules=("lm_head",))

@@ -204,9 +204,9 @@ from studio.engine.held.layer import find_quantisation
 from studio.engine.models.quantised import measure_quantised
 from studio.engine.quant import nf4
 
-def read():  # what the files' pages occupy is the system's cache, not the program's memory
+def read(kind="RssAnon:"):  # files' pages are the system's cache, not the program's memory
     for line in Path("/proc/self/status").read_text().splitlines():
-        if line.startswith("RssAnon:"):
+        if line.startswith(kind):
             return int(line.split()[1]) * 1024
 
 class Sampler(threading.Thread):
@@ -219,7 +219,7 @@ class Sampler(threading.Thread):
 torch.set_num_threads(1)
 small, folder, kind = sys.argv[1:]
 load_model(Path(small), torch.float32, torch.device("cpu"), quantisation=kind)
-before = read()
+before, files = read(), read("RssFile:")
 sampler = Sampler(daemon=True)
 sampler.start()
 model = load_model(Path(folder), torch.float32, torch.device("cpu"), quantisation=kind)
@@ -228,7 +228,7 @@ sampler.join()
 found = measure_quantised(model)
 rest = sum(p.numel() * p.element_size() for p in model.parameters() if p.is_floating_point())
 print(json.dumps({"peak": sampler.peak - before, "held": found.held_bytes + rest,
-                  "dense": found.dense_bytes + rest}))
+                  "dense": found.dense_bytes + rest, "files": read("RssFile:") - files}))
 """
 
 
@@ -250,6 +250,7 @@ def test_reading_takes_the_quantised_size_and_one_layer(kind: str, tmp_path: Pat
     one_layer = 4 * 512 * 2048
     assert found["peak"] <= found["held"] + one_layer + (4 << 20)  # 4 MB for all that is small
     assert found["peak"] < found["dense"] / 3
+    assert found["files"] < 4 << 20  # nothing holds on to the file that was read
 
 
 def test_a_quantised_model_in_memory_equals_the_one_that_was_read(tmp_path: Path) -> None:

@@ -46,7 +46,7 @@ def test_adafactor_moves_a_matrix_that_starts_at_zero() -> None:
     torch.testing.assert_close(parameter.detach(), torch.full((4, 3), -0.01), rtol=1e-3, atol=0)
 
 
-@pytest.mark.parametrize("name", ["lion", "adafactor", "muon", "schedule_free"])
+@pytest.mark.parametrize("name", ["lion", "adafactor", "muon", "schedule_free", "adamw_paged"])
 def test_a_stopped_run_goes_on_with_the_same_bits(
     name: str, tmp_path: Path, tiny_base: Path, tiny_chats: Path
 ) -> None:

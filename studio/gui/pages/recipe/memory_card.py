@@ -221,7 +221,7 @@ def describe_automatic(forecast: Forecast) -> str:
 
 
 def describe_computer(forecast: Forecast) -> str:
-    """Return what layers that visit the card take elsewhere; empty where none do."""
+    """Return what visits the card takes elsewhere; empty where nothing does."""
     size, free = forecast.ledger.computer_bytes, forecast.device.computer_bytes
     if not size:
         return ""
