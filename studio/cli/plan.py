@@ -12,7 +12,6 @@ from typing import Any
 from studio.cli.console import Console
 from studio.cli.jobs import run_job, short_lived
 from studio.core.errors import RecipeInvalid, StudioError
-from studio.core.events.types import Event, SettingResolved
 from studio.core.hub.layers import HubLayers
 from studio.core.jobs.orders import MeasureOrder
 from studio.core.memory.anatomy import Anatomy
@@ -126,15 +125,9 @@ def _measure(
 ) -> RowLengths | None:
     """Do the dry run in a child, remember what it taught; returns the rows as they were counted."""
     dry_run = DryRun()
-
-    def collect(event: Event) -> None:
-        dry_run.take(event)
-        if isinstance(event, SettingResolved):
-            console.say(f"{event.key} = {event.value} ({event.why})")
-
     with short_lived(home) as layout:
         save_recipe(recipe, layout.recipe)
-        run_job(layout, MeasureOrder(base_folder=str(base_folder)), console, collect)
+        run_job(layout, MeasureOrder(base_folder=str(base_folder)), console, dry_run.take)
     rows, result = dry_run.rows, dry_run.result
     if result is None or rows is None:
         raise RecipeInvalid("The measurement was stopped.", "Start it again.", code="stopped")

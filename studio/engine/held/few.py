@@ -7,7 +7,7 @@ reading it back takes longer than the product; a piece of it stays in the proces
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Protocol, runtime_checkable
+from typing import Protocol, TypeGuard, runtime_checkable
 
 import torch
 from torch import Tensor
@@ -27,7 +27,7 @@ class PieceByPiece(Protocol):
         ...
 
 
-def can_multiply_few(held: object, inputs: Tensor, width: int) -> bool:
+def can_multiply_few(held: object, inputs: Tensor, width: int) -> TypeGuard[PieceByPiece]:
     """Returns whether ``inputs`` ``(rows, in)`` are multiplied faster piece by piece.
 
     ``width`` is that of the output. Measured against the product with the whole weight unfolded:

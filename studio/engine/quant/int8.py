@@ -63,7 +63,9 @@ class Int8Weights:
         scales = (self.largest / _LARGEST)[:, None]
         some, width = _count_rows(self.codes), self.shape[1]
         scratch = borrow_scratch(some * width, torch.float32, self.device).view(some, width)
-        for codes, factors in zip(self.codes.split(some), scales.split(some), strict=True):
+        for codes, factors in zip(
+            torch.split(self.codes, some), torch.split(scales, some), strict=True
+        ):
             yield torch.mul(codes, factors, out=scratch[: len(codes)])
 
     def _unfold_into(self, out: Tensor) -> Tensor:

@@ -104,8 +104,8 @@ class Nf4Weights:
             some = min(size, count - number * size)
             if room is None or into or some != len(room.numbers):
                 room = _Room.of(some, self.block, into[number] if into else None, self.device)
-            room.index.copy_(code)
-            torch.index_select(pairs, 0, room.index, out=room.wide)  # two weights at once
+            room.places.copy_(code)
+            torch.index_select(pairs, 0, room.places, out=room.wide)  # two weights at once
             if room.lines is None:
                 room.numbers.mul_(scale.expand(-1, self.block).flatten()[:some])
             else:
@@ -116,7 +116,7 @@ class Nf4Weights:
 class _Room(NamedTuple):
     """Memory for ``numbers``, seen in several ways; each way costs as much as a small piece."""
 
-    index: Tensor
+    places: Tensor
     wide: Tensor
     numbers: Tensor
     lines: Tensor | None
@@ -125,11 +125,11 @@ class _Room(NamedTuple):
     def of(cls, count: int, block: int, target: Tensor | None, device: torch.device) -> _Room:
         """Returns room for ``count`` numbers, in ``target`` if that is given."""
         half = (count + 1) // 2
-        index = borrow_scratch(half, torch.int32, device)
+        places = borrow_scratch(half, torch.int32, device)
         whole = borrow_scratch(2 * half, torch.float32, device) if target is None else target
         numbers = whole if len(whole) == count else whole[:count]
         lines = None if count % block else numbers.view(-1, block)
-        return cls(index, whole.view(torch.float64), numbers, lines)
+        return cls(places, whole.view(torch.float64), numbers, lines)
 
 
 def quantise(weight: Tensor) -> Nf4Weights:
