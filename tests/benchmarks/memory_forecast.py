@@ -133,9 +133,7 @@ class Result:
     @property
     def gap_bytes(self) -> int:
         """The allowance for gaps in the heap, where there can be any."""
-        unfolds = self.case.quantisation != "none"
-        settled = self.ledger.settled
-        return count_gap_bytes(self.anatomy, self.ledger.adapted, settled, unfolds=unfolds)
+        return count_gap_bytes(self.anatomy, self.ledger.adapted, self.ledger.settled)
 
     @property
     def forecast_bytes(self) -> int:

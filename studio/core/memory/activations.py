@@ -291,8 +291,7 @@ def count_heap_gaps(
     outer = min(tokens, LARGEST_KEPT_BYTES // (number * anatomy.width))
     inner = min(tokens, LARGEST_KEPT_BYTES // (number * anatomy.inner))
     outer //= 1 if outer == tokens else 2
-    is_divided = anatomy.joins_mlp and layer.is_joined and working.divides_rows
-    if inner < tokens and not is_divided:
+    if inner < tokens and not (anatomy.joins_mlp and layer.is_joined):
         inner = 0  # only a joined feed-forward part works in smaller blocks, which stay
     mlp = count_mlp_bytes(anatomy, layer, number)
     size = count_layer_bytes(anatomy, layer, documents, working) * outer // max(1, tokens)

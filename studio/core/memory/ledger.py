@@ -197,8 +197,7 @@ def build_settled_ledger(
     if correction:
         sizes["overhead"] = correction.overhead_bytes
     elif device.is_cpu:
-        gaps = count_gap_bytes(anatomy, adapted, settled, unfolds=unfolds)
-        sizes["overhead"] = _PROCESS_BYTES + gaps
+        sizes["overhead"] = _PROCESS_BYTES + count_gap_bytes(anatomy, adapted, settled)
     else:
         gaps = round(_CARD_GAPS * (kept + max(loss, backward)))
         sizes["overhead"] = _CARD_CONTEXT_BYTES + gaps
@@ -209,18 +208,13 @@ def build_settled_ledger(
     return Ledger(parts, trainable, adapted, settled, is_measured, keeps_zeros, visiting)
 
 
-def count_gap_bytes(
-    anatomy: Anatomy, adapted: AdaptedLayers, settled: Settled, *, unfolds: bool = False
-) -> int:
-    """Return what the processor's heap loses to gaps while training with these settings.
-
-    ``unfolds``: the base is held in few bits.
-    """
+def count_gap_bytes(anatomy: Anatomy, adapted: AdaptedLayers, settled: Settled) -> int:
+    """Return what the processor's heap loses to gaps while training with these settings."""
     return count_heap_gaps(
         anatomy,
         next(iter(adapted.layers.values()), AdaptedLayer()),
         settled.documents,
-        Working(settled.number_bytes, is_cpu=True, unfolds=unfolds),
+        Working(settled.number_bytes, is_cpu=True),
         recomputes=settled.recomputing.strongest != "none",
     )
 
