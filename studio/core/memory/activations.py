@@ -7,7 +7,7 @@ layers; tests compare them with torch's own account of saved tensors.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from studio.core.memory.anatomy import Anatomy
 from studio.core.memory.auto import MOST_SPARED_SHARE
@@ -288,6 +288,14 @@ def count_heap_gaps(
     (glibc), see tests/benchmarks/memory_forecast.py.
     """
     tokens, number = sum(documents), working.number_bytes
+    # What no adapter keeps comes and goes all the same, and leaves the same gaps.
+    layer = replace(
+        layer,
+        keeps_attention_input=True,
+        keeps_attention_output=True,
+        keeps_mlp_input=True,
+        keeps_mlp_output=True,
+    )
     outer = min(tokens, LARGEST_KEPT_BYTES // (number * anatomy.width))
     inner = min(tokens, LARGEST_KEPT_BYTES // (number * anatomy.inner))
     outer //= 1 if outer == tokens else 2
