@@ -179,7 +179,7 @@ class DataSettings(Section):
     )
     supervise_turns: str = knob(
         "all",
-        "Learn from these answers",
+        "Which answers",
         "Which answers of a conversation are learnt, by their number: 1 is the first answer, -1 "
         "the last, as in 1, 3, -1. The others are only read. Mostly left at all.",
         pattern=r"\s*(all|-?[1-9]\d{0,5}(\s*,\s*-?[1-9]\d{0,5})*)\s*",

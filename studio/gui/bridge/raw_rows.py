@@ -45,7 +45,8 @@ class RawRows:
     """The beginning of a file; ``row_count`` is None where counting would take long.
 
     ``broken`` says what is wrong with rows that cannot be read; they are not among ``rows``.
-    ``uncounted`` is the file whose rows ``count_lines`` can count.
+    ``uncounted`` is the file whose rows ``count_lines`` can count. ``part`` is the file in a folder
+    whose rows these are, the first one.
     """
 
     columns: tuple[str, ...]
@@ -54,6 +55,7 @@ class RawRows:
     size_bytes: int
     broken: tuple[str, ...] = ()
     uncounted: Path | None = None
+    part: Path | None = None
 
 
 def load_raw_rows(path: Path, limit: int = 50) -> RawRows:
@@ -117,19 +119,20 @@ def build_file_list(files: Sequence[HubFile]) -> RawRows:
     return RawRows(("file", "size"), rows, None, sum(one.size_bytes for one in files))
 
 
-def find_shown_file(source: str) -> Path:
-    """Return the file whose rows are shown of a source: itself, or the first text table in it.
+def load_shown_rows(source: str) -> RawRows:
+    """Return the first rows of a source: of the file itself, or the first text table in a folder.
 
-    A folder without one is returned itself.
+    Of a folder without one the files are listed.
 
     Raises:
-        FileUnusable: A data set of the hub is not on this machine.
+        FileUnusable: A data set of the hub is not on this machine, or a file cannot be read.
+        DatasetInvalid: As ``load_raw_rows``.
     """
     path = find_data_path(source, Path())
     if not path.is_dir():
-        return path
+        return load_raw_rows(path)
     found = sorted(one for one in path.rglob("*") if one.suffix.lower() in _SHOWN_SUFFIXES)
-    return found[0] if found else path
+    return replace(load_raw_rows(found[0]), part=found[0]) if found else load_raw_rows(path)
 
 
 def count_lines(path: Path, is_cancelled: Callable[[], bool] = bool) -> int | None:

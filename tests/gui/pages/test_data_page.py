@@ -147,6 +147,17 @@ def test_a_long_file_is_shown_before_its_rows_are_counted(
     qtbot.waitUntil(lambda: chip.text() == "1,200 rows")
 
 
+def test_the_rows_of_a_folder_are_those_of_its_first_file(
+    page: DataPage, qtbot: QtBot, tmp_path: Path
+) -> None:
+    folder = tmp_path / "texts"
+    folder.mkdir()
+    (folder / "a.txt").write_text("one\ntwo\nthree\n")
+    (folder / "b.md").write_text("more\n")
+    page.take_paths([str(folder)])
+    qtbot.waitUntil(lambda: page._files._rows[0]._chip.text() == "first file: 3 lines")
+
+
 def test_a_broken_file_is_told_in_place(
     page: DataPage, studio: Studio, qtbot: QtBot, tmp_path: Path
 ) -> None:

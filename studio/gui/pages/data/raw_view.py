@@ -22,8 +22,7 @@ from studio.gui.bridge.raw_rows import (
     RawRows,
     build_peeked,
     count_lines,
-    find_shown_file,
-    load_raw_rows,
+    load_shown_rows,
 )
 from studio.gui.bridge.run_feed import RunFeed
 from studio.gui.pages.data.files_card import FilesCard
@@ -68,6 +67,7 @@ class RawView(QObject):
         self._calls: list[BackgroundCall] = []
         self._read: list[_Wanted] = []
         self._counts: dict[int, tuple[str, bool]] = {}
+        self._parts: dict[int, Path] = {}
 
     def show_files(self, sources: Sequence[Mapping[str, Any]]) -> None:
         """Reads files that are not the same as before, and shows the rows of the first one."""
@@ -88,6 +88,7 @@ class RawView(QObject):
 
     def _load(self) -> None:
         self._counts.clear()
+        self._parts.clear()
         for call in self._calls:
             call.cancel()
         self._calls = [
@@ -100,6 +101,8 @@ class RawView(QObject):
         ]
 
     def _on_rows_loaded(self, place: int, raw: RawRows) -> None:
+        if raw.part is not None:
+            self._parts[place] = raw.part
         if raw.row_count is None:
             self._show_count(place, format_bytes(raw.size_bytes))
         else:
@@ -117,9 +120,11 @@ class RawView(QObject):
             )
 
     def _on_rows_counted(self, place: int, count: int) -> None:
-        is_text = self._read[place].source.lower().endswith(_TEXT_SUFFIXES)
-        rows = ("line" if is_text else "row") + ("" if count == 1 else "s")
-        self._show_count(place, f"{count:,} {rows}")
+        part = self._parts.get(place)
+        name = self._read[place].source if part is None else part.name
+        rows = ("line" if name.lower().endswith(_TEXT_SUFFIXES) else "row") + "s" * (count != 1)
+        first = "" if part is None else "first file: "
+        self._show_count(place, f"{first}{count:,} {rows}")
 
     def _on_rows_failed(self, place: int, error: StudioError) -> None:
         if error.code == CHILD_ONLY:
@@ -173,7 +178,7 @@ class RawView(QObject):
 
 
 def _read_rows(path: str, _cancellation: Cancellation) -> RawRows:
-    return load_raw_rows(find_shown_file(path))
+    return load_shown_rows(path)
 
 
 def _count_rows(path: Path, cancellation: Cancellation) -> int | None:
