@@ -11,30 +11,21 @@ from studio.core.events import types
 from studio.core.events.writer import EventWriter
 from studio.core.jobs.control import ControlTail
 from studio.core.jobs.orders import (
-    AddColumn,
-    Ask,
-    CancelAsk,
-    ChatOrder,
-    CheckExportOrder,
-    ColumnWish,
     EvaluateOrder,
-    ExportOrder,
     ForgettingOrder,
-    HandOverOrder,
     ImportOrder,
     InsideOrder,
     LookAt,
     Pause,
-    PushOrder,
-    RemoveColumn,
     Resume,
     SaveCheckpoint,
-    SetBlend,
     Stop,
 )
 from studio.core.paths import Home
 from studio.core.runs.layout import RunLayout
 from studio.core.runs.store import draft_run, load_order
+from tests.gui.fake_chat import play_broken_chat, play_chat
+from tests.gui.fake_export import play_broken_export, play_export
 
 BURST_STEPS = 20_000
 
@@ -113,150 +104,6 @@ def play_obedient(layout: RunLayout, writer: EventWriter) -> None:
         time.sleep(0.005)
 
 
-def answer(writer: EventWriter, ask: Ask, column: str) -> None:
-    """Says who answers how strongly to what, so that a test can see what arrived."""
-    wish = ask.per_column.get(column, ColumnWish())
-    turns = wish.turns or ask.turns
-    said = f"<b>{turns[-1].content}</b>"
-    words = [
-        f"{column} ",
-        "says " if len(turns) == 1 else f"recalls {len(turns) - 1} and says ",
-        said,
-    ]
-    if wish.strength != 1:
-        words.append(f" at {wish.strength:.0%}")
-    if wish.seed:
-        words.append(f" by seed {wish.seed}")
-    for word in words:
-        writer.write(types.TokensGenerated(request=ask.request, column=column, text=word))
-    writer.write(
-        types.AnswerFinished(
-            request=ask.request,
-            column=column,
-            text="".join(words),
-            tokens=3,
-            seconds=0.1,
-            reason="end_of_turn",
-        )
-    )
-
-
-def play_chat(layout: RunLayout, writer: EventWriter) -> None:
-    """Answers at once, except prompts with the word "slowly": those wait to be cancelled.
-
-    Adapters in folders with the word "foreign" are refused.
-    """
-    order = load_order(layout)
-    assert isinstance(order, ChatOrder)
-    columns = ["base", *order.adapters]
-    writer.write(types.JobStarted(kind="chat", process_id=os.getpid(), attempt=1))
-    writer.write(types.PhaseEntered(phase="loading_model"))
-    writer.write(types.ChatReady(columns=tuple(columns)))
-    control = ControlTail.of_attempt(layout)
-    while True:
-        for request in control.read():
-            if isinstance(request, Stop):
-                writer.write(types.RunStopped(step=0))
-                return
-            take_chat_request(writer, request, columns)
-        time.sleep(0.005)
-
-
-def take_chat_request(writer: EventWriter, request: object, columns: list[str]) -> None:
-    if isinstance(request, AddColumn | RemoveColumn):
-        if isinstance(request, AddColumn) and "foreign" in request.adapter:
-            words = f"The adapter in {request.adapter} was made for another model."
-            writer.write(types.RequestFailed(request=request.request, code="x", message=words))
-            return
-        if isinstance(request, AddColumn):
-            columns.append(request.column)
-        else:
-            columns.remove(request.column)
-        writer.write(types.ColumnsChanged(request=request.request, columns=tuple(columns)))
-    if isinstance(request, SetBlend):
-        columns += [] if request.column in columns else [request.column]
-        writer.write(
-            types.BlendMeasured(
-                request=request.request, column=request.column, rank=4, errors={2: 0.5, 4: 0.125}
-            )
-        )
-        writer.write(types.ColumnsChanged(request=request.request, columns=tuple(columns)))
-    if isinstance(request, CancelAsk):
-        writer.write(
-            types.RequestFailed(request=request.request, code="stopped", message="Stopped.")
-        )
-    if isinstance(request, Ask):
-        writer.write(types.AnswerStarted(request=request.request, columns=request.columns))
-        if "slowly" not in request.turns[-1].content:
-            for column in request.columns:
-                answer(writer, request, column)
-
-
-def play_broken_chat(layout: RunLayout, writer: EventWriter) -> None:
-    writer.write(types.JobStarted(kind="chat", process_id=os.getpid(), attempt=1))
-    writer.write(
-        types.RunFailed(code="model_unusable", message="No weights.", remedy="Choose another.")
-    )
-
-
-def play_export(layout: RunLayout, writer: EventWriter) -> None:
-    order = load_order(layout)
-    if isinstance(order, CheckExportOrder | HandOverOrder | PushOrder):
-        play_around_export(order, writer)
-        return
-    assert isinstance(order, ExportOrder)
-    writer.write(types.JobStarted(kind="export", process_id=os.getpid(), attempt=1))
-    writer.write(types.PhaseEntered(phase="saving"))
-    writer.write(types.ExportProgressed(done_bytes=50, total_bytes=100))
-    Path(order.out).mkdir(parents=True)
-    writer.write(
-        types.ExportFinished(
-            folder=order.out,
-            files=("adapter_config.json", "adapter_model.safetensors"),
-            is_verified=True,
-            largest_difference=1e-7,
-        )
-    )
-    writer.write(types.RunFinished(step=0))
-
-
-FINDING = {
-    "tool": "vllm",
-    "target": "adapter",
-    "code": "rank_above_default",
-    "message": "vLLM takes adapters up to rank 16.",
-    "advice": "Shrink the rank.",
-    "remedies": ("shrink_rank", "merge"),
-    "is_fatal": False,
-}
-
-
-def play_around_export(
-    order: CheckExportOrder | HandOverOrder | PushOrder, writer: EventWriter
-) -> None:
-    """Finds a rank of 32, says "Ahoy" in Ollama, and refuses names with "taken" in them."""
-    writer.write(types.JobStarted(kind=order.kind, process_id=os.getpid(), attempt=1))
-    if isinstance(order, CheckExportOrder):
-        found = (types.ExportFinding.model_validate(FINDING),)
-        writer.write(types.ExportChecked(rank=32, findings=found, losses={8: 0.2, 16: 0.034}))
-    elif isinstance(order, PushOrder):
-        writer.write(types.PushFinished(url=f"https://hub/{order.repository}", commit="c"))
-    elif "taken" in order.name and not order.replaces:
-        writer.write(types.RunFailed(code="name_taken", message="Taken.", remedy="Another name."))
-        return
-    else:
-        made = types.HandedOver(
-            program=order.program,
-            name=order.name,
-            place="there",
-            question="Hello?" if order.program == "ollama" else "",
-            expected="Ahoy",
-            answer="Ahoy",
-        )
-        writer.write(made)
-    writer.write(types.RunFinished(step=0))
-
-
 def play_measure(layout: RunLayout, writer: EventWriter) -> None:
     writer.write(types.JobStarted(kind="measure", process_id=os.getpid(), attempt=1))
     writer.write(
@@ -282,11 +129,6 @@ def play_measure(layout: RunLayout, writer: EventWriter) -> None:
 def play_full_memory(layout: RunLayout, writer: EventWriter) -> None:
     writer.write(types.JobStarted(kind="measure", process_id=os.getpid(), attempt=1))
     writer.write(types.RunFailed(code="out_of_memory", message="Memory is full.", remedy="Less."))
-
-
-def play_broken_export(layout: RunLayout, writer: EventWriter) -> None:
-    writer.write(types.JobStarted(kind="export", process_id=os.getpid(), attempt=1))
-    writer.write(types.RunFailed(code="disk_full", message="No space.", remedy="Free some."))
 
 
 def play_import(layout: RunLayout, writer: EventWriter) -> None:
@@ -456,7 +298,3 @@ def main() -> None:
     layout = RunLayout(Path(sys.argv[1]))
     with EventWriter(layout.events) as writer:
         SCENES[sys.argv[2]](layout, writer)
-
-
-if __name__ == "__main__":
-    main()

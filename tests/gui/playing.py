@@ -8,7 +8,10 @@ from pathlib import Path
 
 import pytest
 
-SCRIPT = Path(__file__).with_name("fake_child.py")
+_ROOT = Path(__file__).parents[2]
+_STAGE = (
+    "import sys; sys.path.insert(0, sys.argv.pop(1)); from tests.gui.fake_child import main; main()"
+)
 TIMEOUT_MS = 30_000
 Play = Callable[[str], None]
 
@@ -19,7 +22,7 @@ def play(monkeypatch: pytest.MonkeyPatch) -> Play:
 
     def choose(scene: str) -> None:
         def build(folder: Path, *_: object) -> list[str]:
-            return [sys.executable, str(SCRIPT), str(folder), scene]
+            return [sys.executable, "-c", _STAGE, str(_ROOT), str(folder), scene]
 
         monkeypatch.setattr("studio.core.jobs.process.build_command", build)
 

@@ -22,7 +22,7 @@ from studio.gui.pages.export.tools import get_tool
 from studio.gui.pages.export.upload_dialog import UploadDialog, find_obstacle
 from studio.gui.pages.settings.programs import ProgramsCard
 from tests.core.programs.fake_ollama import serve_ollama
-from tests.gui.fake_child import FINDING
+from tests.gui.fake_export import FINDING
 from tests.gui.playing import TIMEOUT_MS, Play
 from tests.gui.story import tell_finished, write_run
 
