@@ -112,14 +112,14 @@ class TrainingLoop:
         yield PhaseEntered(phase="training")
         self._task.model.train()
         while True:
-            yield from self._wishes.obey(self.progress.step)
+            yield from self._wishes.obey(self.progress.step, self._save)
             yield from self._follow_step()
             patience = settings.early_stopping_patience
             if patience and self.progress.stale_evaluations >= patience:
                 return True
             if self.progress.step >= settings.total_steps:
                 return False
-            for event in self._steps.run(self._wishes):
+            for event in self._steps.run(self._wishes, self._save):
                 yield event
                 if self._watch is not None and isinstance(event, StepFinished):
                     yield from self._look_at_card(self._watch, event)
@@ -145,15 +145,20 @@ class TrainingLoop:
         is_due = bool(every) and (is_last or progress.step % every == 0)
         if is_due and progress.step > progress.evaluated_step:
             yield from self._evaluate()
-        if (wishes.wants_checkpoint or self._keeper.is_due()) and progress.step > 0:
-            wishes.wants_checkpoint = False
-            if not self._keeper.is_saved(self.progress):
-                yield from self._keeper.save(self.progress, self._steps.random_state)
+        if wishes.wants_checkpoint or self._keeper.is_due():
+            yield from self._save()
         every = self._settings.sample_every_steps
         is_due = bool(every) and progress.step > 0 and (is_last or progress.step % every == 0)
         if wishes.wants_samples or is_due:
             wishes.wants_samples = False
             yield from self._answer_samples()
+
+    def _save(self) -> Iterator[Event]:
+        """Saves the last whole step, once; also in the middle of one, which is then repeated."""
+        if self.progress.step > 0:
+            self._wishes.wants_checkpoint = False
+            if not self._keeper.is_saved(self.progress):
+                yield from self._keeper.save(self.progress, self._steps.random_state)
 
     def _answer_samples(self) -> Iterator[Event]:
         """Lets base and adapter answer; samples are not worth a run that ends for them."""

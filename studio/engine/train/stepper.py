@@ -39,7 +39,7 @@ from studio.engine.train.row_losses import RowLossLog
 from studio.engine.train.schedules import get_factor
 from studio.engine.train.step import StepResult, explain_refusal, measure_step, update_parameters
 from studio.engine.train.turns import TokenTurns
-from studio.engine.train.wishes import Wishes
+from studio.engine.train.wishes import Obey, Wishes
 
 _LOWERED = 0.5
 """What the learning rate is multiplied by when steps break again and again."""
@@ -94,7 +94,7 @@ class Stepper:
             self.source = source.with_micro_batch_tokens(turns.now)
         self._turns = turns
 
-    def run(self, wishes: Wishes) -> Iterator[Event]:
+    def run(self, wishes: Wishes, save: Obey | None = None) -> Iterator[Event]:
         """Does the next step, or makes good what went wrong in it.
 
         Yields:
@@ -120,7 +120,7 @@ class Stepper:
                 "Look at the rows in the preview; each needs an answer.",
             )
         try:
-            yield from self._train(plan, wishes)
+            yield from self._train(plan, wishes, save)
             return
         except (RuntimeError, MemoryError) as error:
             if not is_out_of_memory(error):
@@ -208,7 +208,7 @@ class Stepper:
         self.progress = replace(self.progress, micro_batch_tokens=tokens)
         self._plans = None
 
-    def _train(self, plan: StepPlan, wishes: Wishes) -> Iterator[Event]:
+    def _train(self, plan: StepPlan, wishes: Wishes, save: Obey | None) -> Iterator[Event]:
         start, wishes.paused_seconds = time.monotonic(), 0.0
         self.random_state = capture_random_state()
         total = torch.zeros((), device=self._task.model.device)
@@ -216,7 +216,7 @@ class Stepper:
         if documents is not None:
             documents.start_step()
         for batch in plan.micro_batches:
-            yield from wishes.obey(self.progress.step)
+            yield from wishes.obey(self.progress.step, save)
             self._batch = batch
             total += self._task.add_gradients(batch, plan.supervised_tokens)
         self._batch = None

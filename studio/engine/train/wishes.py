@@ -31,11 +31,14 @@ class Wishes:
         self.wants_samples = False
         self.paused_seconds = 0.0
 
-    def obey(self, step: int) -> Iterator[Event]:
+    def obey(self, step: int, save: Obey | None = None) -> Iterator[Event]:
         """Takes the user's requests; waits while paused.
 
+        With ``save``, a checkpoint wanted while paused is saved at once; without it, it waits for
+        the next step.
+
         Yields:
-            RunPaused, RunResumed.
+            RunPaused, RunResumed, and what ``save`` yields.
 
         Raises:
             Stopped: The user wants the run to end.
@@ -56,6 +59,8 @@ class Wishes:
                 elif isinstance(request, Resume) and is_paused:
                     is_paused = False
                     yield RunResumed(step=step)
+            if is_paused and self.wants_checkpoint and save is not None:
+                yield from save()
             if not is_paused:
                 self.paused_seconds += time.monotonic() - start
                 return

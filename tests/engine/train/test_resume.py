@@ -123,6 +123,28 @@ def test_a_pause_holds_the_run_and_changes_nothing(
     assert _get_facts(events) == _get_facts(whole[1])
 
 
+def test_a_checkpoint_wanted_in_a_pause_is_saved_at_once_even_amid_a_step(
+    whole: tuple[RunLayout, list[Event]], tmp_path: Path, tiny_base: Path, tiny_chats: Path
+) -> None:
+    layout = build_run(tmp_path / "run", tiny_base, tiny_chats, adapter=DROPOUT, **SETTINGS)
+    control = ScriptedControl(layout)
+    polls_since = []
+
+    def is_amid_step_six(events: list[Event]) -> bool:
+        if _has_step(5)(events):
+            polls_since.append(1)
+        return len(polls_since) == 4
+
+    control.at(is_amid_step_six, Pause())
+    control.at(lambda events: isinstance(events[-1], RunPaused), SaveCheckpoint())
+    control.at(lambda events: isinstance(events[-1], CheckpointSaved), Stop())
+    first = train_run(layout, control)
+    paused = first.index(RunPaused(step=5))
+    assert isinstance(first[paused + 1], CheckpointSaved)
+    assert first[paused + 1].step == 5
+    assert _get_facts(first) | _get_facts(train_run(layout)) == _get_facts(whole[1])
+
+
 def test_a_checkpoint_is_saved_when_asked_for_and_old_ones_go(
     tmp_path: Path, tiny_base: Path, tiny_chats: Path
 ) -> None:
