@@ -12,6 +12,7 @@ import sys
 from array import array
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import BinaryIO
 
 from studio.core.errors import FileUnusable
 from studio.core.files import get_file_error
@@ -26,6 +27,7 @@ _ORIGIN = struct.Struct("<HHIII16s")
 _MARK = struct.Struct("<II")
 _LOSS = struct.Struct("<Iee")
 _LARGEST = 65_504.0  # of float16
+_BLOCK_BYTES = 1 << 20
 
 
 @dataclass(frozen=True)
@@ -142,21 +144,26 @@ class LossColumns:
         self.read_bytes, self.last_step = 0, -1
 
 
-def find_end(content: bytes, step: int) -> int:
+def find_end(stream: BinaryIO, step: int) -> int:
     """Returns how many bytes of a file of losses are about steps before ``step``.
 
     A step that is not whole, because the machine stopped amid writing, is found by the caller's
-    own step: it was not saved either.
+    own step: it was not saved either. Only a part of the file is in memory at a time.
     """
-    words = array("I")
-    whole = len(content) - len(content) % RECORD_BYTES
-    words.frombytes(content[:whole])
-    if sys.byteorder == "big":
-        words.byteswap()
-    for place in range(2, len(words), 2):
-        if words[place] == STEP_MARK and words[place + 1] >= step:
-            return 4 * place
-    return whole
+    end = len(LOSSES_MAGIC)
+    while True:
+        stream.seek(end)
+        content = stream.read(_BLOCK_BYTES)
+        words = array("I")
+        words.frombytes(content[: len(content) - len(content) % RECORD_BYTES])
+        if sys.byteorder == "big":
+            words.byteswap()
+        for place in range(0, len(words), 2):
+            if words[place] == STEP_MARK and words[place + 1] >= step:
+                return end + 4 * place
+        if not words:
+            return end
+        end += 4 * len(words)
 
 
 def _read(path: Path, start: int, count: int = -1) -> bytes:

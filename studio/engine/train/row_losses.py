@@ -99,8 +99,7 @@ class RowLossLog:
 
     def _cut(self, stream: BinaryIO, data_step: int) -> None:
         self._write(stream)
-        stream.seek(0)
-        stream.truncate(find_end(stream.read(), data_step))
+        stream.truncate(find_end(stream, data_step))
         stream.seek(0, os.SEEK_END)
         self._next_step = data_step
 
