@@ -58,6 +58,7 @@ def read_questions(
             continue
         try:
             ids = tuple(speech.encoder.prompt_ids(speech.template.prompt(asked)))
+            speech.check_known(ids)
         except TemplateRefused as error:
             left_out.append(f"{row.place}: the chat template refuses it ({error})")
             continue

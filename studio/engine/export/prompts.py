@@ -57,8 +57,9 @@ def choose_prompts(order: ExportOrder, speech: Speech) -> PromptChoice:
     Held-out rows are named by number only: a certificate is passed on, and their text is not.
     """
     held_out, notes = _read_held_out(order, speech)
-    own = _build(dict.fromkeys(order.prompts), speech)[: _MOST - len(held_out)]
-    rest = _build([text for text in GENERAL if text not in order.prompts], speech)
+    asked, refused = _build(dict.fromkeys(order.prompts), speech)
+    own, notes = asked[: _MOST - len(held_out)], (*notes, *refused)
+    rest, _ = _build([text for text in GENERAL if text not in order.prompts], speech)
     general = rest[: _MOST - len(held_out) - len(own)]
     counts = (
         (len(held_out), "held-out rows of the run"),
@@ -69,13 +70,20 @@ def choose_prompts(order: ExportOrder, speech: Speech) -> PromptChoice:
     return PromptChoice((*held_out, *own, *general), sources, notes)
 
 
-def _build(texts: Sequence[str] | dict[str, None], speech: Speech) -> list[Prompt]:
-    prompts = []
+def _build(
+    texts: Sequence[str] | dict[str, None], speech: Speech
+) -> tuple[list[Prompt], tuple[str, ...]]:
+    """Returns the prompts that the model can be asked, and why not the others."""
+    prompts, refused = [], []
     for text in texts:
-        ids = speech.encode([AskedTurn(role="user", content=text)], is_raw=False)
+        try:
+            ids = speech.encode([AskedTurn(role="user", content=text)], is_raw=False)
+        except StudioError as error:
+            refused.append(f"a prompt was not asked: {error.message}")
+            continue
         rendered = speech.template.prompt(Conversation((Turn("user", text),)))
         prompts.append(Prompt(text, tuple(ids), rendered, text))
-    return prompts
+    return prompts, tuple(refused)
 
 
 def _read_held_out(

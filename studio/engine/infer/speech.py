@@ -13,25 +13,45 @@ from studio.engine.data.answers import TemplateRefused
 from studio.engine.data.conversation import Conversation, Turn
 from studio.engine.data.template import Template, build_template
 from studio.engine.data.tokenize import Encoder, TextToEncode
-from studio.engine.models.capabilities import get_context_tokens, read_stop_ids
+from studio.engine.models.capabilities import (
+    check_known,
+    get_context_tokens,
+    get_known_tokens,
+    read_stop_ids,
+)
 
 
 @dataclass(frozen=True)
 class Speech:
-    """How one base model is spoken to: its tokenizer, template, stops and context."""
+    """How one base model is spoken to: its tokenizer, template, stops and context.
+
+    ``known_tokens`` is how many tokens the model has rows for, None if nobody knows.
+    """
 
     tokenizer: Any
     template: Template
     encoder: Encoder
     stop_ids: frozenset[int]
     context_tokens: int | None
+    known_tokens: int | None = None
+
+    def check_known(self, ids: Sequence[int]) -> None:
+        """Returns quietly when the model knows all tokens of a text.
+
+        Raises:
+            ModelUnusable: One of them is beyond its rows; the tokenizer is not the model's own.
+        """
+        largest = max(ids, default=0)
+        if self.known_tokens is not None and largest >= self.known_tokens:
+            name = str(self.tokenizer.convert_ids_to_tokens(largest))
+            check_known(largest, self.known_tokens, name)
 
     def encode(self, turns: Sequence[AskedTurn], *, is_raw: bool) -> list[int]:
         """Returns the prompt's tokens, with the chat template or, if raw, as the text stands.
 
         Raises:
-            StudioError: There is no text, the template refuses the turns, or the prompt leaves no
-                room for an answer.
+            StudioError: There is no text, the template refuses the turns, the prompt leaves no
+                room for an answer, or holds tokens that the model does not know.
         """
         if is_raw:
             text = "".join(turn.content for turn in turns)
@@ -52,6 +72,7 @@ class Speech:
                 "Write something first.",
                 code="prompt_empty",
             )
+        self.check_known(ids)
         if self.context_tokens is not None and len(ids) >= self.context_tokens:
             raise StudioError(
                 f"The prompt has {len(ids):,} tokens; the model can read {self.context_tokens:,}, "
@@ -86,6 +107,7 @@ def build_speech(
         encoder=encoder,
         stop_ids=frozenset(ends),
         context_tokens=get_context_tokens(config),
+        known_tokens=get_known_tokens(config),
     )
 
 

@@ -97,7 +97,7 @@ def _read_rows(
         rows = read_held_out(
             settings, tokenizer, speech, start, stop_ids=stop_ids, limit=order.limit, asks=asks
         )
-        return speech, rows if reads else replace(rows, examples=[])
+        return speech, _check_known(rows if reads else replace(rows, examples=[]), speech)
     if not order.data:
         raise RecipeInvalid("Nothing to measure on was named.", "Name a data file or a run.")
     speech = build_speech(folder, tokenizer, config, base_folder=folder)
@@ -111,7 +111,14 @@ def _read_rows(
         if reads
         else []
     )
-    return speech, HeldOutRows(examples, questions, left_out)
+    return speech, _check_known(HeldOutRows(examples, questions, left_out), speech)
+
+
+def _check_known(rows: HeldOutRows, speech: Speech) -> HeldOutRows:
+    """Returns ``rows``; those with tokens that the model does not know would end in a crash."""
+    for example in rows.examples:
+        speech.check_known((int(example.ids.max()),))
+    return rows
 
 
 def _tell_left_out(order: EvaluateOrder, rows: HeldOutRows) -> Iterator[Event]:

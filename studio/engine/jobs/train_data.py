@@ -10,7 +10,6 @@ from typing import Any
 
 from transformers import PreTrainedModel
 
-from studio.core.errors import ModelUnusable
 from studio.core.events.types import DataPrepared, Event, NoticeRaised, PhaseEntered
 from studio.core.recipe.schema_data import DataSettings
 from studio.engine.data.prepare import PreparedData, iter_prepare
@@ -18,7 +17,7 @@ from studio.engine.data.problems import leaves_row_out
 from studio.engine.data.streaming import Preparation, StreamedRows, StreamWish, iter_stream
 from studio.engine.jobs.data_facts import lengths_event, source_events
 from studio.engine.jobs.requests import RequestFeed
-from studio.engine.models.capabilities import get_context_tokens, read_stop_ids
+from studio.engine.models.capabilities import check_known, get_context_tokens, read_stop_ids
 from studio.engine.models.files import load_tokenizer
 from studio.engine.models.reference import ModelReference
 
@@ -130,12 +129,7 @@ def check_vocabulary(data: PreparedData | StreamedRows, model: PreTrainedModel) 
         return  # only done where the whole vocabulary is known to the model
     known = int(model.get_input_embeddings().weight.shape[0])
     largest = max(data.train.largest_token, data.validation.largest_token)
-    if largest >= known:
-        raise ModelUnusable(
-            f"The tokenizer makes the token {largest:,}, but the model knows only {known:,} "
-            "tokens: they do not belong together.",
-            "Choose the tokenizer files that came with the model.",
-        )
+    check_known(largest, known)
 
 
 def _estimate(data: StreamedRows) -> DataPrepared:

@@ -25,6 +25,31 @@ def get_context_tokens(config: Any) -> int | None:
     return None
 
 
+def get_known_tokens(config: Any) -> int | None:
+    """Returns how many tokens the model has rows for, or None if its config is silent."""
+    value = getattr(config.get_text_config(), "vocab_size", None)
+    return value if isinstance(value, int) and value > 0 else None
+
+
+def check_known(largest: int, known: int | None, token: str = "") -> None:
+    """Returns quietly when the model has a row for the token with the number ``largest``.
+
+    ``token`` is what the tokenizer calls it.
+
+    Raises:
+        ModelUnusable: The tokenizer makes tokens that the model does not know.
+    """
+    if known is None or largest < known:
+        return
+    name = f"“{token}” (token {largest:,})" if token else f"the token {largest:,}"
+    raise ModelUnusable(
+        f"The tokenizer makes {name}, but the model knows only {known:,} tokens: they do not "
+        "belong together.",
+        "Choose the tokenizer files that came with the model, or leave out the texts that hold "
+        "tokens it does not know.",
+    )
+
+
 def read_stop_ids(folder: Path, config: Any) -> tuple[int, ...]:
     """Returns the tokens that end generation, as the model's generation settings list them."""
     path = folder / "generation_config.json"
