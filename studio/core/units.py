@@ -32,6 +32,11 @@ def format_count(count: float | None) -> str:
     return f"{value:.{places}f}{unit}"
 
 
+def format_things(count: int, thing: str) -> str:
+    """Returns a count with its noun, such as ``1 row`` or ``2,000 rows``."""
+    return f"{count:,} {thing}{'' if count == 1 else 's'}"
+
+
 def format_duration(seconds: float | None) -> str:
     """Returns a length of time such as ``40 ms``, ``4.2 s``, ``1 min 5 s`` or ``2 d 3 h``."""
     if seconds is None or not math.isfinite(seconds):
@@ -90,6 +95,11 @@ def format_fraction(fraction: float | None) -> str:
         return f"{percent:.1g} %"
     places = 2 if abs(percent) < 9.995 else 1
     return f"{percent:.{places}f}".rstrip("0").rstrip(".") + " %"
+
+
+def format_percent(fraction: float) -> str:
+    """Returns a share of 1 as a whole percentage, such as ``60 %``."""
+    return f"{fraction * 100:.0f} %"
 
 
 def _scale(value: float, factor: int, units: tuple[str, ...]) -> tuple[float, str]:

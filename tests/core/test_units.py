@@ -64,6 +64,8 @@ def test_durations(seconds: float | None, text: str) -> None:
 
 def test_rates() -> None:
     assert units.format_rate(1234, "tokens") == "1,234 tokens/s"
+    assert units.format_things(1, "row") == "1 row"
+    assert units.format_things(2000, "row") == "2,000 rows"
     assert units.format_rate(2.5, "steps") == "2.5 steps/s"
     assert units.format_rate(0.25, "steps") == "4.0 s per step"
     assert units.format_rate(0, "steps") == "0 steps/s"

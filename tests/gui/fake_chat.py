@@ -23,15 +23,12 @@ from studio.core.runs.store import load_order
 
 
 def answer(writer: EventWriter, ask: Ask, column: str) -> None:
-    """Says who answers how strongly to what, so that a test can see what arrived.
-
-    Prompts with the word "alike" are answered by all in the same words.
-    """
+    """Says who answers how strongly to what, so that a test can see what arrived."""
     wish = ask.per_column.get(column, ColumnWish())
     turns = wish.turns or ask.turns
     said = f"<b>{turns[-1].content}</b>"
     says = "says " if len(turns) == 1 else f"recalls {len(turns) - 1} and says "
-    words = [said] if "alike" in said else [f"{column} ", says, said]
+    words = [f"{column} ", says, said]
     if wish.strength != 1:
         words.append(f" at {wish.strength:.0%}")
     if wish.seed:

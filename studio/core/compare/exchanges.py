@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from pydantic import BaseModel, ConfigDict
 
 from studio.core.jobs.orders import Turn
+from studio.core.units import format_percent, format_things
 
 _FENCE = re.compile(r"`{3,}")
 
@@ -31,7 +32,7 @@ class KeptAnswer(_Kept):
     def title(self) -> str:
         """The column's name, with its strength where that is not the usual one."""
         name = "Base" if not self.adapter and self.column == "base" else self.column
-        return name if self.strength == 1.0 else f"{name} at {self.strength:.0%}"
+        return name if self.strength == 1.0 else f"{name} at {format_percent(self.strength)}"
 
 
 class KeptExchange(_Kept):
@@ -69,7 +70,7 @@ def _write_exchange(exchange: KeptExchange) -> list[str]:
     for turn in exchange.turns:
         lines += [f"**{turn.role.capitalize()}**\n", _fence(turn.content)]
     for answer in exchange.answers:
-        speed = f"{answer.tokens} tokens"
+        speed = format_things(answer.tokens, "token")
         if answer.seconds > 0:
             speed += f", {answer.tokens / answer.seconds:.0f} tokens/s"
         lines += [f"### {_write_line(answer.title)}\n", _fence(answer.text), f"{speed}\n"]

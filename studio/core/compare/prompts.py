@@ -18,13 +18,15 @@ Conversation = tuple[Turn, ...]
 
 _ENDING = ".jsonl"
 _MOST_BYTES = 64 << 20
+_FORM = 'Each line must be like {"prompt": "..."} or {"messages": [...]}.'
+_DIFFERENT = "it has other parts than a prompt"
 
 
 def load_prompts(path: Path) -> list[Conversation]:
     """Returns the conversations of a JSONL file with a column ``prompt`` or ``messages``.
 
     Raises:
-        FileUnusable: The file is missing, far too large, or a line is not of that form.
+        FileUnusable: The file is missing, empty or far too large, or a line is not of that form.
     """
     try:
         if path.stat().st_size > _MOST_BYTES:
@@ -37,9 +39,12 @@ def load_prompts(path: Path) -> list[Conversation]:
         raise get_file_error(path, error, "read") from error
     except UnicodeDecodeError as error:
         raise FileUnusable(
-            f"{path} cannot be read: {error}.", "Give a UTF-8 JSONL file."
+            f"{path} cannot be read: it holds something else than UTF-8 text.",
+            "Choose a text file with one prompt per line, saved as UTF-8.",
         ) from error
     pairs = [(number, line) for number, line in enumerate(lines, start=1) if line.strip()]
+    if not pairs:
+        raise FileUnusable(f"{path} holds no prompts: it is empty.", _FORM)
     return [_parse(line, path, number) for number, line in pairs]
 
 
@@ -76,12 +81,14 @@ class PromptSets:
         return load_prompts(self._get_path(name))
 
     def save(self, name: str, prompts: Sequence[Conversation]) -> str:
-        """Writes a set, in the place of an older one of that name; returns the name it got.
+        """Writes a set; returns its name, which has a number where another set has that name.
 
         Raises:
             FileUnusable: The folder is not writable.
         """
-        path = self._get_path(name)
+        path, number = self._get_path(name), 2
+        while path.exists():
+            path, number = self._get_path(f"{name}-{number}"), number + 1
         try:
             self._folder.mkdir(parents=True, exist_ok=True)
         except OSError as error:
@@ -110,15 +117,21 @@ def _parse(line: str, path: Path, number: int) -> Conversation:
         row = json.loads(line)
         turns = row.get("messages", [{"role": "user", "content": row.get("prompt")}])
         found = tuple(Turn(role=turn["role"], content=turn["content"]) for turn in turns)
-        if not found:
-            raise ValueError("there are no messages")
-    except (ValueError, KeyError, TypeError, AttributeError) as error:
-        reason = error.errors()[0]["msg"] if isinstance(error, ValidationError) else str(error)
-        raise FileUnusable(
-            f"{path}, line {number}: not a prompt ({reason}).",
-            'Each line must be like {"prompt": "..."} or {"messages": [...]}.',
-        ) from error
+    except ValidationError as error:
+        raise _refuse(path, number, _DIFFERENT) from error  # before ValueError, which it is too
+    except ValueError as error:
+        raise _refuse(path, number, "it is not valid JSON") from error
+    except (KeyError, TypeError, AttributeError) as error:
+        raise _refuse(path, number, _DIFFERENT) from error
+    if not found:
+        raise _refuse(path, number, "there are no messages")
+    if found[-1].role != "user":
+        raise _refuse(path, number, "the last message is not the user's, so nothing is asked")
     return found
+
+
+def _refuse(path: Path, number: int, reason: str) -> FileUnusable:
+    return FileUnusable(f"{path}, line {number} is not a prompt: {reason}.", _FORM)
 
 
 def _to_row(turns: Conversation) -> dict[str, object]:

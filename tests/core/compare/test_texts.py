@@ -31,6 +31,9 @@ def test_prompt_sets_go_to_files_that_generate_reads_and_back(tmp_path: Path) ->
     assert json.loads((tmp_path / "out.jsonl").read_text(encoding="utf-8").splitlines()[0]) == {
         "prompt": 'What is "2+2"?\nSay it.'
     }
+    assert sets.save("another", prompts) == "another-2"  # what is there is not lost
+    assert sets.load("another") == prompts[:1]
+    sets.remove("another-2")
     sets.remove("another")
     sets.remove("another")
     assert sets.list_names() == ["My-first-set"]
@@ -38,12 +41,26 @@ def test_prompt_sets_go_to_files_that_generate_reads_and_back(tmp_path: Path) ->
 
 @pytest.mark.parametrize(
     "line",
-    ["{", "[]", "{}", '{"prompt": 3}', '{"messages": []}', '{"messages": [{"role": "tool"}]}'],
+    [
+        "{",
+        "[]",
+        "{}",
+        '{"prompt": 3}',
+        '{"messages": []}',
+        '{"messages": [{"role": "tool"}]}',
+        '{"messages": [{"role": "assistant", "content": "I am not asked"}]}',
+    ],
 )
 def test_a_line_that_is_no_prompt_is_named(tmp_path: Path, line: str) -> None:
     path = tmp_path / "bad.jsonl"
     path.write_text('{"prompt": "good"}\n\n' + line, encoding="utf-8")
     with pytest.raises(FileUnusable, match="line 3"):
+        load_prompts(path)
+    path.write_text("\n\n", encoding="utf-8")
+    with pytest.raises(FileUnusable, match="empty"):
+        load_prompts(path)
+    path.write_bytes(b"\xff\xfe\x00")
+    with pytest.raises(FileUnusable, match="else than UTF-8 text"):
         load_prompts(path)
     with pytest.raises(FileUnusable, match="does not exist"):
         load_prompts(tmp_path / "missing.jsonl")
@@ -68,7 +85,7 @@ def test_markdown_keeps_foreign_text_as_text() -> None:
     text = write_markdown([_exchange()])
     assert "## Hi there" in text
     assert "````text\nArr ```text``` <b>\n````" in text
-    assert "### pirate at 50%" in text
+    assert "### pirate at 50 %" in text
     assert "8 tokens, 16 tokens/s" in text
 
 
@@ -105,14 +122,14 @@ def test_votes_become_pairs_of_a_chosen_and_a_rejected_answer() -> None:
 
 def test_contestants_are_told_apart_by_adapter_and_strength() -> None:
     other = (
-        KeptAnswer(column="base", text=""),
-        KeptAnswer(column="pirate", text="", adapter="/runs/2/adapter", strength=0.5),
+        KeptAnswer(column="base", text="Yes"),
+        KeptAnswer(column="pirate", text="Aye", adapter="/runs/2/adapter", strength=0.5),
     )
     votes = [_vote(1), _vote(0, answers=other), _vote(None, base="elsewhere")]
     choices = list_choices(votes, "starter")
     assert [choice.winner for choice in choices] == [1, 0]
-    assert choices[0].names == ("Base", "pirate at 50% (1)")
-    assert choices[1].names == ("Base", "pirate at 50% (2)")
+    assert choices[0].names == ("Base", "pirate at 50 % (1)")
+    assert choices[1].names == ("Base", "pirate at 50 % (2)")
     assert len(list_choices(votes)) == 3
 
 

@@ -272,7 +272,7 @@ def test_another_strength_answers_the_last_prompt_again_in_that_column(
     head._slider.setValue(50)
     assert head._percent.text() == "50 %"
     wait(lambda: "at 50%" in get_cards(page)[1].text)
-    assert get_cards(page)[1]._name.text() == "pirate at 50%"
+    assert get_cards(page)[1]._name.text() == "pirate at 50 %"
     assert get_cards(page)[0].text == "base says <b>Hello</b>"
     assert page._talk.exchanges[0].keep().answers[1].strength == 0.5
     end_chat(page, wait)

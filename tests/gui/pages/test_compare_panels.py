@@ -10,10 +10,11 @@ import pytest
 from PySide6.QtCore import Qt
 from pytestqt.qtbot import QtBot
 
-from studio.core.compare.exchanges import KeptExchange
+from studio.core.compare.exchanges import KeptAnswer, KeptExchange
 from studio.core.compare.journal import Journal
 from studio.core.compare.prompts import load_prompts
 from studio.core.compare.votes import Vote
+from studio.core.jobs.orders import Turn
 from studio.core.paths import Home
 from studio.gui.app import Studio
 from studio.gui.pages.compare.page import ComparePage
@@ -111,6 +112,26 @@ def test_equal_answers_ask_for_no_vote_and_count_as_a_tie(
     end_chat(chat, wait)
 
 
+def test_the_keyboard_comes_back_to_the_button_that_asked_again(
+    chat: ComparePage, wait: Wait
+) -> None:
+    ask(chat, "Hello", wait)
+    again = get_cards(chat)[1]._again
+    again.setFocus()
+    again.click()
+    assert chat._chat.prompt.has_keyboard
+    wait(lambda: not chat._talk.is_busy)
+    assert chat.window().focusWidget() is again
+    chat._chat.prompt.show_suggestions(["Who are you?"])
+    button = chat._chat.prompt._flow.itemAt(1).widget()
+    assert button is not None
+    button.setFocus()
+    button.click()
+    assert chat._chat.prompt.has_keyboard
+    wait(lambda: not chat._talk.is_busy)
+    end_chat(chat, wait)
+
+
 def test_a_blind_test_needs_two_columns(chat: ComparePage, wait: Wait) -> None:
     chat._chooser._blind.click()
     chat._line_up.remove("pirate")
@@ -189,7 +210,7 @@ def test_a_set_of_prompts_is_kept_asked_in_turn_exported_and_deleted(
 
 
 def test_the_history_is_searched_shown_again_reused_and_deleted(
-    chat: ComparePage, wait: Wait, tmp_path: Path
+    chat: ComparePage, wait: Wait, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     ask(chat, "Where is Greta?", wait)
     ask(chat, "What is a ship?", wait)
@@ -215,9 +236,47 @@ def test_the_history_is_searched_shown_again_reused_and_deleted(
     assert "```text\npirate says <b>What is a ship?</b>\n```" in text
     wait(lambda: not chat._notice.isHidden())
     history._search.clear()
+    monkeypatch.setattr("studio.gui.pages.compare.history_panel.confirm_loss", lambda *_: False)
+    history._clear.click()
+    assert history._list.count() == 2
+    monkeypatch.setattr("studio.gui.pages.compare.history_panel.confirm_loss", lambda *_: True)
     history._clear.click()
     wait(lambda: history._list.count() == 0)
     end_chat(chat, wait)
+
+
+def test_the_history_of_an_earlier_visit_is_shown_before_any_adapter_is_chosen(
+    page: ComparePage, folder: str, home: Home, play: Play, wait: Wait
+) -> None:
+    adapter = str(Path(folder) / "adapter")
+    page.refresh()
+    wait(lambda: bool(page._shelf.groups))
+    base = page._shelf.groups[0].final.base
+    answers = [KeptAnswer(column=name, text=f"{name}!") for name in ("base", "pirate", "third")]
+    answers[1] = answers[1].model_copy(update={"adapter": adapter})
+    kept = KeptExchange(
+        time_seconds=1.0,
+        base=base,
+        turns=(Turn(role="user", content="Ahoy?"),),
+        answers=tuple(answers),
+    )
+    Journal(home.compare / "history.jsonl", KeptExchange).append(kept)
+    history = page._side._history
+    page._side.drawer.toggle("history")
+    wait(lambda: history._list.count() == 1)
+    history._list.setCurrentRow(0)
+    history._show.click()
+    assert page._stack.currentWidget() is page._chat
+    assert [card.text for card in get_cards(page, -1)] == ["base!", "pirate!", "third!"]
+    assert page._chat.prompt.isHidden()
+    assert "Use prompt" in page._chat._state.text()
+    play("chat")
+    history._reuse.click()
+    assert page._line_up.base == base
+    assert page._line_up.adapters == ("pirate",)
+    assert page._chat.prompt.text == "Ahoy?"
+    wait(lambda: page._link.is_ready)
+    end_chat(page, wait)
 
 
 def test_what_was_answered_is_on_the_disk_when_the_window_closes(

@@ -9,7 +9,7 @@ from PySide6.QtGui import QGuiApplication
 from PySide6.QtWidgets import QFrame, QHBoxLayout, QVBoxLayout, QWidget
 
 from studio.core.events.types import AnswerFinished
-from studio.core.units import format_rate
+from studio.core.units import format_rate, format_things
 from studio.gui.theme.tokens import SIZES
 from studio.gui.widgets.buttons import IconButton
 from studio.gui.widgets.flow_text import FlowText
@@ -125,7 +125,7 @@ class AnswerCard(QFrame):
         self.is_complete = True
         self._copy.setEnabled(bool(answer.text))
         rate = answer.tokens / answer.seconds if answer.seconds > 0 else None
-        parts = [f"{answer.tokens:,} tokens", format_rate(rate, "tokens")]
+        parts = [format_things(answer.tokens, "token"), format_rate(rate, "tokens")]
         if answer.reason in _ENDINGS:
             parts.append(_ENDINGS[answer.reason])
         self.facts = "  ·  ".join(parts)

@@ -15,6 +15,10 @@ from studio.gui.pages.compare.prompt_box import PromptBox
 from studio.gui.theme.tokens import SIZES
 from studio.gui.widgets.labels import PlainLabel
 
+_NOBODY = (
+    "These answers were written earlier. Add an adapter above to ask something, or choose Use "
+    "prompt in the history to load the same ones again."
+)
 _HINT = "Ask something below: base and adapters get exactly the same text and answer side by side."
 
 
@@ -73,8 +77,12 @@ class ChatView(QWidget):
     def show_hint(self) -> None:
         """Says what to do while there is nothing to see, or nothing any more."""
         if not self._loading_words:
-            self._state.setText(_HINT)
-            self._state.setVisible(self.list.count == 0)
+            has_columns = bool(self.strip.heads)
+            self._state.setText(_HINT if has_columns else _NOBODY)
+            self._state.setVisible(self.list.count == 0 or not has_columns)
+            self.prompt.setVisible(has_columns)
+            if not has_columns:
+                self._fit()
 
     def show_unloaded(self) -> None:
         """Shows that no models are loaded."""
@@ -86,6 +94,7 @@ class ChatView(QWidget):
         """Shows the heads of the columns; a blind test has none."""
         self.strip.show_columns(columns)
         self.strip.setVisible(not is_blind)
+        self.prompt.setVisible(bool(columns))
         self._fit()
 
     def _on_strip_width_chosen(self, width: int) -> None:
@@ -96,7 +105,7 @@ class ChatView(QWidget):
         self._fit(offset)
 
     def _fit(self, offset: int | None = None) -> None:
-        count = max(1, len(self.strip.heads))
+        count = len(self.strip.heads) or self.list.most_cards
         visible = self.list.viewport().width()
         fitting = (visible - COLUMN_GAP * (count - 1)) // count
         width = self._chosen_width or max(LEAST_WIDTH, fitting)

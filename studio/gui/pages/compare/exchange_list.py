@@ -51,6 +51,11 @@ class ExchangeList(QScrollArea):
         return len(self._views)
 
     @property
+    def most_cards(self) -> int:
+        """How many answers stand side by side where the most do, at least 1."""
+        return max((len(view.shown_cards) for view in self._views.values()), default=1)
+
+    @property
     def views(self) -> dict[int, ExchangeView]:
         """What is shown, by the number of the exchange."""
         return dict(self._views)

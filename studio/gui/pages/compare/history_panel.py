@@ -9,11 +9,13 @@ from PySide6.QtCore import Qt, Signal
 from PySide6.QtWidgets import QLineEdit, QListWidget, QListWidgetItem, QVBoxLayout, QWidget
 
 from studio.core.compare.exchanges import KeptExchange
+from studio.core.units import format_things
 from studio.gui.theme.tokens import SIZES
 from studio.gui.widgets.buttons import Button
 from studio.gui.widgets.flow_row import FlowRow
 from studio.gui.widgets.labels import PlainLabel
 from studio.gui.widgets.notice import Notice
+from studio.gui.widgets.question import confirm_loss
 
 _PLACE = Qt.ItemDataRole.UserRole
 _MOST_SHOWN = 300
@@ -53,7 +55,7 @@ class HistoryPanel(QWidget):
         self._reuse = Button("Use prompt", "pencil")
         self._reuse.clicked.connect(self._on_reuse_clicked)
         self._clear = Button("Delete all", "trash", "danger")
-        self._clear.clicked.connect(self.clear_requested)
+        self._clear.clicked.connect(self._on_clear_clicked)
         tools = QWidget()
         flow = FlowRow(tools)
         for button in (self._show, self._reuse, self._clear):
@@ -111,6 +113,12 @@ class HistoryPanel(QWidget):
         exchange = self._find_current()
         if exchange is not None:
             self.reuse_requested.emit(exchange)
+
+    def _on_clear_clicked(self) -> None:
+        count = format_things(len(self._exchanges), "prompt")
+        loss = f"{count} and what was answered are removed for good. Votes stay."
+        if confirm_loss(self, "Delete the history", "Delete the whole history?", loss):
+            self.clear_requested.emit()
 
 
 def _describe(exchange: KeptExchange) -> str:

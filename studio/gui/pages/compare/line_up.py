@@ -40,12 +40,14 @@ class LineUp(QObject):
     Signals:
         changed: Another base or other columns.
         strength_changed: The column with this name acts more or less strongly.
+        base_wanted: This ``AdapterChoice`` was brought in, and its base is not here.
         refused: A choice cannot be compared, or only otherwise than it was trained; a
             ``StudioError``.
     """
 
     changed = Signal()
     strength_changed = Signal(str)
+    base_wanted = Signal(object)
     refused = Signal(object)
 
     def __init__(self, link: ChatLink, parent: QObject | None = None) -> None:
@@ -99,6 +101,9 @@ class LineUp(QObject):
     def add(self, choice: AdapterChoice) -> None:
         """Adds an adapter; the first one brings its base along."""
         if any(column.folder == str(choice.folder) for column in self._columns.values()):
+            return
+        if choice.lacking_run:
+            self.base_wanted.emit(choice)
             return
         try:
             self._check(choice)

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from studio.core.units import format_things
+
 
 @dataclass(frozen=True)
 class AskOptions:
@@ -33,7 +35,7 @@ class AskOptions:
             parts.append("most likely words")
         else:
             parts.append(f"temperature {self.temperature:.2g}, seed {self.seed}")
-        parts.append(f"up to {self.max_new_tokens:,} tokens")
+        parts.append(f"up to {format_things(self.max_new_tokens, 'token')}")
         if self.system and not self.is_raw:
             parts.append("system prompt")
         return ", ".join(parts)

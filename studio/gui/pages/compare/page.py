@@ -16,11 +16,13 @@ from studio.gui.pages.compare.chooser import Chooser
 from studio.gui.pages.compare.line_up import LineUp
 from studio.gui.pages.compare.marker import Marker
 from studio.gui.pages.compare.options import AskOptions
+from studio.gui.pages.compare.recall import Recall
 from studio.gui.pages.compare.side import Side
 from studio.gui.pages.compare.sources import connect_sources
 from studio.gui.pages.compare.stage import Stage
 from studio.gui.pages.compare.start_hint import StartHint
 from studio.gui.pages.compare.talk import Talk
+from studio.gui.parts.base_asker import BaseNotice
 from studio.gui.theme.tokens import SIZES
 from studio.gui.widgets.notice import Notice
 from studio.gui.widgets.page import Page
@@ -42,9 +44,11 @@ class ComparePage(Page):
         self._chat = ChatView()
         self._side = Side(context.home.compare, context.background, self._line_up, self._talk)
         self._shelf = AdapterShelf(context.feed.store, context.background, self)
-        connect_sources(self._shelf, self._chooser, self._line_up, self)
+        self._base_notice = BaseNotice(context.background)
+        connect_sources(self._shelf, self._chooser, self._line_up, self._base_notice, self)
         self._marker = Marker(self._chat.list, context.background, self)
         self._stage = Stage(self._talk, self._line_up, self._chat, self._marker, self._get_options)
+        self._recall = Recall(self._side, self._stage, self._chat, self._line_up, self._shelf)
         self._empty = StartHint()
         self._build()
         self._connect()
@@ -74,6 +78,7 @@ class ComparePage(Page):
         self._stack.addWidget(self._chat)
         middle = QVBoxLayout()
         middle.setSpacing(SIZES.s)
+        middle.addWidget(self._base_notice)
         middle.addWidget(self._notice)
         middle.addWidget(content, 1)
         row = QHBoxLayout()
@@ -92,10 +97,9 @@ class ComparePage(Page):
         chat.prompt.sent.connect(lambda text: self.ask([(Turn(role="user", content=text),)]))
         chat.prompt.settings_requested.connect(lambda: side.drawer.toggle("settings"))
         side.settings.changed.connect(self._show_words)
-        side.show_requested.connect(self._stage.show_kept)
-        side.reuse_requested.connect(chat.prompt.show_text)
         side.ask_requested.connect(self.ask)
         side.written.connect(lambda words, at: self._notice.show_message("success", words, at))
+        self._recall.shown.connect(lambda: self._stack.setCurrentWidget(chat))
         self._stage.judged.connect(side.take_vote)
         self._chooser.marks_switched.connect(self._marker.turn)
         self._chooser.blind_switched.connect(self._on_chooser_blind_switched)

@@ -111,7 +111,7 @@ class PromptBox(QWidget):
         for prompt in prompts[:_SHOWN_SUGGESTIONS]:
             button = Button(prompt.replace("&", "&&"), "", "quiet")
             button.setProperty("compact", True)
-            button.clicked.connect(lambda _=False, prompt=prompt: self.sent.emit(prompt))
+            button.clicked.connect(lambda _=False, prompt=prompt: self._on_suggested(prompt))
             self._flow.addWidget(button)
 
     def show_busy(self, is_busy: bool) -> None:
@@ -129,6 +129,11 @@ class PromptBox(QWidget):
         """Shows in words how answers are written."""
         self._words.setText(words)
 
+    @property
+    def has_keyboard(self) -> bool:
+        """True while the text cursor is in the field."""
+        return self.window().focusWidget() is self._edit
+
     def focus(self) -> None:
         """Puts the text cursor into the field."""
         self._edit.setFocus()
@@ -138,6 +143,10 @@ class PromptBox(QWidget):
         if prompt and not self._is_busy and self._edit.isEnabled():
             self._edit.clear()
             self.sent.emit(prompt)
+
+    def _on_suggested(self, prompt: str) -> None:
+        self.focus()  # the suggestions go away, and Qt would give the keyboard to any widget
+        self.sent.emit(prompt)
 
     def _on_send_clicked(self) -> None:
         if self._is_busy:

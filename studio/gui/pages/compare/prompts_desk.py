@@ -10,6 +10,7 @@ from PySide6.QtCore import QObject, Signal
 from PySide6.QtWidgets import QFileDialog
 
 from studio.core.compare.prompts import Conversation, PromptSets, load_prompts, save_prompts
+from studio.core.units import format_things
 from studio.gui.bridge.background import Background, Cancellation
 from studio.gui.pages.compare.prompts_panel import PromptsPanel
 
@@ -35,6 +36,7 @@ class PromptsDesk(QObject):
         super().__init__(panel)
         self._sets, self._background, self._panel = sets, background, panel
         self._list_asked = list_asked
+        self._news = ""
         panel.chosen.connect(self._on_panel_chosen)
         panel.ask_requested.connect(self._on_panel_ask_requested)
         panel.save_requested.connect(self._on_panel_save_requested)
@@ -51,10 +53,11 @@ class PromptsDesk(QObject):
     def import_file(self, path: Path) -> None:
         """Makes a set of the prompts in a file; its name is that of the file."""
 
-        def work(_: Cancellation) -> str:
-            return self._sets.save(path.stem, load_prompts(path))
+        def work(_: Cancellation) -> tuple[str, int]:
+            prompts = load_prompts(path)
+            return self._sets.save(path.stem, prompts), len(prompts)
 
-        self._start(work, self.refresh)
+        self._start(work, lambda found: self._show_saved(*found))
 
     def export_set(self, name: str, path: Path) -> None:
         """Writes a set to a file."""
@@ -67,23 +70,36 @@ class PromptsDesk(QObject):
         self._start(
             work,
             lambda count: self._panel.notice.show_message(
-                "success", f"{count:,} prompts were written.", str(path)
+                "success", f"{_count(count)} written.", str(path)
             ),
         )
+
+    def _show_saved(self, name: str, count: int) -> None:
+        self._news = f"{_count(count)} saved as “{name}”."
+        self.refresh(name)
+
+    def _show_set(self, prompts: list[Conversation]) -> None:
+        self._panel.show_preview(prompts)
+        news, self._news = self._news, ""
+        if news:
+            self._panel.notice.show_message("success", news)
 
     def _start(self, work: Callable[[Cancellation], object], then: Callable[..., object]) -> None:
         self._panel.notice.clear()
         self._background.start(work, then, self._panel.notice.show_error)
 
     def _on_panel_chosen(self, name: str) -> None:
-        self._start(lambda _: self._sets.load(name), self._panel.show_preview)
+        self._start(lambda _: self._sets.load(name), self._show_set)
 
     def _on_panel_ask_requested(self, name: str) -> None:
         self._start(lambda _: self._sets.load(name), self.ask_requested.emit)
 
     def _on_panel_save_requested(self, name: str) -> None:
         prompts = self._list_asked()
-        self._start(lambda _: self._sets.save(name, prompts), self.refresh)
+        self._start(
+            lambda _: self._sets.save(name, prompts),
+            lambda saved: self._show_saved(saved, len(prompts)),
+        )
 
     def _on_panel_remove_requested(self, name: str) -> None:
         self._start(lambda _: self._sets.remove(name), lambda _: self.refresh())
@@ -98,3 +114,7 @@ class PromptsDesk(QObject):
         path, _ = start(f"{name}.jsonl", _FILTER)
         if path:
             self.export_set(name, Path(path))
+
+
+def _count(prompts: int) -> str:
+    return f"{format_things(prompts, 'prompt')} {'was' if prompts == 1 else 'were'}"

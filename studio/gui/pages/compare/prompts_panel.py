@@ -8,6 +8,7 @@ from PySide6.QtCore import Signal
 from PySide6.QtWidgets import QLineEdit, QListWidget, QVBoxLayout, QWidget
 
 from studio.core.compare.prompts import Conversation
+from studio.core.units import format_things
 from studio.gui.theme.tokens import SIZES
 from studio.gui.widgets.buttons import Button
 from studio.gui.widgets.card import Line, build_row
@@ -103,7 +104,7 @@ class PromptsPanel(QWidget):
 
     def show_preview(self, prompts: Sequence[Conversation]) -> None:
         """Shows how many prompts the chosen set has, and the first ones."""
-        lines = [f"{len(prompts):,} prompt{'' if len(prompts) == 1 else 's'}"]
+        lines = [format_things(len(prompts), "prompt")]
         lines += [f"· {_shorten(turns[-1].content)}" for turns in prompts[:_PREVIEW_ROWS]]
         self._preview.setText("\n".join(lines))
 

@@ -7,7 +7,6 @@ from pathlib import Path
 from PySide6.QtCore import QObject, Signal
 from PySide6.QtWidgets import QFileDialog
 
-from studio.core.compare.exchanges import KeptExchange
 from studio.core.compare.prompts import PromptSets
 from studio.gui.bridge.background import Background
 from studio.gui.pages.compare.drawer import Drawer
@@ -34,14 +33,14 @@ class Side(QObject):
 
     Signals:
         show_requested: An earlier ``KeptExchange`` is to be shown among the answers.
-        reuse_requested: This text is wanted in the prompt box.
+        reuse_requested: The prompt of this ``KeptExchange`` is wanted in the prompt box.
         ask_requested: These prompts, a list of ``Conversation``, are to be asked.
         written: Words about a file that was written, and its path.
         failed: A ``StudioError``; something is not kept on the disk.
     """
 
     show_requested = Signal(object)
-    reuse_requested = Signal(str)
+    reuse_requested = Signal(object)
     ask_requested = Signal(list)
     written = Signal(str, str)
     failed = Signal(object)
@@ -56,7 +55,7 @@ class Side(QObject):
             PromptSets(folder / "prompts"),
             background,
             self.prompts,
-            lambda: [exchange.asked for exchange in talk.exchanges],
+            lambda: list(dict.fromkeys(exchange.asked for exchange in talk.exchanges)),
         )
         self._history = HistoryPanel()
         self._ranks = RanksPanel()
@@ -114,7 +113,7 @@ class Side(QObject):
         self.settings.start_over_requested.connect(self._talk.start_over)
         self.settings.form_chosen.connect(self._line_up.hold_base)
         self._history.show_requested.connect(self.show_requested)
-        self._history.reuse_requested.connect(self._on_history_reuse_requested)
+        self._history.reuse_requested.connect(self.reuse_requested)
         self._history.clear_requested.connect(records.clear_history)
         self._ranks.export_requested.connect(self._on_ranks_export_requested)
         records.history_loaded.connect(self._history.show_exchanges)
@@ -142,9 +141,6 @@ class Side(QObject):
         self.prompts.show_state(
             can_ask=bool(self._line_up.base), can_save=bool(self._talk.exchanges)
         )
-
-    def _on_history_reuse_requested(self, kept: KeptExchange) -> None:
-        self.reuse_requested.emit(kept.prompt)
 
     def _on_export_clicked(self) -> None:
         path, _ = QFileDialog.getSaveFileName(

@@ -10,13 +10,20 @@ from studio.core.arrivals import is_data_name
 from studio.gui.bridge.adapter_shelf import AdapterShelf
 from studio.gui.pages.compare.chooser import Chooser
 from studio.gui.pages.compare.line_up import LineUp
+from studio.gui.parts.base_asker import BaseNotice
 from studio.gui.widgets.drop_area import DropCatcher
 
 
 def connect_sources(
-    shelf: AdapterShelf, chooser: Chooser, line_up: LineUp, target: QWidget
+    shelf: AdapterShelf, chooser: Chooser, line_up: LineUp, notice: BaseNotice, target: QWidget
 ) -> None:
-    """Lets what is picked with a chooser, or dropped on a target, join the line-up."""
+    """Lets what is picked with a chooser, or dropped on a target, join the line-up.
+
+    ``notice`` asks for the base of imported adapters where it is not here.
+    """
+    line_up.base_wanted.connect(notice.offer)
+    line_up.changed.connect(notice.clear)
+    notice.kept.connect(shelf.refresh)
     shelf.picked.connect(line_up.add)
     shelf.offered.connect(lambda: chooser.add.show_choices(shelf.groups))
     chooser.add.adapter_chosen.connect(line_up.add)

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from PySide6.QtCore import QObject, Signal
+from PySide6.QtWidgets import QAbstractButton, QWidget
+from shiboken6 import isValid
 
 from studio.core.compare.exchanges import KeptExchange
 from studio.core.events.types import AnswerFinished
@@ -41,6 +43,7 @@ class Stage(QObject):
         self._changed_columns: set[str] = set()
         self._last_kept = 0
         self._is_blind = False
+        self._keyboard: QWidget | None = None
         self._connect_view(line_up, talk)
         talk.added.connect(self._on_talk_added)
         talk.began.connect(self._on_talk_began)
@@ -152,6 +155,8 @@ class Stage(QObject):
                 view.votes.setFocus()
 
     def _on_talk_busy_changed(self, is_busy: bool) -> None:
+        if is_busy:
+            self._lend_keyboard()
         for number, view in self._view.list.views.items():
             exchange = self._shown.get(number)
             if exchange is not None:
@@ -160,6 +165,22 @@ class Stage(QObject):
         if not is_busy and self._changed_columns:
             names, self._changed_columns = self._changed_columns, set()
             self._answer_last_again(names)
+        elif not is_busy:
+            self._give_keyboard_back()
+
+    def _lend_keyboard(self) -> None:
+        """Moves the keyboard to the prompt: a button turned off would pass it on to any other."""
+        focus = self._view.window().focusWidget()
+        if focus is not None and self._view.list.isAncestorOf(focus):
+            self._keyboard = focus if isinstance(focus, QAbstractButton) else None
+            self._view.prompt.focus()
+
+    def _give_keyboard_back(self) -> None:
+        """Moves it back to the button that was pressed, unless it is used elsewhere meanwhile."""
+        button, self._keyboard = self._keyboard, None
+        prompt = self._view.prompt
+        if button is not None and isValid(button) and prompt.has_keyboard and not prompt.text:
+            button.setFocus()
 
     def _on_line_up_changed(self) -> None:
         columns = [(column.name, column.title) for column in self._line_up.columns]
