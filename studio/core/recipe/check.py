@@ -15,6 +15,7 @@ from studio.core.recipe.problem import Problem
 from studio.core.recipe.schema import AdapterSettings, Recipe
 from studio.core.recipe.schema_data import ValidationFraction
 from studio.core.recipe.schema_train import TrainSettings
+from studio.core.units import format_percent
 from studio.core.weights.layers import ModelLayers
 
 _LOWEST_RATE, _HIGHEST_RATE, _HIGHEST_FULL_RATE = 1e-6, 1e-2, 1e-4
@@ -86,7 +87,8 @@ def _check_scale(adapter: AdapterSettings) -> Iterator[Problem]:
     if adapter.dropout > 0.5:
         yield Problem(
             "adapter.dropout",
-            f"{adapter.dropout:.0%} of the inputs are ignored, so little can be learnt.",
+            f"{format_percent(adapter.dropout)} of the inputs are ignored, so little can be "
+            "learnt.",
             "0 to 0.1 is usual.",
             "warning",
         )
@@ -120,8 +122,8 @@ def _check_targets(adapter: AdapterSettings, layers: ModelLayers | None) -> Iter
     elif trainable > _LARGEST_SHARE * layers.parameters:
         yield Problem(
             "adapter.rank",
-            f"the adapter will have {trainable / layers.parameters:.0%} as many parameters as the "
-            "model itself.",
+            f"the adapter will have {format_percent(trainable / layers.parameters)} as many "
+            "parameters as the model itself.",
             "Choose a smaller rank or fewer target modules.",
             "note",
         )
@@ -270,7 +272,7 @@ def _check_schedule(train: TrainSettings) -> Iterator[Problem]:
     if train.warmup_fraction > 0.5:
         yield Problem(
             "train.warmup_fraction",
-            f"the learning rate rises during {train.warmup_fraction:.0%} of the run.",
+            f"the learning rate rises during {format_percent(train.warmup_fraction)} of the run.",
             "0.03 to 0.1 is usual.",
             "warning",
         )

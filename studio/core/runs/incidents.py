@@ -8,7 +8,7 @@ from typing import Any, Literal
 from pydantic import BaseModel, ConfigDict
 
 from studio.core.events import types
-from studio.core.units import format_bytes, format_loss
+from studio.core.units import format_bytes, format_loss, format_percent
 
 INCIDENTS_KEPT = 100
 _PLACES_NAMED = 3
@@ -104,8 +104,8 @@ def _describe_lowered(event: types.LearningRateLowered) -> Incident:
         step=event.step,
         severity="warning",
         title="Learning rate lowered",
-        message=f"It happened again, so the learning rate is {event.factor:.0%} of the planned "
-        "one from now on.",
+        message="It happened again, so the learning rate is "
+        f"{format_percent(event.factor)} of the planned one from now on.",
         remedy="If the result disappoints, start again with a lower learning rate.",
     )
 

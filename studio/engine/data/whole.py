@@ -9,6 +9,7 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from studio.core.units import format_percent
 from studio.engine.data.chunks import first_bytes, iter_chunks, iter_groups, mark_rows
 from studio.engine.data.example import Flags
 from studio.engine.data.problems import PLACES_KEPT, ProblemLog
@@ -81,7 +82,7 @@ class WholeCheck:
             return
         self.found["similar_rows"] = self._locate([places[pair.place] for pair in pairs])
         told = [
-            f"{self._name(places[pair.place])} is {pair.share:.0%} like "
+            f"{self._name(places[pair.place])} is {format_percent(pair.share)} like "
             f"{self._name(places[pair.other])}"
             for pair in pairs[:PLACES_KEPT]
         ]

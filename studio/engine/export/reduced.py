@@ -17,6 +17,7 @@ from torch import Tensor
 from studio.core.errors import AdapterUnusable
 from studio.core.files import replace_folder, write_atomically, write_json_atomically
 from studio.core.jobs.orders import ExportDrop
+from studio.core.units import format_percent
 from studio.core.weights.adapter_file import WEIGHTS_NAME, read_seen_base
 from studio.engine.export.answers import ModelAnswerer, load_for_check
 from studio.engine.export.certificate import Trial, compare
@@ -141,7 +142,8 @@ def describe_cost(
     equal = sum(one.equal_tokens for one in verdicts) / tokens
     return (
         "the adapter was made smaller for this export; against the whole adapter that changes its "
-        f"answers by {cost:.2g} nats per token, and {equal:.0%} of the tokens stay the same"
+        f"answers by {cost:.2g} nats per token, and {format_percent(equal)} of the tokens stay "
+        "the same"
     )
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from studio.core.events.types import NoticeRaised
+from studio.core.units import format_percent
 from studio.engine.lora.adapter import Adapter
 from studio.engine.lora.linear import AdaptedLinear
 from studio.engine.quant.none import PlainLinear
@@ -21,9 +22,10 @@ def tell_zeros(adapter: Adapter) -> Iterator[NoticeRaised]:
     elif modules and _count_zeros(modules[:1]) >= _PRUNED_FRACTION:
         yield NoticeRaised(
             code="base_is_pruned",
-            message=f"In this base {_count_zeros(modules[:1]):.0%} of the weights are zero (looked "
-            "at in the first adapted layer). The adapter changes them too: the merged model will "
-            "not be sparse, and merging around the zeros would lose much of what was learnt.",
+            message=f"In this base {format_percent(_count_zeros(modules[:1]))} of the weights are "
+            "zero (looked at in the first adapted layer). The adapter changes them too: the merged "
+            "model will not be sparse, and merging around the zeros would lose much of what was "
+            "learnt.",
             remedy="To stay sparse without that loss, set adapter.keep_zeros.",
         )
 
@@ -40,7 +42,8 @@ def _describe(kept: list[AdaptedLinear], count: int) -> NoticeRaised:
     return NoticeRaised(
         code="zeros_kept",
         message=f"The zeros of the base stay zero in {len(kept)} of {count} adapted layers "
-        f"({_count_zeros(kept):.0%} of their weights): the adapter learns to do without them.",
+        f"({format_percent(_count_zeros(kept))} of their weights): the adapter learns to do "
+        "without them.",
     )
 
 

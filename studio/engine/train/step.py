@@ -91,7 +91,7 @@ def explain_refusal(
     result: StepResult, found: Diagnosis, learning_rate: float, step: int
 ) -> StudioError:
     """Returns the error of a run whose step ``step`` cannot be done, with what to try."""
-    loss, norm = result.loss, result.gradient_norm
+    loss, norm, joint = result.loss, result.gradient_norm, "because"
     tenth = f"Lower the learning rate (a tenth is a good try: {learning_rate / 10:.0e})"
     if found.has_broken_weights:
         reason = f"weights of the adapter hold broken numbers ({_list(found.layers)})"
@@ -100,9 +100,9 @@ def explain_refusal(
         reason = f"it goes wrong in {_list(found.rows)}"
         remedy = "Look at these rows in the preview, mend or remove them, then start again."
     elif math.isfinite(loss) and not math.isfinite(norm):
-        reason = f"the loss was {loss:.3g}, but its gradient was {norm}"
-        reason += f" ({_list(found.layers)})" if found.layers else ""
-        remedy = "Lower the learning rate, or set the number format to float32."
+        where = f" in {_list(found.layers)}" if found.layers else ""
+        reason, joint = f"its gradient grows beyond all limits{where}", "but"
+        remedy = f"{tenth}, or set the number format to float32."
     elif math.isfinite(loss):
         reason = f"with a learning rate of {learning_rate:.2g} it rises instead of falling"
         remedy = f"{tenth}, or use a longer warm-up."
@@ -115,7 +115,7 @@ def explain_refusal(
         remedy = f"{tenth}, or use a longer warm-up."
     code = "loss_exploded" if math.isfinite(loss) and math.isfinite(norm) else "loss_not_finite"
     return StudioError(
-        f"Training broke off at step {step}: the loss is {loss:.4g}, because {reason}.",
+        f"Training broke off at step {step}: the loss is {loss:.4g}, {joint} {reason}.",
         remedy,
         code=code,
     )

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from PySide6.QtCore import QSize, Qt
 from PySide6.QtGui import QColor, QPainter, QPaintEvent
-from PySide6.QtWidgets import QHBoxLayout, QSizePolicy, QWidget
+from PySide6.QtWidgets import QHBoxLayout, QSizePolicy, QSpacerItem, QWidget
 
 from studio.gui.widgets.labels import PlainLabel, plain_tooltip
+
+_GAP = 10
 
 
 class Swatch(QWidget):
@@ -50,12 +52,15 @@ class Legend(QWidget):
     def add_entry(self, key: str, name: str, explanation: str = "") -> None:
         """Adds one name at the right end, with words for below the pointer."""
         swatch = Swatch()
+        gap = QSpacerItem(_GAP if self._entries else 0, 0)
         label = PlainLabel(name, "muted", wraps=False)
         if explanation:
             label.setToolTip(plain_tooltip(explanation))
         value = PlainLabel("", "strong", wraps=False)
         value.setMinimumWidth(value.fontMetrics().horizontalAdvance("0.0000 "))
         position = self._row.count() - 1
+        self._row.insertItem(position, gap)
+        position += 1
         for offset, widget in enumerate((swatch, label, value)):
             self._row.insertWidget(position + offset, widget)
         self._entries[key] = (swatch, label, value)

@@ -81,6 +81,7 @@ class ChoiceCard(QFrame):
         if self.property("chosen") != is_chosen:
             self.setProperty("chosen", is_chosen)
             repolish(self)
+            repolish(self._state)  # its colour depends on the card
 
     def mouseReleaseEvent(self, event: QMouseEvent) -> None:  # noqa: N802 - Qt's name
         """Chooses the card."""

@@ -69,7 +69,7 @@ def test_the_defaults_have_no_problems(layers: ModelLayers) -> None:
             "rank 1 and alpha 32",
         ),
         ({"adapter": {"rank": 64, "alpha": 64}}, "adapter.variant", "note", "rslora"),
-        ({"adapter": {"dropout": 0.6}}, "adapter.dropout", "warning", "60%"),
+        ({"adapter": {"dropout": 0.6}}, "adapter.dropout", "warning", "60 %"),
         ({"train": {"learning_rate": 0.02}}, "train.learning_rate", "warning", "very high"),
         ({"train": {"learning_rate": 1e-8}}, "train.learning_rate", "warning", "so low"),
         ({"adapter": {"rank": "full"}}, "train.learning_rate", "note", "a tenth"),
@@ -86,7 +86,7 @@ def test_the_defaults_have_no_problems(layers: ModelLayers) -> None:
             "warning",
             "before the first validation",
         ),
-        ({"train": {"warmup_fraction": 0.6}}, "train.warmup_fraction", "warning", "60%"),
+        ({"train": {"warmup_fraction": 0.6}}, "train.warmup_fraction", "warning", "60 %"),
         ({"train": {"sample_every_steps": 5}}, "train.sample_every_steps", "note", "no sample"),
         (
             {"data": {"validation": {"fraction": 0}}},

@@ -40,7 +40,7 @@ EVENTS: list[tuple[types.Event, list[str]]] = [
         ["jumped to 25", "the last batches are left out"],
     ),
     (types.StateRestored(step=4, from_step=7, cause="exploded"), ["Step 7", "back to step 4"]),
-    (types.LearningRateLowered(step=7, factor=0.25), ["25%"]),
+    (types.LearningRateLowered(step=7, factor=0.25), ["25 %"]),
     (
         types.SharedMemoryUsed(step=7, used_bytes=8 << 30, total_bytes=8 << 30, slowdown=6.0),
         ["6.0 times slower", "8.0 GB"],

@@ -137,7 +137,7 @@ def test_a_training_that_keeps_zeros_loses_nothing_when_merged_and_says_so(
     losses = [event.loss for event in of_type(events, StepFinished)]
     assert losses[-1] < losses[0]
     (told,) = [e.message for e in of_type(events, NoticeRaised) if e.code == "zeros_kept"]
-    assert "14 of 14 adapted layers (50% of their weights)" in told
+    assert "14 of 14 adapted layers (50 % of their weights)" in told
     out = tmp_path / "merged"
     order = ExportOrder(adapter=str(layout.adapter), target="merged", out=str(out))
     job = build_run(tmp_path / "job", tmp_path / "sparse", tiny_chats)

@@ -164,7 +164,9 @@ def test_pause_turns_into_continue_and_stop_saves(
     wait(lambda: page._controls._pause.text() == "Continue")
     page._controls._pause.click()
     wait(lambda: page._controls._pause.text() == "Pause")
+    assert page._view._status._detail.text() == ""
     page._controls._save.click()
+    wait(lambda: page._view._status._detail.text().startswith("saved at step "))
     with qtbot.waitSignal(studio.context.feed.run_ended, timeout=TIMEOUT_MS):
         page._controls._stop.click()
         assert not page._controls._stop.isEnabled()
@@ -207,6 +209,24 @@ def test_a_run_of_the_history_shows_its_frozen_recipe_log_and_curves(
     assert page._presenter.record.step == 40
     page._view._recipe._reuse.click()
     wait(lambda: studio.context.draft.get_value("name") == "an old run")
+
+
+def test_an_earlier_run_can_be_opened_while_another_is_at_work(
+    studio: Studio, page: TrainPage, home: Home, play: Play, qtbot: QtBot, wait: Wait
+) -> None:
+    old = write_run(home, "an old run", tell_finished())
+    play("obedient")
+    load_recipe(studio, home)
+    page._ready._start.click()
+    run = studio.context.feed.alive_runs[0]
+    wait(lambda: run.record.step > 2)
+    studio.window.show_run("train", old)
+    wait(lambda: page._presenter.record is not None and page._presenter.record.step == 40)
+    assert page._presenter.folder == old
+    studio.window.show_page("train")  # the rail leads to what is at work
+    assert page._presenter.folder == run.folder
+    with qtbot.waitSignal(studio.context.feed.run_ended, timeout=TIMEOUT_MS):
+        page._controls._stop.click()
 
 
 def test_what_a_run_mended_by_itself_is_shown_marked_and_can_be_put_away(
@@ -253,6 +273,9 @@ def test_a_failed_run_shows_the_remedy_and_what_resume_repeats(
     wait(lambda: outcome._title.text() == "Training failed")
     assert outcome._happened.text().startswith("Too large. Shrink it. ")
     assert "repeats 1 step." in outcome._happened.text()
+    outcome._change.click()
+    wait(lambda: studio.context.draft.get_value("name") == "too large")
+    assert studio.window.page_key == "recipe"
 
 
 def test_answers_and_log_lines_of_a_model_stay_plain_text(

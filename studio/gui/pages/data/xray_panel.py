@@ -105,7 +105,12 @@ class XrayPanel(QWidget):
         both.setStretchFactor(0, 3)
         both.setStretchFactor(1, 2)
         box.addWidget(both, 1)
-        box.addWidget(self._token)
+        below = QHBoxLayout()
+        below.setSpacing(SIZES.xs)
+        below.addWidget(self._token, 1)
+        for action in (self._correct, self._leave_out):
+            below.addWidget(action, 0, Qt.AlignmentFlag.AlignTop)
+        box.addLayout(below)
         for keys, step in (("Alt+Right", 1), ("Alt+Left", -1)):
             shortcut = QShortcut(QKeySequence(keys), self)
             shortcut.setContext(Qt.ShortcutContext.WidgetWithChildrenShortcut)
@@ -225,8 +230,7 @@ class XrayPanel(QWidget):
             steps.addWidget(widget)
         area = QWidget()
         flow = FlowRow(area, SIZES.xs)
-        shown = (self._sides, walk, self._finding, self._by, self._correct, self._leave_out)
-        for one in shown:
+        for one in (self._sides, walk, self._finding, self._by):
             flow.addWidget(one)
         return area
 

@@ -139,7 +139,7 @@ class MemoryCard(Card):
         self.body.addWidget(Line())
         grid = QGridLayout()
         grid.setVerticalSpacing(SIZES.xs)
-        epoch = PlainLabel("one epoch", "muted", wraps=False)
+        epoch = PlainLabel("One epoch", "muted", wraps=False)
         epoch.setToolTip(plain_tooltip("One pass over all training data."))
         rows = ((epoch, self._epoch), (self._whole_words, self._whole))  # fmt: skip
         for row, (label, value) in enumerate(rows):

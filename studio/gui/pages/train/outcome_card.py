@@ -27,12 +27,14 @@ class OutcomeCard(QFrame):
 
     Signals:
         resume_requested: Go on from the last checkpoint.
+        change_requested: Take the run's recipe over into the form, to try it otherwise.
         compare_requested: Open Compare with this run's adapter.
         check_requested: See what this run's adapter made its base forget.
         export_requested: Open Export with this run's adapter.
     """
 
     resume_requested = Signal()
+    change_requested = Signal()
     compare_requested = Signal()
     check_requested = Signal()
     export_requested = Signal()
@@ -44,11 +46,14 @@ class OutcomeCard(QFrame):
         self._happened = PlainLabel()
         self._happened.setTextInteractionFlags(Qt.TextInteractionFlag.TextSelectableByMouse)
         self._resume = Button("Resume", "play", "primary")
+        self._change = Button("Change settings", "recipe")
+        self._change.setToolTip("Start a new run with the same recipe, changed as you like")
         self._compare = Button("Compare answers", "compare", "primary")
         self._check = Button("Forgetting", "search")
         self._check.setToolTip("Check what the base could do and no longer does")
         self._export = Button("Export", "export")
         self._resume.clicked.connect(self.resume_requested)
+        self._change.clicked.connect(self.change_requested)
         self._compare.clicked.connect(self.compare_requested)
         self._check.clicked.connect(self.check_requested)
         self._export.clicked.connect(self.export_requested)
@@ -60,7 +65,7 @@ class OutcomeCard(QFrame):
         row.setContentsMargins(SIZES.l, SIZES.m, SIZES.l, SIZES.m)
         row.setSpacing(SIZES.m)
         row.addWidget(self._icon, 0, Qt.AlignmentFlag.AlignTop)
-        self._buttons = (self._resume, self._compare, self._check, self._export)
+        self._buttons = (self._resume, self._change, self._compare, self._check, self._export)
         buttons = QHBoxLayout()
         buttons.setSpacing(SIZES.m)
         for button in self._buttons:
@@ -89,6 +94,7 @@ class OutcomeCard(QFrame):
         self._happened.setText(f"{outcome.happened} {outcome.saved}".strip())
         has_adapter = record.adapter_folder is not None
         self._resume.setVisible(record.is_resumable)
+        self._change.setVisible(record.status == "failed" and record.kind == "train")
         self._compare.setVisible(has_adapter)
         self._check.setVisible(has_adapter)
         self._export.setVisible(has_adapter)

@@ -51,6 +51,7 @@ class TrainPresenter(QObject):
         self._background = background
         self._job: LiveJob | None = None
         self._call: BackgroundCall | None = None
+        self._was_opened = False
         self.folder = ""
         self.record: RunRecord | None = None
         self.is_ready_shown = True
@@ -69,10 +70,16 @@ class TrainPresenter(QObject):
         self.ready_shown.emit()
 
     def show_newest(self) -> None:
-        """Shows the run that is at work, if there is one and no other is shown."""
-        alive = self._feed.alive_runs
+        """Shows the run that is at work, unless one was just opened or another one is alive."""
+        was_opened, self._was_opened = self._was_opened, False
+        alive = [] if was_opened else self._feed.alive_runs
         if alive and alive[-1].folder and not self.is_alive:
             self.show_run(alive[-1].folder)
+
+    def open_run(self, folder: str) -> None:
+        """Shows the run in a folder because the user asked for this one, whatever else runs."""
+        self._was_opened = True
+        self.show_run(folder)
 
     def show_run(self, folder: str) -> None:
         """Shows the run in a folder: live if it is watched, else as it was saved."""

@@ -51,6 +51,7 @@ class RunView(QWidget):
         self._log = LogPanel()
         self._recipe = RecipePanel()
         self._outcome.resume_requested.connect(self.resume_requested)
+        self._outcome.change_requested.connect(self.reuse_requested)
         self._outcome.compare_requested.connect(self.compare_requested)
         self._outcome.check_requested.connect(self.check_requested)
         self._outcome.export_requested.connect(self.export_requested)
@@ -88,7 +89,7 @@ class RunView(QWidget):
         self._status.show_record(record)
         self._incidents.show_incidents(record.id, record.incidents)
         self._plots.show_incidents(record.incidents)
-        self._samples.show_samples(record.samples)
+        self._samples.show_samples(record.samples, is_over=record.is_over)
         self._make_room()
 
     def show_curves(self, curves: RunCurves | None, total_steps: int | None) -> None:

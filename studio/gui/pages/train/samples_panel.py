@@ -14,6 +14,12 @@ from studio.gui.widgets.flow_text import FlowText
 from studio.gui.widgets.labels import PlainLabel
 
 _SHOWN_STEPS = 12
+_NOT_YET = "There are no sample answers so far."
+_NEVER = "This run wrote no sample answers."
+_HOW = (
+    "Add sample prompts in the recipe (Training, advanced), and base and adapter answer them "
+    "during the run."
+)
 
 
 class SamplesPanel(QScrollArea):
@@ -21,17 +27,17 @@ class SamplesPanel(QScrollArea):
 
     def __init__(self, parent: QWidget | None = None) -> None:
         super().__init__(parent)
-        self._shown: tuple[SampleAnswered, ...] | None = None
+        self._shown: tuple[tuple[SampleAnswered, ...], bool] | None = None
         self.setFrameShape(QFrame.Shape.NoFrame)
         self.setWidgetResizable(True)
         self.setHorizontalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAlwaysOff)
         self.show_samples(())
 
-    def show_samples(self, samples: tuple[SampleAnswered, ...]) -> None:
-        """Shows the newest answers."""
-        if samples == self._shown:
+    def show_samples(self, samples: tuple[SampleAnswered, ...], *, is_over: bool = False) -> None:
+        """Shows the newest answers, or why there are none."""
+        if (samples, is_over) == self._shown:
             return
-        self._shown = samples
+        self._shown = (samples, is_over)
         content = QWidget()
         content.setProperty("role", "scrolled")
         box = QVBoxLayout(content)
@@ -41,13 +47,7 @@ class SamplesPanel(QScrollArea):
         for (step, prompt), answers in list(groups.items())[:_SHOWN_STEPS]:
             box.addWidget(_SampleCard(step, prompt, answers))
         if not groups:
-            box.addWidget(
-                PlainLabel(
-                    "No sample answers yet. Add sample prompts in the recipe (Training, advanced) "
-                    "and base and adapter answer them during the run.",
-                    "muted",
-                )
-            )
+            box.addWidget(PlainLabel(f"{_NEVER if is_over else _NOT_YET} {_HOW}", "muted"))
         box.addStretch(1)
         self.setWidget(content)
 

@@ -10,7 +10,6 @@ from studio.core.units import UNKNOWN, format_bytes, format_duration, format_los
 from studio.gui.theme.tokens import SIZES
 from studio.gui.widgets.card import Card
 from studio.gui.widgets.labels import PlainLabel, plain_tooltip
-from studio.gui.widgets.run_chip import RunChip
 
 _FULL = 1000
 _FACTS = (
@@ -43,7 +42,6 @@ class StatusCard(Card):
         self._phase = PlainLabel("", "title", wraps=False)
         self._detail = PlainLabel("", "muted", wraps=False)
         self._rest = PlainLabel("", "strong", wraps=False)
-        self._chip = RunChip()
         self._bar = QProgressBar()
         self._bar.setTextVisible(False)
         self._bar.setAccessibleName("Progress")
@@ -55,7 +53,6 @@ class StatusCard(Card):
         top = QHBoxLayout()
         top.setSpacing(SIZES.m)
         top.addWidget(self._phase)
-        top.addWidget(self._chip)
         top.addWidget(self._detail, 1)
         top.addWidget(self._rest)
         self.body.setSpacing(SIZES.s)
@@ -68,9 +65,7 @@ class StatusCard(Card):
         """Shows the state of a run; after its end only the numbers."""
         self._progress.setVisible(not record.is_over)
         self._phase.setText(describe_phase(record))
-        self._detail.setText("" if record.is_over else record.phase_detail)
-        self._chip.show_status(record.status)
-        self._chip.setVisible(record.status == "paused")
+        self._detail.setText(_describe_detail(record))
         self._rest.setText(describe_rest(record))
         self._show_progress(record)
         for key, text in _describe_facts(record).items():
@@ -100,6 +95,13 @@ class StatusCard(Card):
             grid.addLayout(cell, 0, column)
             grid.setColumnStretch(column, 1)
         return grid
+
+
+def _describe_detail(record: RunRecord) -> str:
+    """Returns what the phase is about, else what is safe already: Save now is answered there."""
+    if record.is_over or record.phase_detail or record.last_checkpoint_step is None:
+        return "" if record.is_over else record.phase_detail
+    return f"saved at step {record.last_checkpoint_step:,}"
 
 
 def _describe_facts(record: RunRecord) -> dict[str, str]:
