@@ -108,7 +108,7 @@ class ImportOrder(Order):
 
     ``name`` is what the run will be called, ``base`` its base model where the adapter does not say
     it. The run directory keeps the order, filled in; ``base_folder`` is where relative paths of the
-    run's recipe started.
+    run's recipe started, ``chosen_base`` the base that the user named later.
     """
 
     kind: Literal["import_run"] = "import_run"
@@ -116,6 +116,7 @@ class ImportOrder(Order):
     home: str
     name: str | None = None
     base: str | None = None
+    chosen_base: str | None = None
     base_folder: str | None = None
 
 

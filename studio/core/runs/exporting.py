@@ -40,19 +40,23 @@ def find_run(adapter: Path) -> RunLayout | None:
 
 
 def find_base(layout: RunLayout) -> str | None:
-    """Returns the base model of a run as its recipe names it, or as its import found it.
+    """Returns the base model of a run: chosen by the user, as in its recipe, or as imported.
 
-    None where neither says it; the adapter's own settings may.
+    None where nothing says it; the adapter's own settings may.
     """
+    order = _find_import(layout)
+    if order is not None and order.chosen_base:
+        return order.chosen_base
     try:
         return load_recipe(layout.recipe).base.model
     except StudioError:
-        pass
-    try:
-        order = load_order(layout)
-    except StudioError:
-        return None
-    return order.base if isinstance(order, ImportOrder) else None
+        return None if order is None else order.base
+
+
+def find_chosen_base(layout: RunLayout) -> str | None:
+    """Returns the base that the user chose for an imported run; None where nobody was asked."""
+    order = _find_import(layout)
+    return None if order is None else order.chosen_base
 
 
 def find_base_folder(layout: RunLayout) -> str | None:
@@ -62,3 +66,11 @@ def find_base_folder(layout: RunLayout) -> str | None:
     except StudioError:
         return None
     return order.base_folder if isinstance(order, TrainOrder | ImportOrder) else None
+
+
+def _find_import(layout: RunLayout) -> ImportOrder | None:
+    try:
+        order = load_order(layout)
+    except StudioError:
+        return None
+    return order if isinstance(order, ImportOrder) else None

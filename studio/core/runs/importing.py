@@ -114,7 +114,9 @@ def choose_base(layout: RunLayout, base: str) -> None:
     """
     order = load_order(layout)
     if isinstance(order, ImportOrder):
-        text = order.model_copy(update={"base": base}).model_dump_json(indent=2)
+        text = order.model_copy(update={"base": base, "chosen_base": base}).model_dump_json(
+            indent=2
+        )
         write_atomically(layout.job, f"{text}\n")
 
 

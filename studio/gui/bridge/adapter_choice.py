@@ -20,11 +20,15 @@ _STEP = re.compile(r"^step-\d{1,12}$")
 
 @dataclass(frozen=True)
 class AdapterChoice:
-    """One adapter: its name for people, its folder, and the base it was trained on (or empty)."""
+    """One adapter: its name for people, its folder, and the base it was trained on (or empty).
+
+    ``lacking_run`` is the folder of its run if that was imported and its base is not here.
+    """
 
     name: str
     folder: Path
     base: str
+    lacking_run: str = ""
 
     @property
     def base_name(self) -> str:
@@ -36,7 +40,7 @@ def choose_run(row: RunRow) -> AdapterChoice | None:
     """Returns the adapter of a run, None while it has none."""
     if row.adapter is None:
         return None
-    return AdapterChoice(row.record.name, row.adapter, row.base)
+    return AdapterChoice(row.title, row.adapter, row.base, row.folder if row.lacks_base else "")
 
 
 @dataclass(frozen=True)
@@ -63,7 +67,7 @@ def find_group(row: RunRow) -> AdapterGroup | None:
         ),
         reverse=True,
     )
-    name = row.record.name
+    name = row.title
     checkpoints = [AdapterChoice(f"{name}, step {step:,}", path, row.base) for step, path in steps]
     return AdapterGroup(row.folder, final, tuple(checkpoints))
 

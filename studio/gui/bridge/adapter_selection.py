@@ -21,13 +21,16 @@ class AdapterSelection(QObject):
     """Which base and which adapters are chosen; the first adapter brings its base along.
 
     ``form`` is how the base is held: auto means as the adapters saw it in training.
+    ``background`` does what is slow beside the window.
 
     Signals:
+        base_wanted: This ``AdapterChoice`` was brought in, and its base is not here.
         offered: The history was read; ``groups`` and ``rows`` are new.
         changed: Another base or other adapters are chosen.
         refused: A choice is impossible, or the history cannot be read; a ``StudioError``.
     """
 
+    base_wanted = Signal(object)
     offered = Signal()
     changed = Signal()
     refused = Signal(object)
@@ -36,6 +39,7 @@ class AdapterSelection(QObject):
         self, store: RunStore, background: Background, parent: QObject | None = None
     ) -> None:
         super().__init__(parent)
+        self.background = background
         self._shelf = AdapterShelf(store, background, self)
         self._shelf.picked.connect(self.add)
         self._shelf.offered.connect(self.offered)
@@ -79,6 +83,10 @@ class AdapterSelection(QObject):
         """Adds an adapter unless it belongs to another base."""
         if any(choice.folder == other.folder for other in self.adapters.values()):
             return
+        if choice.lacking_run:
+            self.base_wanted.emit(choice)
+            if not choice.base:
+                return
         try:
             if not self.base and not choice.base:
                 raise AdapterUnusable(
@@ -92,6 +100,16 @@ class AdapterSelection(QObject):
         self.base = self.base or choice.base
         self.adapters[self._find_free_name(choice.name)] = choice
         self.changed.emit()
+
+    def add_again(self, run: str) -> None:
+        """Adds the adapter of an imported run whose base is known now."""
+        for name, choice in list(self.adapters.items()):
+            if choice.lacking_run == run:
+                del self.adapters[name]
+        if not self.adapters:
+            self.base = ""
+        self.changed.emit()
+        self.add_run(run)
 
     def remove(self, name: str) -> None:
         """Takes an adapter out."""

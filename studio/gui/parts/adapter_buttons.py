@@ -96,4 +96,5 @@ class AddAdapterButton(Button):
 
 
 def _shorten(name: str, longest: int) -> str:
-    return name if len(name) <= longest else f"{name[:longest]}…"
+    """Returns a name without its middle where it is long: the end tells runs apart."""
+    return name if len(name) <= longest else f"{name[: longest - 16]}…{name[-15:]}"

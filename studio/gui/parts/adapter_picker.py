@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from PySide6.QtWidgets import QFrame, QHBoxLayout, QSizePolicy, QWidget
+from PySide6.QtWidgets import QFrame, QHBoxLayout, QSizePolicy, QVBoxLayout, QWidget
 
 from studio.gui.bridge.adapter_selection import AdapterSelection
 from studio.gui.parts.adapter_buttons import AddAdapterButton, BaseButton
+from studio.gui.parts.base_asker import BaseNotice
 from studio.gui.theme.tokens import SIZES
 from studio.gui.widgets.buttons import IconButton
 from studio.gui.widgets.flow_row import FlowRow
@@ -24,7 +25,16 @@ class AdapterPicker(QWidget):
         self._add.folder_chosen.connect(selection.add_folder)
         selection.offered.connect(lambda: self._add.show_choices(selection.groups))
         self._tags: list[QWidget] = []
-        self._row = FlowRow(self, SIZES.s)
+        notice = BaseNotice(selection.background)
+        selection.base_wanted.connect(notice.offer)
+        notice.kept.connect(selection.add_again)
+        line = QWidget()
+        self._row = FlowRow(line, SIZES.s)
+        box = QVBoxLayout(self)
+        box.setContentsMargins(0, 0, 0, 0)
+        box.setSpacing(SIZES.s)
+        box.addWidget(notice)
+        box.addWidget(line)
         for widget in (self._base, PlainLabel("with", "muted", wraps=False), self._add):
             self._row.addWidget(widget)
         selection.changed.connect(self._show_selection)

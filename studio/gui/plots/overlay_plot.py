@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
-from PySide6.QtCore import Qt
 from PySide6.QtWidgets import QHBoxLayout, QVBoxLayout, QWidget
 
 from studio.gui.bridge.curves import RunCurves
@@ -70,7 +69,8 @@ class OverlayPlot(QWidget):
         self.show_runs(self._runs)
 
     def _add_name(self, name: str, colour: str) -> None:
-        label = ElidedLabel(name, mode=Qt.TextElideMode.ElideRight)
+        label = ElidedLabel(name)
+        label.setMaximumWidth(label.sizeHint().width())
         self._names.addWidget(Swatch(colour))
         self._names.addWidget(label, 1)
 

@@ -97,6 +97,9 @@ def test_a_capsule_says_which_inputs_are_missing_here(trained: Path, tmp_path: P
     told = {notice.code: notice.message for notice in of_type(events, NoticeRaised)}
     assert str(tmp_path / "gone") in told["inputs_missing"]
     assert "chats" in told["inputs_changed"]
+    found = RunLayout(only(RunStore(Home(tmp_path / "home"))).folder)
+    choose_base(found, "/models/here")
+    assert find_base(found) == "/models/here"  # the recipe still names the old place
 
 
 @pytest.mark.filterwarnings("ignore:.*is_gradient_checkpointing:FutureWarning")

@@ -24,7 +24,7 @@ def test_the_menu_offers_runs_with_their_checkpoints(qtbot: QtBot) -> None:
     menu = button.build_menu()
     texts = [one.text() for one in menu.actions()]
     assert texts[0] == "a&&b   (base-1b)"
-    assert texts[1] == f"{'p' * 40}…   (base-1b)"
+    assert texts[1] == f"{'p' * 24}…{'p' * 15}   (base-1b)"
     steps = menu.actions()[0].menu()
     assert isinstance(steps, QMenu)
     names = [one.text() for one in steps.actions()]

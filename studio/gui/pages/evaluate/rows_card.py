@@ -143,7 +143,7 @@ class RowsCard(Card):
         self._runs = [row.folder for row in rows]
         self._run.clear()
         for row in rows:
-            self._run.addItem(f"{row.record.name[:60]}   ({row.data_names[:60]})")
+            self._run.addItem(f"{row.title[:80]}   ({row.data_names[:60]})")
         chosen = wanted if wanted in self._runs else before
         self._run.setCurrentIndex(self._runs.index(chosen) if chosen in self._runs else 0)
         self._run.setEnabled(bool(rows))

@@ -61,5 +61,6 @@ class CheckDesk(QObject):
             {name: describe_applied(name, checked) for name in presenter.remedies},
             {name: describe_price(name, checked) for one in found for name in one.remedies},
         )
-        if self._check.error is not None:
+        is_asked = presenter.choice is not None and bool(presenter.choice.lacking_run)
+        if self._check.error is not None and not is_asked:  # the card of the adapter asks
             self.failed.emit(self._check.error)

@@ -37,8 +37,10 @@ def find_choice(
     for group in groups:
         if wanted_run and group.folder == wanted_run:
             return group.final
-    if any(current in (group.final, *group.checkpoints) for group in groups):
-        return current
+    for group in groups:
+        for known in (group.final, *group.checkpoints):
+            if current is not None and known.folder == current.folder:
+                return known  # its name or base may be another one by now
     return groups[0].final if groups else None
 
 

@@ -12,7 +12,7 @@ from studio.gui.bridge.adapter_choice import AdapterChoice, AdapterGroup
 from studio.gui.theme.tokens import SIZES
 from studio.gui.widgets.buttons import Button
 from studio.gui.widgets.card import Card
-from studio.gui.widgets.labels import ElidedLabel, PlainLabel
+from studio.gui.widgets.labels import ElidedLabel, PlainLabel, plain_tooltip
 
 _LONGEST_NAME = 60
 _HELP = (
@@ -61,10 +61,11 @@ class SourceCard(Card):
             name = group.final.name
             if len(name) > _LONGEST_NAME:
                 name = f"{name[:_LONGEST_NAME]}…"
-            base = f"  (base {group.final.base_name})" if group.final.base else ""
+            base = f"  ·  {group.final.base_name}" if group.final.base else ""
             self._box.addItem(f"{name}{base}")
         owner = find_group_of(groups, chosen)
         self._box.setCurrentIndex(self._groups.index(owner) if owner is not None else -1)
+        self._box.setToolTip(plain_tooltip(self._box.currentText()))
         self._box.setPlaceholderText("Choose an adapter" if groups else "No adapter yet")
         self._box.setEnabled(bool(groups))
         self._show_steps(owner, chosen)

@@ -13,6 +13,7 @@ from studio.gui.bridge.run_catalog import RunCatalog
 from studio.gui.pages.export.choices import find_choice, merge_groups
 from studio.gui.pages.export.presenter import ExportPresenter
 from studio.gui.pages.export.source_card import SourceCard
+from studio.gui.parts.base_asker import BaseNotice
 
 
 class SourceDesk(QObject):
@@ -38,6 +39,9 @@ class SourceDesk(QObject):
         self._presenter, self._card = presenter, card
         self._groups: list[AdapterGroup] = []
         self._picked: list[AdapterChoice] = []
+        self._notice = BaseNotice(background)
+        card.body.addWidget(self._notice)
+        self._notice.kept.connect(self.refresh)
         self._wanted = ""
         card.chosen.connect(lambda _: self.chosen.emit())
         card.chosen.connect(presenter.choose)
@@ -77,6 +81,11 @@ class SourceDesk(QObject):
     def _on_presenter_changed(self) -> None:
         self._card.show_choices(self._groups, self._presenter.choice)
         self._card.setEnabled(not self._presenter.is_busy)
+        choice = self._presenter.choice
+        if choice is not None and choice.lacking_run:
+            self._notice.offer(choice)
+        else:
+            self._notice.clear()
 
     def _on_card_folder_requested(self) -> None:
         folder = QFileDialog.getExistingDirectory(self._card, "Choose an adapter folder")

@@ -22,6 +22,7 @@ _ALL: tuple[tuple[str, str, str], ...] = (
     ("continue", "Extend", "train"),
     ("compare", "Compare", "compare"),
     ("export", "Export", "export"),
+    ("base", "Base…", "model"),
     ("rename", "Rename", "pencil"),
     ("delete", "Delete", "trash"),
 )
@@ -29,6 +30,7 @@ _ALL: tuple[tuple[str, str, str], ...] = (
 _HELP = {
     "rows": "Shows which rows were learnt, forgotten, or look mislabelled.",
     "resume": "Goes on with a run that ended before its plan was done, exactly where it was.",
+    "base": "Chooses the folder of the base model that this imported adapter was trained on.",
     "continue": "Starts a new run that begins with this adapter, on data of your choice.",
 }
 
@@ -37,8 +39,8 @@ class RunActions(QWidget):
     """One button per action, on only where the action makes sense.
 
     Signals:
-        requested: The key of an action: open, rows, resume, continue, compare, export, rename or
-            delete.
+        requested: The key of an action: open, rows, resume, continue, compare, export, base,
+            rename or delete.
     """
 
     requested = Signal(str)
@@ -63,6 +65,7 @@ class RunActions(QWidget):
         """Turns buttons on and off for the selected runs."""
         for key, is_possible in _judge(rows).items():
             self._buttons[key].setEnabled(is_possible)
+        self._buttons["base"].setVisible(self._buttons["base"].isEnabled())
         self._count.setText(f"{len(rows)} selected" if len(rows) > 1 else "")
 
     def resizeEvent(self, event: QResizeEvent) -> None:  # noqa: N802 - Qt's name
@@ -97,6 +100,7 @@ def _judge(rows: Sequence[RunRow]) -> dict[str, bool]:
         "continue": is_one and has_adapters and not rows[0].record.is_active,
         "compare": has_adapters,
         "export": is_one and has_adapters,
+        "base": is_one and rows[0].record.is_imported,
         "rename": is_one,
         "delete": bool(rows) and not any(row.record.is_active for row in rows),
     }

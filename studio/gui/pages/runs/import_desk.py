@@ -3,18 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from pathlib import Path
 
 from PySide6.QtCore import QObject, Signal
 from PySide6.QtWidgets import QFileDialog, QMenu, QWidget
 
-from studio.core.errors import ModelUnusable
 from studio.core.events.types import ImportFinished, NoticeRaised
-from studio.core.runs.importing import choose_base
-from studio.core.runs.layout import RunLayout
 from studio.gui.bridge.run_catalog import get_base_name
 from studio.gui.bridge.run_importer import RunImporter
 from studio.gui.context import Context
+from studio.gui.parts.base_asker import ASK, BaseAsker, describe_kept
 from studio.gui.widgets.buttons import Button
 from studio.gui.widgets.labels import plain_tooltip
 from studio.gui.widgets.notice import Notice
@@ -37,9 +34,10 @@ class ImportDesk(QObject):
     def __init__(self, context: Context, page: QWidget, notice: Notice) -> None:
         super().__init__(page)
         self._notice = notice
-        self._background = context.background
-        self._page = page
         self._lacking = ""
+        self._asker = BaseAsker(context.background, page)
+        self._asker.kept.connect(self._on_asker_kept)
+        self._asker.failed.connect(lambda error: notice.show_error(error, self._lacking and ASK))
         self.button = ImportButton()
         self.importer = RunImporter(context.feed, context.home, self)
         self.button.paths_chosen.connect(self.importer.bring)
@@ -57,25 +55,21 @@ class ImportDesk(QObject):
         self._notice.show_message(
             "warning" if is_lacking else "success",
             *describe_import(done, notices),
-            "Choose the base model…" if is_lacking else "",
+            ASK if is_lacking else "",
         )
         self.imported.emit(done.folder)
 
-    def _on_notice_action_requested(self) -> None:
-        folder, run = "", self._lacking
-        if run:
-            folder = QFileDialog.getExistingDirectory(self._page, "Choose the base model's folder")
-        if folder:
-            self._background.start(
-                lambda _: keep_base(run, folder),
-                lambda _: self._on_base_kept(run, folder),
-                self._notice.show_error,
-            )
+    def ask_base(self, run: str) -> None:
+        """Asks which base the imported run in a folder belongs to."""
+        self._asker.ask(run)
 
-    def _on_base_kept(self, run: str, folder: str) -> None:
+    def _on_notice_action_requested(self) -> None:
+        if self._lacking:
+            self._asker.ask(self._lacking)
+
+    def _on_asker_kept(self, run: str, folder: str) -> None:
         self._lacking = ""
-        words = f"{get_base_name(folder)} is its base model now."
-        self._notice.show_message("success", words, folder)
+        self._notice.show_message("success", describe_kept(folder), folder)
         self.imported.emit(run)
 
 
@@ -110,21 +104,6 @@ class ImportButton(Button):
         folder = QFileDialog.getExistingDirectory(self, "Choose an adapter folder")
         if folder:
             self.paths_chosen.emit([folder])
-
-
-def keep_base(run: str, folder: str) -> None:
-    """Says that the imported run belongs to the base model in a folder.
-
-    Raises:
-        ModelUnusable: There is no model in the folder.
-        FileUnusable: The run cannot be written to.
-    """
-    if not (Path(folder) / "config.json").is_file():
-        raise ModelUnusable(
-            f"{folder} holds no model: config.json is missing.",
-            "Choose the folder that holds config.json and the .safetensors files of the model.",
-        )
-    choose_base(RunLayout(Path(run)), folder)
 
 
 def describe_import(done: ImportFinished, notices: Sequence[NoticeRaised]) -> tuple[str, str]:

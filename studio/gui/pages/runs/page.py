@@ -36,8 +36,8 @@ class RunsPage(Page):
         self._desk = ImportDesk(context, self, self._notice)
         self._search = QLineEdit()
         self._search.setPlaceholderText("Search by name, state, base or data")
-        self._search.setClearButtonEnabled(True)
         self._search.setAccessibleName("Search runs")
+        self._search.setClearButtonEnabled(True)
         self._search.setFixedWidth(300)
         self._table = RunTable()
         self._actions = RunActions()
@@ -123,7 +123,9 @@ class RunsPage(Page):
         if not rows:
             return
         self._notice.clear()
-        if key == "rename":
+        if key == "base":
+            self._desk.ask_base(rows[0].folder)
+        elif key == "rename":
             self._table.rename_selected()
         elif key == "delete":
             self._presenter.measure_deletion(rows)
@@ -135,11 +137,9 @@ class RunsPage(Page):
         elif key == "resume":
             self._context.feed.resume(rows[0].folder)
             self.run_requested.emit("train", rows[0].folder)
-        elif key == "compare":
-            for row in rows:
-                self.run_requested.emit("compare", row.folder)
         else:
-            self.run_requested.emit("train" if key == "open" else key, rows[0].folder)
+            for row in rows:  # only Compare takes several
+                self.run_requested.emit("train" if key == "open" else key, row.folder)
 
     def _on_desk_imported(self, folder: str) -> None:
         self._wanted = folder

@@ -116,7 +116,7 @@ class RunsPresenter(QObject):
             journal.read_all()
             curves = RunCurves.take(journal.series)
             has_points = len(curves.steps) + len(curves.validation_steps) > 0
-            (found if has_points else bare).append((row.record.name, curves))
+            (found if has_points else bare).append((row.title, curves))
         return tuple(found or bare[:1])
 
     def _on_renamed(self, record: RunRecord) -> None:
