@@ -10,6 +10,7 @@ from pathlib import Path
 from studio.core.events.measures import ColumnScore
 from studio.core.results.metrics import format_value
 from studio.core.results.result import EvaluationResult, ResultSummary, name_source
+from studio.core.units import format_things
 
 _FORMULA_STARTS = ("=", "+", "-", "@", "\t", "\r")
 
@@ -66,8 +67,8 @@ def build_markdown(summary: ResultSummary) -> str:
     lines = [
         f"# {escape_markdown(summary.name)}",
         "",
-        f"{summary.rows:,} rows of {escape_markdown(name_source(summary.data))}, base "
-        f"{escape_markdown(Path(summary.base).name)}, {moment}.",
+        f"{format_things(summary.rows, 'row')} of {escape_markdown(name_source(summary.data))}, "
+        f"base {escape_markdown(Path(summary.base).name)}, {moment}.",
         "",
         "| | " + " | ".join(map(escape_markdown, summary.columns)) + " |",
         "|---|" + "---|" * len(summary.columns),

@@ -16,6 +16,7 @@ from studio.core.units import (
     format_duration,
     format_fraction,
     format_loss,
+    format_things,
 )
 
 STATUS_WORDS: dict[Status, str] = {
@@ -133,7 +134,8 @@ def _describe_finish(record: RunRecord) -> str:
     if record.finish_reason == "early_stopped":
         happened = f"Ended early after step {record.step:,}: the validation loss stopped improving."
     else:
-        happened = f"All {record.step:,} steps are done."
+        is_one = record.step == 1
+        happened = "The one step is done." if is_one else f"All {record.step:,} steps are done."
     if record.first_loss is not None and record.last_loss is not None:
         happened += (
             f" The training loss went from {format_loss(record.first_loss)} "
@@ -151,16 +153,21 @@ def _describe_data(event: types.DataPrepared) -> str:
     share = event.supervised_tokens / event.train_tokens if event.train_tokens else 0.0
     about = "about " if event.is_estimate else ""
     line = (
-        f"Data {'read' if event.is_estimate else 'ready'}: {event.train_rows:,} rows to train on, "
+        f"Data {'read' if event.is_estimate else 'ready'}: "
+        f"{format_things(event.train_rows, 'row')} to train on, "
         f"{event.validation_rows:,} to validate; {about}{format_count(event.train_tokens)} "
         f"tokens, {format_fraction(share)} of them "
-        f"are learnt; longest example {event.max_tokens:,} tokens"
+        f"are learnt; longest example {format_things(event.max_tokens, 'token')}"
     )
     if event.truncated_rows:
-        line += f"; {about}{event.truncated_rows:,} rows were cut"
+        line += f"; {about}{_count_rows(event.truncated_rows)} cut"
     if event.skipped_rows:
-        line += f"; {event.skipped_rows:,} rows were left out"
+        line += f"; {_count_rows(event.skipped_rows)} left out"
     return line
+
+
+def _count_rows(rows: int) -> str:
+    return f"{format_things(rows, 'row')} {'was' if rows == 1 else 'were'}"
 
 
 def _describe_model(event: types.ModelLoaded) -> str:
@@ -169,7 +176,7 @@ def _describe_model(event: types.ModelLoaded) -> str:
         f"Model loaded: {event.architecture}, {format_count(event.parameters)} parameters on "
         f"{event.device} in {event.dtype}; the adapter trains "
         f"{format_count(event.trainable_parameters)} ({format_fraction(share)}) in "
-        f"{event.adapted_modules:,} layers"
+        f"{format_things(event.adapted_modules, 'layer')}"
     )
 
 
@@ -185,7 +192,8 @@ def _describe_checkpoint(event: types.CheckpointSaved) -> str:
 
 def _describe_plan(event: types.PlanMade) -> str:
     start = f", going on after step {event.first_step:,}" if event.first_step else ""
-    return f"Plan: {event.total_steps:,} steps, {event.steps_per_epoch:,} per epoch{start}"
+    steps = format_things(event.total_steps, "step")
+    return f"Plan: {steps}, {event.steps_per_epoch:,} per epoch{start}"
 
 
 def _with_remedy(message: str, remedy: str) -> str:
@@ -212,7 +220,7 @@ def _describe_end(event: types.RunFinished) -> str:
 
 
 def _describe_answer(event: types.AnswerFinished) -> str:
-    return f"{event.column}: {event.tokens} tokens, {_REASONS[event.reason]}"
+    return f"{event.column}: {format_things(event.tokens, 'token')}, {_REASONS[event.reason]}"
 
 
 _LINES: dict[type[types.Event], Callable[[Any], str | None]] = {
@@ -223,7 +231,9 @@ _LINES: dict[type[types.Event], Callable[[Any], str | None]] = {
     types.RunPaused: lambda event: f"Paused at step {event.step:,}",
     types.RunResumed: lambda event: f"Going on at step {event.step:,}",
     types.RunFinished: _describe_end,
-    types.RunStopped: lambda event: f"Stopped after step {event.step:,}; everything is saved",
+    types.RunStopped: lambda event: (
+        f"Stopped after step {event.step:,}; everything is saved" if event.step else "Stopped"
+    ),
     types.RunFailed: lambda event: f"Failed: {_with_remedy(event.message, event.remedy)}",
     types.NoticeRaised: lambda event: (
         f"{event.severity.capitalize()}: {_with_remedy(event.message, event.remedy)}"
@@ -236,7 +246,9 @@ _LINES: dict[type[types.Event], Callable[[Any], str | None]] = {
     types.CheckpointSaved: _describe_checkpoint,
     types.AdapterSaved: lambda event: f"Step {event.step:,}: adapter saved in {event.folder}",
     types.AnswerFinished: _describe_answer,
-    types.ExportFinished: lambda event: f"Exported {len(event.files)} files to {event.folder}",
+    types.ExportFinished: lambda event: (
+        f"Exported {format_things(len(event.files), 'file')} to {event.folder}"
+    ),
     types.PushFinished: lambda event: f"Uploaded to {event.url}",
     types.HandedOver: lambda event: describe_hand_over(event).message,
     types.RunImported: lambda event: f"Imported from {event.source}",
@@ -246,7 +258,7 @@ _LINES: dict[type[types.Event], Callable[[Any], str | None]] = {
     ),
     types.RequestFailed: lambda event: _with_remedy(event.message, event.remedy),
     types.DataProblemFound: lambda event: (
-        f"{_with_remedy(event.message, event.remedy)} ({event.rows:,} rows)"
+        f"{_with_remedy(event.message, event.remedy)} ({format_things(event.rows, 'row')})"
     ),
 }
 

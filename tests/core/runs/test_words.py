@@ -135,6 +135,7 @@ def test_the_rest_is_told_only_while_it_is_known() -> None:
         (types.RunResumed(step=3), "step 3"),
         (types.RunFinished(step=4, reason="early_stopped"), "early"),
         (types.RunStopped(step=4), "everything is saved"),
+        (types.RunStopped(step=0), "Stopped"),
         (types.RunFailed(code="x", message="Why.", remedy="Do."), "Why. Do."),
         (types.NoticeRaised(code="x", severity="warning", message="Odd."), "Warning: Odd."),
         (types.SettingResolved(key="a.b", value="3", why="it fits"), "a.b = 3: it fits"),

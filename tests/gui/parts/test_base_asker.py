@@ -38,7 +38,7 @@ def ask(studio: Studio, play: Play, qtbot: QtBot, tmp_path: Path) -> Ask:
         runs: Any = studio.window.get_page("runs")
         with qtbot.waitSignal(runs._desk.imported, timeout=TIMEOUT_MS) as brought:
             runs.take_paths([str(tmp_path / "poet")])
-        play("chat")
+        play("export" if key == "export" else "chat")
         studio.window.show_run(key, brought.args[0])
         page = studio.window.get_page(key)
         notice = page.findChild(BaseNotice)

@@ -9,6 +9,7 @@ from PySide6.QtGui import QColor, QPainter, QPaintEvent, QPen
 from PySide6.QtWidgets import QSizePolicy, QVBoxLayout, QWidget
 
 from studio.core.compare.ratings import Rating
+from studio.core.units import format_things
 from studio.gui.theme.tokens import SIZES, colours_of
 from studio.gui.widgets.buttons import Button
 from studio.gui.widgets.fold import Fold
@@ -71,7 +72,7 @@ class RanksPanel(QWidget):
 
     def show_ratings(self, ratings: Sequence[Rating], votes: int) -> None:
         """Shows who won how often and how strong each one is."""
-        self._count.setText(f"{votes:,} vote{'' if votes == 1 else 's'} on this base")
+        self._count.setText(f"{format_things(votes, 'vote')} on this base")
         self._export.setEnabled(votes > 0)
         while (item := self._rows.takeAt(0)) is not None:
             widget = item.widget()

@@ -12,6 +12,7 @@ from studio.core.events.types import Event, NoticeRaised
 from studio.core.jobs.orders import EvaluateOrder
 from studio.core.results.result import EvaluationResult, build_result
 from studio.core.results.store import ResultStore
+from studio.core.units import format_things
 from studio.gui.bridge.adapter_selection import AdapterSelection
 from studio.gui.bridge.background import Background
 from studio.gui.bridge.one_job import OneJob
@@ -108,7 +109,7 @@ class EvaluatePresenter(QObject):
 
     def _list(self) -> list[KeptEntry]:
         return [
-            KeptEntry(folder, one.name, f"{one.rows:,} rows", one.time_seconds)
+            KeptEntry(folder, one.name, format_things(one.rows, "row"), one.time_seconds)
             for folder, one in self._store.list()
         ]
 

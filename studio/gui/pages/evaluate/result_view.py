@@ -11,6 +11,7 @@ from PySide6.QtWidgets import QHBoxLayout, QMenu, QStackedWidget, QVBoxLayout, Q
 from studio.core.results.metrics import find_metric, format_value
 from studio.core.results.result import EvaluationResult, ResultSummary, name_source
 from studio.core.results.words import describe_findings, describe_score, is_better
+from studio.core.units import format_things
 from studio.gui.bridge.run_catalog import get_base_name
 from studio.gui.pages.evaluate.rows_view import RowsView
 from studio.gui.pages.evaluate.score_table import ScoreTable
@@ -69,7 +70,7 @@ class ResultView(QWidget):
         self._name.setText(summary.name)
         moment = time.strftime("%d %b %Y, %H:%M", time.localtime(summary.time_seconds))
         self._facts.setText(
-            f"{summary.rows:,} rows of {name_source(summary.data)}  ·  "
+            f"{format_things(summary.rows, 'row')} of {name_source(summary.data)}  ·  "
             f"base {get_base_name(summary.base)}  ·  {moment}"
         )
         self._findings.setText("\n".join(describe_findings(summary)))

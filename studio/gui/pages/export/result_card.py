@@ -6,6 +6,7 @@ from PySide6.QtCore import Qt, Signal
 from PySide6.QtGui import QGuiApplication
 from PySide6.QtWidgets import QHBoxLayout, QPlainTextEdit, QSizePolicy, QWidget
 
+from studio.core.units import format_things
 from studio.gui.bridge.export_history import ExportRecord
 from studio.gui.pages.export.give_panel import GivePanel
 from studio.gui.pages.export.options import describe_options
@@ -94,7 +95,7 @@ class ResultCard(Card):
         self._proof.setText(describe_proof(record))
         shown = ", ".join(record.files[:_SHOWN_FILES])
         more = len(record.files) - _SHOWN_FILES
-        count = f"{len(record.files)} file{'' if len(record.files) == 1 else 's'}"
+        count = format_things(len(record.files), "file")
         self._files.setText(f"{count}: {shown}{f' and {more} more' if more > 0 else ''}")
         self._show_next(record)
         self.show()

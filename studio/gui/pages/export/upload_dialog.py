@@ -9,7 +9,7 @@ from PySide6.QtWidgets import QDialog, QGridLayout, QHBoxLayout, QLineEdit, QVBo
 
 from studio.core.errors import Offline
 from studio.core.network.gate import Gate
-from studio.core.units import format_bytes
+from studio.core.units import format_bytes, format_things
 from studio.gui.theme.tokens import SIZES
 from studio.gui.widgets.buttons import Button
 from studio.gui.widgets.labels import PlainLabel
@@ -76,7 +76,8 @@ class UploadDialog(QDialog):
         box = QVBoxLayout(self)
         box.setContentsMargins(SIZES.l, SIZES.l, SIZES.l, SIZES.l)
         box.setSpacing(SIZES.m)
-        words = f"{files} files, {format_bytes(size_bytes)}. They appear when all are there."
+        size = f"{format_things(files, 'file')}, {format_bytes(size_bytes)}."
+        words = f"{size} They appear when all are there."
         box.addWidget(PlainLabel(words))
         box.addLayout(grid)
         box.addWidget(self._state)

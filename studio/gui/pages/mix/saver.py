@@ -9,7 +9,7 @@ from PySide6.QtCore import QObject, Signal
 from studio.core.events.measures import BlendFinished, BlendProgressed
 from studio.core.events.types import Event
 from studio.core.jobs.orders import BlendOrder, BlendSettings
-from studio.core.units import format_fraction
+from studio.core.units import format_fraction, format_things
 from studio.core.weights.header import read_header
 from studio.core.weights.matching import count_layers
 from studio.gui.bridge.one_job import OneJob
@@ -75,7 +75,7 @@ def count_adapter_layers(folder: Path) -> int:
 
 def describe_saved(done: BlendFinished) -> str:
     """Returns rank and size of a new adapter, and how much of the mix its rank could not hold."""
-    words = f"Rank {done.rank}, {done.modules} layers."
+    words = f"Rank {done.rank}, {format_things(done.modules, 'layer')}."
     if not done.error_fraction:
         return f"{words} Nothing was lost."
     lost = format_fraction(done.error_fraction)

@@ -8,6 +8,7 @@ from PySide6.QtCore import QObject, Signal
 from PySide6.QtWidgets import QFileDialog, QMenu, QWidget
 
 from studio.core.events.types import ImportFinished, NoticeRaised
+from studio.core.units import format_things
 from studio.gui.bridge.run_catalog import get_base_name
 from studio.gui.bridge.run_importer import RunImporter
 from studio.gui.context import Context
@@ -108,9 +109,10 @@ class ImportButton(Button):
 
 def describe_import(done: ImportFinished, notices: Sequence[NoticeRaised]) -> tuple[str, str]:
     """Returns what was imported, and what to know about it."""
-    checked = f"{done.modules:,} adapted layers were checked"
+    layers = format_things(done.modules, "adapted layer")
+    checked = f"{layers} {'was' if done.modules == 1 else 'were'} checked"
     if done.hashes:
-        checked += f" and {done.hashes} files compared with their hashes"
+        checked += f" and {format_things(done.hashes, 'file')} compared with their hashes"
     base = f" Its base model is {get_base_name(done.base)}." if done.base else ""
     notes = " ".join(f"{notice.message} {notice.remedy}" for notice in notices)
     return f"{done.name} is among your runs now.", f"{checked}.{base} {notes}".strip()

@@ -10,7 +10,7 @@ from studio.core.memory.forecast import Forecast
 from studio.core.recipe.problem import Problem
 from studio.core.recipe.schema import Recipe
 from studio.core.recipe.schema_data import ValidationFraction
-from studio.core.units import format_bytes, format_duration, format_fraction
+from studio.core.units import format_bytes, format_duration, format_fraction, format_things
 from studio.gui.bridge.estimate import Estimate
 from studio.gui.bridge.run_catalog import get_base_name
 from studio.gui.forms.words import format_number, get_choice_name
@@ -99,7 +99,7 @@ def _describe_files(recipe: Recipe) -> str:
 def _describe_rows(recipe: Recipe, estimate: Estimate | None) -> str:
     parts = []
     if estimate is not None and estimate.rows is not None:
-        parts.append(f"{estimate.rows:,} rows")
+        parts.append(format_things(estimate.rows, "row"))
     validation = recipe.data.validation
     if isinstance(validation, ValidationFraction):
         share = format_fraction(validation.fraction)
@@ -127,19 +127,19 @@ def _describe_targets(recipe: Recipe) -> str:
 
 def _describe_length(recipe: Recipe, estimate: Estimate | None) -> str:
     if recipe.train.steps is not None:
-        return f"{recipe.train.steps:,} steps"
+        return format_things(recipe.train.steps, "step")
     epochs = f"{format_number(recipe.train.epochs)} epochs"
     if recipe.train.epochs == 1:
         epochs = "1 epoch"
     if estimate is None or estimate.steps is None:
         return epochs
     about = "up to" if recipe.data.leave_out else "about"  # findings are counted only later
-    return f"{epochs}, {about} {estimate.steps:,} steps"
+    return f"{epochs}, {about} {format_things(estimate.steps, 'step')}"
 
 
 def _describe_pace(recipe: Recipe) -> str:
     train = recipe.train
     return (
-        f"{train.batch_sequences:,} examples per step, learning rate "
+        f"{format_things(train.batch_sequences, 'example')} per step, learning rate "
         f"{format_number(train.learning_rate)} ({train.schedule})"
     )
