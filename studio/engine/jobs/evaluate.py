@@ -13,6 +13,7 @@ from studio.core.jobs.orders import EvaluateOrder
 from studio.core.recipe.schema_data import DataSource
 from studio.core.runs.data_of_run import load_run_data
 from studio.core.runs.layout import RunLayout
+from studio.core.units import format_things
 from studio.engine.data.example import Example
 from studio.engine.evaluate.answers import iter_answers
 from studio.engine.evaluate.held_out import HeldOutRows, read_held_out
@@ -132,7 +133,7 @@ def _tell_left_out(order: EvaluateOrder, rows: HeldOutRows) -> Iterator[Event]:
         yield NoticeRaised(
             severity="warning",
             code="rows_left_out",
-            message=f"{len(rows.left_out):,} rows were not asked; the first: {reason}.",
+            message=f"Not asked: {format_things(len(rows.left_out), 'row')}; the first: {reason}.",
             remedy="The other rows were measured.",
         )
 

@@ -12,6 +12,7 @@ from studio.core.forgetting.probes import Probe
 from studio.core.forgetting.verdict import is_right
 from studio.core.jobs.orders import ForgettingOrder, Turn
 from studio.core.runs.layout import RunLayout
+from studio.core.units import format_things
 from studio.engine.evaluate.answers import Reply, iter_answers
 from studio.engine.evaluate.divergence import measure_divergences
 from studio.engine.evaluate.rows import Question
@@ -57,8 +58,8 @@ def _check(order: ForgettingOrder, layout: RunLayout, control: RequestFeed) -> I
         yield NoticeRaised(
             severity="warning",
             code="probes_left_out",
-            message=f"{len(order.probes) - len(questions)} prompts cannot be asked: "
-            f"{refused.message}",
+            message=f"{format_things(len(order.probes) - len(questions), 'prompt')} cannot be "
+            f"asked: {refused.message}",
             remedy="The others were.",
         )
     device, _ = resolve_device(order.device)

@@ -74,7 +74,7 @@ def test_every_prompt_is_asked_of_all_and_those_too_long_are_told(
     assert second.divergences["base"] == 0
     assert second.divergences["mine"] > 0
     (notice,) = of_type(events, NoticeRaised)
-    assert notice.message.startswith("1 prompts cannot be asked")
+    assert notice.message.startswith("1 prompt cannot be asked")
     assert isinstance(events[-1], RunFinished)
     control = ScriptedControl(RunLayout(tmp_path))
     control.at(lambda events: len(events) > 1, Stop())
