@@ -68,7 +68,8 @@ class AddAdapterButton(Button):
         menu = QMenu(self)
         menu.setAttribute(Qt.WidgetAttribute.WA_DeleteOnClose)
         for group in self._groups:
-            words = f"{_shorten(group.final.name, _LONGEST_NAME)}   ({group.final.base_name})"
+            base = f"   ({group.final.base_name})" if group.final.base else ""
+            words = f"{_shorten(group.final.name, _LONGEST_NAME)}{base}"
             if not group.checkpoints:
                 menu.addAction(words.replace("&", "&&"), self._make_choice(group.final))
                 continue

@@ -75,7 +75,7 @@ class PromptsDesk(QObject):
         )
 
     def _show_saved(self, name: str, count: int) -> None:
-        self._news = f"{_count(count)} saved as “{name}”."
+        self._news = f"{_count(count)} saved as {name}."
         self.refresh(name)
 
     def _show_set(self, prompts: list[Conversation]) -> None:

@@ -87,7 +87,9 @@ class RunView(QWidget):
         self._is_over = record.is_over
         self._outcome.show_record(record)
         self._status.show_record(record)
-        self._incidents.show_incidents(record.id, record.incidents)
+        # The end of a failed run says it all, and the plot needs the room.
+        shown = () if record.status == "failed" else record.incidents
+        self._incidents.show_incidents(record.id, shown)
         self._plots.show_incidents(record.incidents)
         self._samples.show_samples(record.samples, is_over=record.is_over)
         self._make_room()
