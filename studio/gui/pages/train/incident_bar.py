@@ -28,6 +28,8 @@ class IncidentBar(Notice):
         if incidents == self._shown:
             return
         self._shown = incidents
+        if not incidents:
+            self.clear()
         if len(incidents) <= self._noted:
             return
         newest = incidents[-1]
