@@ -56,7 +56,7 @@ class TrainPage(Page):
     def show_run(self, folder: str) -> None:
         """Shows the run in a folder, live or saved."""
         self._starter.has_news = False  # an explicit wish for this run
-        self._presenter.open_run(folder)
+        self._presenter.show_run(folder, was_opened=True)
 
     def show_part(self, part: str) -> None:
         """Turns to the rows of the run that is shown."""

@@ -76,13 +76,12 @@ class TrainPresenter(QObject):
         if alive and alive[-1].folder and not self.is_alive:
             self.show_run(alive[-1].folder)
 
-    def open_run(self, folder: str) -> None:
-        """Shows the run in a folder because the user asked for this one, whatever else runs."""
-        self._was_opened = True
-        self.show_run(folder)
+    def show_run(self, folder: str, *, was_opened: bool = False) -> None:
+        """Shows the run in a folder: live if it is watched, else as it was saved.
 
-    def show_run(self, folder: str) -> None:
-        """Shows the run in a folder: live if it is watched, else as it was saved."""
+        With ``was_opened`` the user asked for this one, whatever else is at work.
+        """
+        self._was_opened = was_opened
         self._leave()
         self.folder = folder
         self.is_ready_shown = False
