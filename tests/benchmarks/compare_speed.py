@@ -244,7 +244,7 @@ def count_bytes(model: torch.nn.Module) -> int:
     for module in model.modules():
         tensors = [*module.parameters(recurse=False), *module.buffers(recurse=False)]
         if isinstance(module, StackedModule):
-            tensors += module.iter_factors()
+            tensors += [t for t in (module._tall_a, module._tall_b) if t is not None]
         for tensor in tensors:
             if tensor.is_mkldnn:
                 held[id(tensor)] = torch.ops.mkldnn._nbytes(tensor)

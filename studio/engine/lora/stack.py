@@ -11,10 +11,8 @@ from torch import nn
 from studio.core.errors import StudioError
 from studio.engine.lora.adapter import Adapter
 from studio.engine.lora.routing import Routing, RowChoice
-from studio.engine.lora.shared_input import SharedInput
 from studio.engine.lora.stacked import StackedModule
 from studio.engine.lora.state import load_adapter
-from studio.engine.models.siblings import iter_siblings
 
 
 class AdapterStack:
@@ -125,8 +123,6 @@ class AdapterStack:
 
     def _put_in(self) -> None:
         layers = {id(layer.base): layer for layer in self._layers.values()}
-        for siblings in iter_siblings(self._model):
-            _share_input([layers[id(one)] for one in siblings if id(one) in layers])
         # All places are found before the first change: layers may lie inside each other, and a
         # shared layer is one object under several names.
         self._places = [
@@ -144,16 +140,3 @@ class AdapterStack:
         for parent, name, child in self._places:
             setattr(parent, name, child)
         self._places = []
-        for layer in self._layers.values():
-            layer.part_input()
-
-
-def _share_input(layers: Sequence[StackedModule]) -> None:
-    """Lets layers that read the same input compute ``A x`` together, if all have the same ranks."""
-    found = [one for one in (layer.get_shareable() for layer in layers) if one is not None]
-    kinds = {(layout, rows.shape, rows.dtype) for layout, rows in found}
-    if not len(layers) == len(found) > 1 or len(kinds) > 1:
-        return
-    shared = SharedInput(found[0][0], [rows for _, rows in found])
-    for place, layer in enumerate(layers):
-        layer.share_input(shared, place)

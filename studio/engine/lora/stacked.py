@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any, cast
 
@@ -14,7 +13,6 @@ from studio.engine.lora.adapted import AdaptedModule
 from studio.engine.lora.embedding import AdaptedEmbedding, get_output_factor
 from studio.engine.lora.linear import AdaptedLinear
 from studio.engine.lora.routing import Layout, Routing, RowsLost, Run, Span, Spans
-from studio.engine.lora.shared_input import SharedInput
 from studio.engine.lora.variants.dora import compute_norm
 from studio.engine.lora.wrapped import WrappedModule
 
@@ -24,39 +22,24 @@ _MOST_RUNS_ON_CARDS = 2
 
 @dataclass(frozen=True)
 class Piece:
-    """The matrices of a run: A as ``(rows, in, rank)`` and B as ``(rows, rank, out)``.
+    """The matrices of a run: A as ``(rows, in, rank)`` and B as ``(rows, rank, out)``."""
 
-    Without a run all rows have the same: A as ``(in, rank)`` and B as ``(rank, out)``. A may be
-    that of several layers side by side; ``own`` are the columns of ``A x`` of this one.
-    """
-
-    run: Run | None
+    run: Run
     lora_a: Tensor
     lora_b: Tensor
-    own: slice
-
-    def multiply(self, inputs: Tensor) -> Tensor:
-        """Returns ``A x`` for the rows of the run: ``(rows, tokens, …)`` or ``(all tokens, …)``."""
-        lora_a, run = self.lora_a, self.run
-        if inputs.dtype != lora_a.dtype:
-            inputs = inputs.to(lora_a.dtype)
-        if run is None:
-            return torch.mm(inputs.reshape(-1, inputs.shape[-1]), lora_a)
-        if run.rows < len(inputs):
-            inputs = inputs.narrow(0, run.first_row, run.rows)
-        return torch.bmm(inputs, lora_a)
 
 
 @dataclass(frozen=True)
 class Part:
-    """What one layer multiplies with for the choices that ``spans`` stand for; all are views.
+    """What one layer multiplies with for the choices that ``spans`` stand for.
 
-    ``lora_b`` is ``(ranks, out)``: the rows of ``span``. ``pieces`` are A and B run by run, where
-    that is how they are used.
+    ``lora_a`` is ``(in, ranks)`` and ``lora_b`` ``(ranks, out)``: the columns and rows of ``span``.
+    ``pieces`` are the same run by run, where that is the faster way; all are views.
     """
 
     spans: Spans
     span: Span
+    lora_a: Tensor
     lora_b: Tensor
     pieces: tuple[Piece, ...]
 
@@ -82,8 +65,6 @@ class StackedModule(WrappedModule):
         self._layout: Layout = ()
         self._tall_a: Tensor | None = None
         self._tall_b: Tensor | None = None
-        self._shared: SharedInput | None = None
-        self._place = 0
         self._part: Part | None = None
         self._lengths: dict[str, Tensor] = {}
         self._whole: dict[str, WrappedModule] = {}
@@ -116,8 +97,7 @@ class StackedModule(WrappedModule):
         self._part = None
         self._whole.pop(name, None)
         self._lengths.pop(name, None)
-        rows = self._get_rows_of_a()
-        if name not in dict(self._layout) or rows is None or self._tall_b is None:
+        if name not in dict(self._layout) or self._tall_a is None or self._tall_b is None:
             return
         keeps = [own != name for own, rank in self._layout for _ in range(rank)]
         kept = torch.tensor([index for index, stays in enumerate(keeps) if stays], dtype=torch.long)
@@ -126,7 +106,7 @@ class StackedModule(WrappedModule):
         if not self._layout:
             self._tall_a = self._tall_b = None
             return
-        self._store_a(rows.index_select(0, kept))
+        self._store_a(self._tall_a.t().index_select(0, kept))
         self._tall_b = self._tall_b.index_select(0, kept)
 
     def forward(self, *inputs: Any, **named: Any) -> Any:
@@ -138,7 +118,7 @@ class StackedModule(WrappedModule):
         output = self.base(*inputs, **named)
         if not self.is_enabled:
             return output
-        if self._layout:
+        if self._tall_a is not None:
             part = self._find_part(output)
             if part is not None:
                 output = self._add_updates(inputs[0], output, part)
@@ -148,35 +128,7 @@ class StackedModule(WrappedModule):
                 output = self._replace_rows(module, rows, output, inputs, named)
         return output
 
-    def share_input(self, shared: SharedInput, place: int) -> None:
-        """Leaves A to ``shared``, where it is the one at ``place``, until ``part_input``."""
-        self._shared, self._place, self._tall_a, self._part = shared, place, None, None
-
-    def part_input(self) -> None:
-        """Keeps A itself again, if it does not do so."""
-        if self._shared is not None:
-            rows = self._shared.copy_rows(self._place)
-            self._shared = self._part = None
-            self._store_a(rows)
-
-    def get_shareable(self) -> tuple[Layout, Tensor] | None:
-        """Returns ranks and rows of A if layers with the same input and ranks may share products.
-
-        Not on cards, where rows often meet all adapters at once: that needs A of each layer alone.
-        """
-        tall_a = self._tall_a
-        if tall_a is None or tall_a.device.type != "cpu" or isinstance(self.base, nn.Embedding):
-            return None
-        return self._layout, tall_a.t()
-
-    def iter_factors(self) -> Iterator[Tensor]:
-        """Yields the tensors that hold the low-rank updates; layers may have some in common."""
-        matrices = None if self._shared is None else self._shared.matrices
-        yield from (one for one in (matrices, self._tall_a, self._tall_b) if one is not None)
-
     def _get_rows_of_a(self) -> Tensor | None:
-        if self._shared is not None:
-            return self._shared.copy_rows(self._place)
         return None if self._tall_a is None else self._tall_a.t()
 
     def _store_a(self, rows: Tensor) -> None:
@@ -191,14 +143,14 @@ class StackedModule(WrappedModule):
         if part is not None and part.spans is spans:
             return part
         span = self._routing.find_span(self._layout, output)
-        if span is None or self._tall_b is None:
+        if span is None or self._tall_a is None or self._tall_b is None:
             return None
-        is_uniform = span.mask is None
-        pieces = self._cut_all(self._tall_b, span) if is_uniform else self._cut(self._tall_b)
-        self._part = Part(spans, span, self._tall_b[span.start : span.stop], pieces)
+        where = slice(span.start, span.stop)
+        pieces = () if span.mask is None else self._cut(self._tall_a, self._tall_b)
+        self._part = Part(spans, span, self._tall_a[:, where], self._tall_b[where], pieces)
         return self._part
 
-    def _cut(self, tall_b: Tensor) -> tuple[Piece, ...]:
+    def _cut(self, tall_a: Tensor, tall_b: Tensor) -> tuple[Piece, ...]:
         """Returns the matrices run by run, nothing where that is not how they are used."""
         runs = self._routing.find_runs(self._layout, tall_b)
         has_too_many = tall_b.device.type != "cpu" and len(runs) > _MOST_RUNS_ON_CARDS
@@ -206,42 +158,23 @@ class StackedModule(WrappedModule):
             return ()
         pieces = []
         for run in runs:
-            stop = run.start + run.rows * run.rank
-            lora_a, own = self._take_a(run.start, stop, run.rank)
-            lora_a = lora_a.view(run.rows, -1, lora_a.shape[-1]).transpose(1, 2)
-            lora_b = tall_b[run.start : stop].view(run.rows, run.rank, -1)
-            pieces.append(Piece(run, lora_a, lora_b, own))
+            where = slice(run.start, run.start + run.rows * run.rank)
+            lora_a = tall_a.t()[where].view(run.rows, run.rank, -1).transpose(1, 2)
+            pieces.append(Piece(run, lora_a, tall_b[where].view(run.rows, run.rank, -1)))
         return tuple(pieces)
 
-    def _cut_all(self, tall_b: Tensor, span: Span) -> tuple[Piece, ...]:
-        """Returns the matrices that all rows have in common."""
-        if isinstance(self.base, nn.Embedding):
-            return ()
-        lora_a, own = self._take_a(span.start, span.stop, span.stop - span.start)
-        return (Piece(None, lora_a.t(), tall_b[span.start : span.stop], own),)
-
-    def _take_a(self, start: int, stop: int, rank: int) -> tuple[Tensor, slice]:
-        """Returns A of adapters of one rank, ``(ranks, in)``, and which columns are this layer's.
-
-        Where layers share their input, the ranks of all of them follow each other.
-        """
-        if self._shared is not None:
-            own = slice(self._place * rank, (self._place + 1) * rank)
-            return self._shared.take_rows(start, stop), own
-        if self._tall_a is None:
-            raise LookupError("no adapter has matrices here")
-        return self._tall_a.t()[start:stop], slice(0, rank)
-
     def _add_updates(self, inputs: Tensor, output: Tensor, part: Part) -> Tensor:
-        span = part.span
-        fits = (
-            inputs.shape[:-1] == output.shape[:-1]
-            if span.mask is None
-            else _are_rows(len(span.mask), inputs, output)
-        )
-        if part.pieces and fits:
-            return self._add_pieces(inputs, output, part)
-        hidden = self._multiply_all(inputs, span)
+        span, lora_a, lora_b = part.span, part.lora_a, part.lora_b
+        is_lookup = isinstance(self.base, nn.Embedding)
+        if not is_lookup and span.mask is None and inputs.shape[:-1] == output.shape[:-1]:
+            return self._add_to_all(inputs, output, part)
+        if part.pieces and span.mask is not None and _are_rows(len(span.mask), inputs, output):
+            return self._add_run_by_run(inputs, output, part.pieces)
+        if isinstance(self.base, nn.Embedding):
+            hidden = functional.embedding(inputs, lora_a) * get_output_factor(self.base)
+        else:
+            flat = inputs.reshape(-1, inputs.shape[-1]).to(lora_a.dtype)
+            hidden = torch.mm(flat, lora_a).view(*inputs.shape[:-1], -1)
         if span.mask is not None:
             hidden = hidden * _spread(span.mask, hidden)
         elif span.strength != 1.0:
@@ -251,54 +184,32 @@ class StackedModule(WrappedModule):
         if hidden.shape[:-1] != output.shape[:-1]:  # the base saw one row that stands for all
             output = output.expand(*hidden.shape[:-1], -1)
         flat = output.reshape(-1, output.shape[-1])
-        added = torch.addmm(flat, hidden.view(-1, hidden.shape[-1]).to(flat.dtype), part.lora_b)
+        added = torch.addmm(flat, hidden.view(-1, hidden.shape[-1]).to(flat.dtype), lora_b)
         return added.view(*hidden.shape[:-1], -1)
 
-    def _multiply_all(self, inputs: Tensor, span: Span) -> Tensor:
-        """Returns ``A x`` of every input with the A's of the whole span."""
-        if isinstance(self.base, nn.Embedding) and self._tall_a is not None:
-            lora_a = self._tall_a[:, span.start : span.stop]
-            return functional.embedding(inputs, lora_a) * get_output_factor(self.base)
-        rows = self._get_rows_of_a()
-        if rows is None:
-            raise LookupError("no adapter has matrices here")
-        rows = rows[span.start : span.stop]
-        flat = inputs.reshape(-1, inputs.shape[-1]).to(rows.dtype)
-        return torch.mm(flat, rows.t()).view(*inputs.shape[:-1], -1)
-
-    def _add_pieces(self, inputs: Tensor, output: Tensor, part: Part) -> Tensor:
-        """Adds the updates to ``output``, which is nobody else's."""
+    def _add_to_all(self, inputs: Tensor, output: Tensor, part: Part) -> Tensor:
         if self._lengths:
             output = self._stretch(output)
-        for piece, product in zip(part.pieces, self._multiply(inputs, part), strict=True):
-            run, hidden = piece.run, product[..., piece.own]
-            if hidden.dtype != output.dtype:
-                hidden = hidden.to(output.dtype)
-            if run is None:
-                flat = output.reshape(-1, output.shape[-1])
-                output = flat.addmm_(hidden, piece.lora_b, alpha=part.span.strength).view(
-                    output.shape
-                )
-                continue
+        flat = inputs.reshape(-1, inputs.shape[-1]).to(part.lora_a.dtype)
+        hidden = torch.mm(flat, part.lora_a).to(output.dtype)
+        rows = output.reshape(-1, output.shape[-1])  # the base's output is nobody else's
+        return rows.addmm_(hidden, part.lora_b, alpha=part.span.strength).view(output.shape)
+
+    def _add_run_by_run(self, inputs: Tensor, output: Tensor, pieces: tuple[Piece, ...]) -> Tensor:
+        if self._lengths:
+            output = self._stretch(output)
+        for piece in pieces:
+            run = piece.run
+            own, out = inputs, output
+            if run.rows < len(inputs):
+                own = inputs.narrow(0, run.first_row, run.rows)
+                out = output.narrow(0, run.first_row, run.rows)
+            hidden = torch.bmm(own.to(piece.lora_a.dtype), piece.lora_a)
             if run.strengths is not None:
                 hidden = hidden * run.strengths
-            whole = run.rows == len(output)
-            out = output if whole else output.narrow(0, run.first_row, run.rows)
-            out.baddbmm_(
-                hidden, piece.lora_b, alpha=1.0 if run.strengths is not None else run.strength
-            )
+            factor = 1.0 if run.strengths is not None else run.strength
+            out.baddbmm_(hidden.to(out.dtype), piece.lora_b, alpha=factor)
         return output
-
-    def _multiply(self, inputs: Tensor, part: Part) -> tuple[Tensor, ...]:
-        """Returns ``A x`` piece by piece, computed once for all layers that share the input."""
-        shared = self._shared
-        if shared is None:
-            return tuple(piece.multiply(inputs) for piece in part.pieces)
-        found = shared.products.find(self._place, inputs, part.spans)
-        if found is None:
-            products = tuple(piece.multiply(inputs) for piece in part.pieces)
-            found = shared.products.keep(self._place, inputs, part.spans, products)
-        return found
 
     def _stretch(self, output: Tensor) -> Tensor:
         """Returns the base's output with the lengths that some adapters learnt."""
