@@ -27,6 +27,8 @@ import torch
 import transformers
 from numpy.typing import NDArray
 
+from studio.core.jobs.command import build_environment
+
 RESULT = Path(__file__).parent / "results" / "train_speed.md"
 BATCH = 8
 WARM_STEPS = 1
@@ -355,7 +357,9 @@ def measure(case: str, dtype: str, side: str, steps: int) -> dict[str, Any]:
     """Runs one side in a fresh process."""
     command = [sys.executable, "-m", "tests.benchmarks.train_speed", "--side", side]
     command += ["--case", case, "--dtype", dtype, "--steps", str(steps)]
-    environment = os.environ | {"OMP_NUM_THREADS": "1", "OMP_WAIT_POLICY": "PASSIVE"}
+    one_thread = {"OMP_NUM_THREADS": "1", "OMP_WAIT_POLICY": "PASSIVE"}
+    # this program starts its own jobs like that
+    environment = (os.environ if side in PEERS else build_environment()) | one_thread
     done = subprocess.run(command, check=True, capture_output=True, text=True, env=environment)
     found: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
     return found

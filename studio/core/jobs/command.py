@@ -51,6 +51,9 @@ def _get_defaults() -> dict[str, str]:
         # Spinning OpenMP threads slow a busy machine down by an order of magnitude.
         "OMP_WAIT_POLICY": "PASSIVE",
         "OMP_NUM_THREADS": str(count_threads()),
+        # The library of 16-bit products compiles code for every number of rows and would keep
+        # 1,024 such pieces, up to a megabyte each; a step of training needs less than a hundred.
+        "ONEDNN_PRIMITIVE_CACHE_CAPACITY": "192",
         "TOKENIZERS_PARALLELISM": "false",
         "HF_HUB_DISABLE_TELEMETRY": "1",
         "PYTHONUTF8": "1",

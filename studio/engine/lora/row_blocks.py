@@ -13,7 +13,7 @@ from studio.engine.quant.none import PlainLinear
 
 _BLOCK_ROWS = 512
 REST_ROWS = 128
-"""In 16 bits what is left over is computed in blocks of so many rows."""
+"""In 16 bits what is left over is filled up to a multiple of so many rows."""
 _NARROW = (torch.bfloat16, torch.float16)
 
 
@@ -35,8 +35,9 @@ class RowBlock:
         block = values[self.start : self.stop]
         if not self.is_filled:
             return block
-        filled = block.new_zeros(self.rows, block.shape[1])
+        filled = block.new_empty(self.rows, block.shape[1])
         filled[: len(block)] = block
+        filled[len(block) :] = 0
         return filled
 
     def open(self, values: Tensor) -> Tensor:
@@ -72,17 +73,8 @@ def needs_blocks(frozen: FrozenLinear, dtype: torch.dtype, count: int) -> bool:
 
 
 def split_rows(count: int, dtype: torch.dtype) -> Iterator[RowBlock]:
-    """Yields the blocks of ``count`` rows on the processor."""
-    start = 0
-    while count - start >= _BLOCK_ROWS:
-        yield RowBlock(start, start + _BLOCK_ROWS, _BLOCK_ROWS)
-        start += _BLOCK_ROWS
-    if start == count:
-        return
-    if dtype not in _NARROW:
-        yield RowBlock(start, count, count - start)
-        return
-    while start < count:
-        stop = min(count, start + REST_ROWS)
-        yield RowBlock(start, stop, REST_ROWS)
-        start = stop
+    """Yields the blocks of ``count`` rows on the processor: full ones and what is left over."""
+    step = REST_ROWS if dtype in _NARROW else 1
+    for start in range(0, count, _BLOCK_ROWS):
+        stop = min(count, start + _BLOCK_ROWS)
+        yield RowBlock(start, stop, -(-(stop - start) // step) * step)

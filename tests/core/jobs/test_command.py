@@ -37,6 +37,7 @@ def test_the_environment_is_quiet_offline_and_leaves_the_window_a_core() -> None
     assert environment["HF_HUB_DISABLE_TELEMETRY"] == "1"
     assert environment["PYTHONUTF8"] == environment["PYTHONUNBUFFERED"] == "1"
     assert environment["OMP_NUM_THREADS"] == str(count_threads())
+    assert int(environment["ONEDNN_PRIMITIVE_CACHE_CAPACITY"]) < 1024
 
 
 def test_what_the_user_has_set_wins() -> None:

@@ -119,4 +119,5 @@ def test_blocks_cover_all_rows_once_in_few_sizes(count: int, dtype: torch.dtype)
     assert [one.start for one in blocks] == [0, *(one.stop for one in blocks[:-1])]
     assert blocks[-1].stop == count
     if dtype == torch.bfloat16:
-        assert {one.rows for one in blocks} <= {128, 512}
+        assert {one.rows for one in blocks} <= {128, 256, 384, 512}
+        assert [one.rows for one in blocks[:-1]] == [512] * (len(blocks) - 1)
