@@ -12,7 +12,7 @@ from studio.engine.quant import FrozenLinear
 from studio.engine.quant.none import PlainLinear
 
 _BLOCK_ROWS = 512
-REST_ROWS = 128
+_REST_ROWS = 128
 """In 16 bits what is left over is filled up to a multiple of so many rows."""
 _NARROW = (torch.bfloat16, torch.float16)
 
@@ -69,12 +69,12 @@ def needs_blocks(frozen: FrozenLinear, dtype: torch.dtype, count: int) -> bool:
     and keeps it (measured: 0.65 MB and 1 to 7 ms per product); packed rows are never equally long.
     Fewer rows than a block, as in answering token by token, are not worth filling one.
     """
-    return dtype in _NARROW and count >= REST_ROWS and is_divisible(frozen, dtype)
+    return dtype in _NARROW and count >= _REST_ROWS and is_divisible(frozen, dtype)
 
 
 def split_rows(count: int, dtype: torch.dtype) -> Iterator[RowBlock]:
     """Yields the blocks of ``count`` rows on the processor: full ones and what is left over."""
-    step = REST_ROWS if dtype in _NARROW else 1
+    step = _REST_ROWS if dtype in _NARROW else 1
     for start in range(0, count, _BLOCK_ROWS):
         stop = min(count, start + _BLOCK_ROWS)
         yield RowBlock(start, stop, -(-(stop - start) // step) * step)
