@@ -47,16 +47,18 @@ class LastLayer:
 
         def run(hidden: Tensor, *args: Any, **kwargs: Any) -> Any:
             try:
-                with _without_recomputing(self.layer), self._stopping_early():
+                with self._stopping_early():
                     forward(hidden, *args, **kwargs)
             except _AttentionDone as done:
                 context = _pick(done.context, rows)
             else:
                 raise RuntimeError("the layer does not use its attention's output projection")
-            with _without_recomputing(self.layer), self._answering(context):
+            with self._answering(context):
                 return forward(_pick(hidden, rows), *args, **kwargs)
 
-        with _instead_of_forward(self.layer, run):
+        # Switched off out here: earlier versions of transformers 5 recompute what is called, which
+        # in the backward pass would be the whole layer again.
+        with _without_recomputing(self.layer), _instead_of_forward(self.layer, run):
             yield
 
     @contextmanager

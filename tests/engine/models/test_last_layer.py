@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+from functools import partial
+from typing import Any
+
 import numpy as np
 import pytest
 import torch
 from torch import nn
+from torch.utils.checkpoint import checkpoint
 
 from studio.core.recipe.schema import AdapterSettings
 from studio.engine.data.collate import MicroBatch, collate_packed, collate_padded
@@ -75,6 +79,30 @@ def test_sparing_rows_changes_neither_loss_nor_gradient(family: str, packs: bool
 def test_recomputing_changes_neither_loss_nor_gradient(mode: str) -> None:
     plain, plain_parameters = _build_task("llama")
     task, parameters = _build_task("llama", mode)
+    batch = collate_packed(_build_examples())
+    for one in (plain, task):
+        one.model.set_attn_implementation(PACKED)
+    loss, gradients = _get_gradients(task, parameters, batch)
+    expected_loss, expected = _get_gradients(plain, plain_parameters, batch)
+    assert loss == expected_loss
+    for one, other in zip(gradients, expected, strict=True):
+        torch.testing.assert_close(one, other, rtol=1e-6, atol=1e-9)
+
+
+@pytest.mark.filterwarnings("ignore:.*is_gradient_checkpointing:FutureWarning")
+def test_nor_where_the_call_of_a_layer_is_recomputed(monkeypatch: pytest.MonkeyPatch) -> None:
+    # as transformers 5.17 does: hooks and what stands in for ``forward`` are part of a call
+    plain, plain_parameters = _build_task("llama")
+    task, parameters = _build_task("llama", "all")
+    kind = type(task.model.base_model.layers[0])
+
+    def call(layer: Any, *args: Any, **kwargs: Any) -> Any:
+        run = partial(nn.Module.__call__, layer, **kwargs)
+        recomputes = layer.gradient_checkpointing and layer.training
+        return checkpoint(run, *args, use_reentrant=False) if recomputes else run(*args)
+
+    monkeypatch.setattr(kind, "forward", getattr(kind.forward, "__wrapped__", kind.forward))
+    monkeypatch.setattr(kind, "__call__", call)
     batch = collate_packed(_build_examples())
     for one in (plain, task):
         one.model.set_attn_implementation(PACKED)
