@@ -172,8 +172,9 @@ class _FrozenHeadLoss(torch.autograd.Function):
     ) -> Tensor:
         """Returns the sum; keeps one gradient of the size of ``hidden``."""
         gradient = torch.empty_like(hidden) if ctx.needs_input_grad[0] else None
-        total = torch.zeros((), dtype=torch.float64 if hidden.dtype == torch.float64 else None)
-        total = total.to(hidden.device)
+        dtype = torch.float64 if hidden.dtype == torch.float64 else torch.float32
+        # made where it is needed: to bring a number to a card waits until the card is done
+        total = torch.zeros((), dtype=dtype, device=hidden.device)
         # One tile for all: freed and taken again, the next one would come before the last one goes.
         room = weight.new_empty(min(tile_rows, len(targets)), weight.shape[0])
         with _without_autocast(hidden.device.type):
