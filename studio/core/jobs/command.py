@@ -58,6 +58,9 @@ def _get_defaults() -> dict[str, str]:
         "HF_HUB_DISABLE_TELEMETRY": "1",
         "PYTHONUTF8": "1",
         "PYTHONUNBUFFERED": "1",
+        # Cards have the numbers that their driver shows and forecasts count by, not the order in
+        # which CUDA finds them fast.
+        "CUDA_DEVICE_ORDER": "PCI_BUS_ID",
     }
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import platform
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -49,7 +50,8 @@ class DeviceSpec:
 def find_device(wish: str | int = "auto") -> DeviceSpec:
     """Return the device that ``train.devices`` means: a card if there is one, else the processor.
 
-    A card that does not exist gives the processor; the run itself will refuse it in words.
+    A card that does not exist gives the processor; the run itself will refuse it in words. Cards
+    are counted as a run counts them: in the driver's order, and only those that are visible.
     """
     if wish == "cpu":
         return describe_processor()
@@ -93,9 +95,9 @@ def describe_processor() -> DeviceSpec:
 
 def _find_card(index: int) -> DeviceSpec | None:
     with _opened_driver() as driver:
-        if driver is None or index >= driver.nvmlDeviceGetCount():
+        card = None if driver is None else _find_handle(driver, index)
+        if driver is None or card is None:
             return None
-        card = driver.nvmlDeviceGetHandleByIndex(index)
         memory = driver.nvmlDeviceGetMemoryInfo(card)
         major, _ = driver.nvmlDeviceGetCudaComputeCapability(card)
         has_bfloat16 = major >= _BFLOAT16_CAPABILITY
@@ -108,6 +110,23 @@ def _find_card(index: int) -> DeviceSpec | None:
             guessed_flops=_guess_flops(driver, card, has_bfloat16=has_bfloat16),
             computer_bytes=int(psutil.virtual_memory().available),
         )
+
+
+def _find_handle(driver: ModuleType, index: int) -> Any:
+    """Return the driver's card that CUDA would call ``index``, None where there is none."""
+    count = driver.nvmlDeviceGetCount()
+    visible = os.environ.get("CUDA_VISIBLE_DEVICES")
+    if visible is None:
+        return driver.nvmlDeviceGetHandleByIndex(index) if index < count else None
+    names = [name.strip() for name in visible.split(",")]
+    if index >= len(names):
+        return None
+    if names[index].isdigit():
+        number = int(names[index])
+        return driver.nvmlDeviceGetHandleByIndex(number) if number < count else None
+    cards = (driver.nvmlDeviceGetHandleByIndex(number) for number in range(count))
+    fits = (card for card in cards if str(driver.nvmlDeviceGetUUID(card)).startswith(names[index]))
+    return next(fits, None) if names[index] else None
 
 
 def _guess_flops(driver: ModuleType, card: Any, *, has_bfloat16: bool) -> float:

@@ -22,7 +22,8 @@ def wait_for_device(
 ) -> Iterator[Event]:
     """Takes the graphics card for this process; waits while another run has it.
 
-    The lease ends with the process, so that nothing has to be given back.
+    The lease ends with the process, so that nothing has to be given back. From then on the card
+    is the one that torch means where none is named.
 
     Yields:
         JobQueued, once, if there is somebody to wait for.
@@ -42,6 +43,8 @@ def wait_for_device(
         control.check_stop()
         time.sleep(_PAUSE_SECONDS)
         holder = lease.try_acquire(run_id)
+    if device.type == "cuda":
+        torch.cuda.set_device(device)
 
 
 def find_home(layout: RunLayout) -> Home:

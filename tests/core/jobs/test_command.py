@@ -38,6 +38,7 @@ def test_the_environment_is_quiet_offline_and_leaves_the_window_a_core() -> None
     assert environment["PYTHONUTF8"] == environment["PYTHONUNBUFFERED"] == "1"
     assert environment["OMP_NUM_THREADS"] == str(count_threads())
     assert int(environment["ONEDNN_PRIMITIVE_CACHE_CAPACITY"]) < 1024
+    assert environment["CUDA_DEVICE_ORDER"] == "PCI_BUS_ID", "forecasts count cards this way"
 
 
 def test_what_the_user_has_set_wins() -> None:

@@ -28,6 +28,7 @@ def driver(monkeypatch: pytest.MonkeyPatch) -> None:
         "nvmlDeviceGetNumGpuCores": lambda _: 3584,
         "nvmlDeviceGetMaxClockInfo": lambda *_: 1777,
     }
+    monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
     for name, answer in answers.items():
         monkeypatch.setattr(pynvml, name, answer)
 
@@ -65,3 +66,29 @@ def test_a_card_that_does_not_tell_its_cores_gets_a_guess(monkeypatch: pytest.Mo
 
     monkeypatch.setattr(pynvml, "nvmlDeviceGetNumGpuCores", refuse)
     assert find_device("auto").guessed_flops > 0
+
+
+@pytest.mark.usefixtures("driver")
+@pytest.mark.parametrize(
+    ("visible", "wish", "name"),
+    [
+        ("1", "auto", "RTX 4090"),
+        ("1,0", "cuda:1", "RTX 3060"),
+        ("GPU-4090", "cuda:0", "RTX 4090"),
+        ("1", "cuda:1", None),
+        ("7", "cuda:0", None),
+        ("", "auto", None),
+    ],
+)
+def test_cards_are_counted_as_a_run_sees_them(
+    visible: str, wish: str, name: str | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    names = ("RTX 3060", "RTX 4090")
+    monkeypatch.setattr(pynvml, "nvmlDeviceGetCount", lambda: 2)
+    monkeypatch.setattr(pynvml, "nvmlDeviceGetName", lambda card: names[card])
+    monkeypatch.setattr(
+        pynvml, "nvmlDeviceGetUUID", lambda card: f"GPU-{names[card][4:]}-0000", raising=False
+    )
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", visible)
+    found = find_device(wish)
+    assert (None if found.is_cpu else found.name) == name

@@ -115,8 +115,8 @@ class KeptStates:
     def _restore(self, copy: _Copy | None) -> Progress | None:
         if copy is None:
             return None
-        if any(parameter.is_cuda for parameter in self._parameters):
-            torch.cuda.synchronize()  # the copy may still be on its way
+        for card in {parameter.device for parameter in self._parameters if parameter.is_cuda}:
+            torch.cuda.synchronize(card)  # the copy may still be on its way
         for parameter, kept in zip(self._parameters, copy.parameters, strict=True):
             parameter.copy_(kept)
         groups = self._optimizer.state_dict()["param_groups"]
