@@ -44,6 +44,15 @@ WHEELS = (
 _MINUTES = 9.0
 
 
+def get_device(name: str) -> torch.device:
+    """Returns the device of this name; a card without a number is the first one.
+
+    Some of torch's questions about memory refuse a card without a number.
+    """
+    device = torch.device(name)
+    return torch.device("cuda:0") if device.type == "cuda" and device.index is None else device
+
+
 class Report:
     """A table that is on the disk as far as it is known; ``path`` None only prints it."""
 

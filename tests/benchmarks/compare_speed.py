@@ -12,6 +12,7 @@ from __future__ import annotations
 import argparse
 import copy
 import gc
+import importlib.metadata
 import math
 import os
 import platform
@@ -23,7 +24,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import peft
 import torch
 import transformers
 
@@ -36,6 +36,7 @@ from studio.engine.lora.routing import RowChoice
 from studio.engine.lora.stack import AdapterStack
 from studio.engine.lora.stacked import StackedModule
 from studio.engine.lora.state import load_adapter, save_adapter
+from tests.benchmarks.card import get_device
 
 Way = Callable[[], Callable[[], object]]
 """Builds a model and returns what answers with it once."""
@@ -98,7 +99,7 @@ class Bench:
 
     def __init__(self, arguments: argparse.Namespace, folder: Path) -> None:
         self.arguments = arguments
-        self.device = torch.device(arguments.device)
+        self.device = get_device(arguments.device)
         self.is_card = self.device.type != "cpu"
         self.faults: list[str] = []
         self._deadline = time.monotonic() + 60 * arguments.minutes
@@ -217,6 +218,8 @@ class Bench:
         return lambda: model.generate(**inputs)
 
     def _make_peft(self, folders: Sequence[Path]) -> Callable[[], object]:
+        import peft  # lent machines do not have it; the other ways are measured there
+
         names = [str(number) for number in range(len(folders))]
         base = copy.deepcopy(self.base)
         model = peft.PeftModel.from_pretrained(base, str(folders[0]), adapter_name=names[0])
@@ -296,7 +299,7 @@ def _build_report(rows: list[Row], bench: Bench) -> str:
         f"{PROMPT_TOKENS} tokens of prompt, {arguments.answer_tokens} tokens of answer in each "
         f"column, every column with its own adapter of rank {RANK} on all linear layers; "
         f"{arguments.threads} thread(s), {place}, torch {torch.__version__}, transformers "
-        f"{transformers.__version__}, peft {peft.__version__}. {clock}, least of "
+        f"{transformers.__version__}, peft {_find_version('peft')}. {clock}, least of "
         f"{arguments.repeats} run(s) after a first one. N merged models are N times one; memory is "
         "that of all weights, base and adapters.",
         "",
@@ -307,6 +310,13 @@ def _build_report(rows: list[Row], bench: Bench) -> str:
     ]
     lines += [_describe(row, arguments.answer_tokens) for row in rows]
     return "\n".join([*lines, "", *(f"Not measured: {fault}" for fault in bench.faults), ""])
+
+
+def _find_version(package: str) -> str:
+    try:
+        return importlib.metadata.version(package)
+    except importlib.metadata.PackageNotFoundError:
+        return "(not installed)"
 
 
 def _describe(row: Row, tokens: int) -> str:

@@ -15,40 +15,32 @@ import tempfile
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
-import torch.nn.functional as F  # noqa: N812 - the name torch's own documentation uses
 import transformers
-from torch import nn
 
 from studio.core.recipe.schema import AdapterSettings
 from studio.core.recipe.schema_train import TrainSettings
 from studio.engine.data.collate import MicroBatch, collate_packed
 from studio.engine.data.example import Example
-from studio.engine.lora.function import adapted_linear
 from studio.engine.lora.inject import inject
-from studio.engine.models.attention import PACKED, attend_packed, get_documents
+from studio.engine.models.attention import PACKED, get_documents
 from studio.engine.models.body import split_model
-from studio.engine.models.kernels import Kernel, load_kernel
+from studio.engine.models.kernels import load_kernel
 from studio.engine.models.recompute import recompute
-from studio.engine.quant import hold
 from studio.engine.tasks.causal_lm import CausalTask
-from studio.engine.train.loss import LogitRule, sum_cross_entropy
 from studio.engine.train.optimizers import build_optimizer
 from studio.engine.train.step import finish_step
 from studio.engine.train.tile import tune_tile_rows
-from tests.benchmarks.card import Report
+from tests.benchmarks.card import Report, get_device
+from tests.benchmarks.gpu_parts import check_parts
 from tests.benchmarks.train_speed import ALPHA, RANK, RATE, TARGETS, Document, sort_by_length
 
 OURS = ("none", "mlp", "all", "offload")
-KERNELS = ("varlen", "flash", "flex")
-"""Attention kernels that are checked and measured where the device has them."""
 PEERS = ("trainer", "grouped", "recomputing")
-_MOST_ERROR = 2e-2
 DRIVER_BYTES = 1.0 * 2**30
 """What a card loses to the driver's context and the desktop before a program starts."""
 
@@ -119,116 +111,6 @@ def build_documents(shape: Shape, steps: int) -> list[Document]:
         ids = numbers.integers(3, shape.vocabulary, length).astype(np.int32)
         documents.append(Document(ids, np.arange(length) >= length * numbers.uniform(0.25, 0.65)))
     return documents
-
-
-def check_parts(device: torch.device, report: Report) -> list[str]:
-    """Adds each part's error in bfloat16 against float64; returns the kernels that are exact.
-
-    Errors are relative, the largest of result and gradients, forward and backward.
-    """
-    report.add("| part | error against float64 |", "|---|---|")
-    _check(report, "adapted linear layer", partial(_check_linear, device))
-    _check(report, "loss in tiles", partial(_check_loss, device))
-    _check(report, "packed attention", partial(_check_attention, device))
-    _check(report, "the same in windows", partial(_check_attention, device, None, 48))
-    exact = []
-    for name in find_kernels(device):
-        plain = partial(_check_attention, device, load_kernel(name))
-        is_exact = _check(report, f"packed attention, {name}", plain)
-        _check(report, f"the same in windows, {name}", partial(plain, 48))
-        exact += [name] if is_exact else []
-    report.add("")
-    return exact
-
-
-def _check(report: Report, part: str, measure: Callable[[], float]) -> bool:
-    def run() -> Iterator[str]:
-        error = measure()
-        if not error < _MOST_ERROR:
-            raise ArithmeticError(f"its relative error is {error:.1e}")
-        yield f"| {part} | {error:.1e} |"
-
-    return report.attempt(part, run, columns=1)
-
-
-def find_kernels(device: torch.device) -> list[str]:
-    """Returns the attention kernels that ``device`` has."""
-    return [
-        name for name in KERNELS if load_kernel(name).find_obstacle(device, torch.bfloat16) is None
-    ]
-
-
-def _compare(run: Callable[..., torch.Tensor], inputs: list[torch.Tensor]) -> float:
-    """Returns the largest relative error of result and gradients of ``run``."""
-    results = []
-    for dtype in (torch.bfloat16, torch.float64):
-        leaves = [one.to(dtype).detach().requires_grad_() for one in inputs]
-        output = run(*leaves)
-        slope = torch.linspace(-1, 1, output.numel(), device=output.device).view(output.shape)
-        output.backward(slope.to(output.dtype))
-        results.append([output.detach(), *(one.grad for one in leaves)])
-    return max(
-        float((one.double() - other.double()).norm() / other.double().norm())
-        for one, other in zip(*results, strict=True)
-    )
-
-
-def _draw(device: torch.device, *shape: int) -> torch.Tensor:
-    generator = torch.Generator().manual_seed(sum(shape))
-    return torch.randn(*shape, generator=generator).bfloat16().to(device)
-
-
-def _check_linear(device: torch.device) -> float:
-    weight = _draw(device, 384, 256)
-
-    def run(x: torch.Tensor, lora_a: torch.Tensor, lora_b: torch.Tensor) -> torch.Tensor:
-        base = nn.Linear(256, 384, bias=False, device=device, dtype=x.dtype)
-        base.weight = nn.Parameter(weight.to(x.dtype), requires_grad=False)
-        return adapted_linear(x, hold(base), lora_a, lora_b, 2.0)
-
-    return _compare(run, [_draw(device, 200, 256), _draw(device, 16, 256), _draw(device, 384, 16)])
-
-
-def _check_loss(device: torch.device) -> float:
-    weight = _draw(device, 3000, 128) / 10
-    targets = torch.arange(300, device=device)
-
-    def run(hidden: torch.Tensor) -> torch.Tensor:
-        head = nn.Linear(128, 3000, bias=False, device=device, dtype=hidden.dtype)
-        head.weight = nn.Parameter(weight.to(hidden.dtype), requires_grad=False)
-        return sum_cross_entropy(hidden, targets, head, LogitRule(), 128)[None]
-
-    return _compare(run, [_draw(device, 300, 128)])
-
-
-def _check_attention(
-    device: torch.device, kernel: Kernel | None = None, window: int | None = None
-) -> float:
-    lengths = (70, 33, 121)
-
-    def run(query: torch.Tensor, key: torch.Tensor, value: torch.Tensor) -> torch.Tensor:
-        if query.dtype == torch.float64:
-            parts = [torch.split(one, lengths, dim=2) for one in (query, key, value)]
-            return torch.cat([_attend_slowly(*one, window) for one in zip(*parts, strict=True)], 2)
-        layer: Any = nn.Module()
-        documents = get_documents(layer)
-        documents.show(lengths)
-        documents.kernel = kernel
-        found = attend_packed(layer, query, key, value, None, sliding_window=window)[0]
-        return found.transpose(1, 2)
-
-    shapes = [(1, heads, sum(lengths), 64) for heads in (8, 2, 2)]
-    return _compare(run, [_draw(device, *shape) for shape in shapes])
-
-
-def _attend_slowly(
-    query: torch.Tensor, key: torch.Tensor, value: torch.Tensor, window: int | None
-) -> torch.Tensor:
-    """Returns causal attention by the book, all scores at once."""
-    at = torch.arange(query.shape[2], device=query.device)
-    distance = at[:, None] - at[None, :]
-    mask = (distance >= 0) & (distance < (window or len(at)))
-    return F.scaled_dot_product_attention(query, key, value, attn_mask=mask, enable_gqa=True)
 
 
 def measure_ceiling(device: torch.device) -> float:
@@ -444,7 +326,7 @@ def main(words: list[str] | None = None) -> None:
     parser.add_argument("--minutes", type=float, default=9.0, help="no new part begins after them")
     parser.add_argument("--out", type=Path)
     wish = parser.parse_args(words)
-    device = torch.device(wish.device)
+    device = get_device(wish.device)
     transformers.utils.logging.set_verbosity_error()
     is_card = device.type == "cuda"
     name = torch.cuda.get_device_name(device) if is_card else "processor (a dry run)"

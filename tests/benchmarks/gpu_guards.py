@@ -34,7 +34,7 @@ from studio.engine.models.recompute import recompute_each
 from studio.engine.tasks.causal_lm import CausalTask
 from studio.engine.train.resolve import Resolved
 from studio.engine.train.search import TokenSearch
-from tests.benchmarks.card import Report
+from tests.benchmarks.card import Report, get_device
 from tests.benchmarks.gpu import SHAPES, Shape, build_documents, build_model, pack
 
 CPU = torch.device("cpu")
@@ -180,7 +180,7 @@ def main(words: list[str] | None = None) -> None:
     parser.add_argument("--minutes", type=float, default=9.0, help="no new part begins after them")
     parser.add_argument("--out", type=Path)
     wish = parser.parse_args(words)
-    device = torch.device(wish.device)
+    device = get_device(wish.device)
     shape = replace(SHAPES["tiny"], layers=4) if wish.small else SHAPE
     report = Report(wish.out, wish.minutes)
     report.add(
