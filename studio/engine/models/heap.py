@@ -50,6 +50,17 @@ def return_large_pieces() -> None:
         _set_for_training(set_option)
 
 
+def return_gaps() -> None:
+    """Gives what the heap holds of freed pieces back; only glibc keeps it otherwise.
+
+    Where layers are recomputed, the forward pass frees nearly all it took; beside a large tile of
+    logits that was a fifth of the peak (measured).
+    """
+    trim = _find_in_libc("malloc_trim")
+    if trim is not None:
+        trim(0)
+
+
 def leave_files(model: nn.Module) -> None:
     """Copies what in ``model`` lies in pages of a file into memory of its own, tensor by tensor.
 
@@ -92,7 +103,11 @@ def _set_for_training(set_option: Callable[[int, int], int]) -> None:
 
 
 def _find_mallopt() -> Callable[[int, int], int] | None:
+    return _find_in_libc("mallopt")
+
+
+def _find_in_libc(name: str) -> Callable[..., int] | None:
     if sys.platform != "linux":
         return None
-    found: Callable[[int, int], int] | None = getattr(ctypes.CDLL(None), "mallopt", None)
+    found: Callable[..., int] | None = getattr(ctypes.CDLL(None), name, None)
     return found

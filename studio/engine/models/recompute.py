@@ -127,6 +127,11 @@ def recompute_layers(model: PreTrainedModel) -> None:
     model.disable_input_require_grads()
 
 
+def recomputes_layers(model: PreTrainedModel) -> bool:
+    """Returns whether any layer of ``model`` keeps only its input while training."""
+    return any(getattr(layer, "gradient_checkpointing", False) for layer in find_layers(model))
+
+
 def _switch_layer(layer: Any, *, is_on: bool) -> None:
     if hasattr(layer, "gradient_checkpointing"):
         layer.gradient_checkpointing = is_on

@@ -13,7 +13,9 @@ from studio.core.memory.auto import MOST_SPARED_SHARE
 from studio.engine.data.collate import IGNORED, MicroBatch
 from studio.engine.models.attention import packed_documents
 from studio.engine.models.body import CausalBody
+from studio.engine.models.heap import return_gaps
 from studio.engine.models.last_layer import find_last_layer
+from studio.engine.models.recompute import recomputes_layers
 from studio.engine.train.document_losses import DocumentLosses
 from studio.engine.train.loss import sum_cross_entropy, sum_logits
 
@@ -44,6 +46,10 @@ class CausalTask:
     def model(self) -> PreTrainedModel:
         """The model whose loss is computed."""
         return self._parts.model
+
+    @property
+    def _recomputes(self) -> bool:
+        return recomputes_layers(self.model)
 
     @property
     def spares_rows(self) -> bool:
@@ -93,6 +99,8 @@ class CausalTask:
         notes = None if documents is None else documents.open(batch, device)
         if self._parts.is_split:
             hidden = self._compute_rows(inputs, rows)
+            if hidden.requires_grad and hidden.device.type == "cpu" and self._recomputes:
+                return_gaps()  # what the layers freed lies beside the tile of logits otherwise
             parts = self._parts
             loss = sum_cross_entropy(
                 hidden, targets, parts.head, parts.rule, self._tile_rows, notes, smoothing
