@@ -17,6 +17,7 @@ from studio.engine.export.gguf.numbers import Format
 from tests.engine.export.llama_referee import compute_logits, measure_error, open_model
 from tests.engine.export.test_gguf_model import answer, write_file
 from tests.engine.export.tiny_families import build_family
+from tests.engine.pretend_card import PretendCard
 
 _KINDS = sorted(K_QUANTS)
 _IDS = list(range(40, 64))
@@ -52,6 +53,18 @@ def _quantise_with_llama_cpp(values: np.ndarray[Any, Any], kind: Format) -> np.n
     out = np.zeros((rows, columns // 256 * gguf.GGML_QUANT_SIZES[kind][1]), np.uint8)
     function(int(kind), values.ctypes.data, out.ctypes.data, 0, rows, columns, None)
     return out
+
+
+@pytest.mark.parametrize("room", [1 << 30, 1 << 10])
+def test_a_card_computes_the_same_bytes_and_leaves_them_where_it_is_full(room: int) -> None:
+    values = torch.from_numpy(_draw("normal")[:2])
+    kind = _KINDS[0]
+    expected = quantise(values, kind)
+    with PretendCard(total_bytes=room) as card:
+        found = quantise(values, kind)
+        assert found.device == torch.device("cpu")
+    assert torch.equal(found, expected)
+    assert bool(card.most) == (room > 1 << 20)
 
 
 @pytest.mark.referee

@@ -8,8 +8,12 @@ from concurrent.futures import ThreadPoolExecutor
 import gguf
 import torch
 
+from studio.engine.train.guard.memory import is_out_of_memory
+
 _SUPER = 256
 _CHUNK_SUPERS = 256
+_CARD_SUPERS = 1 << 15
+"""Blocks that a card works on at once: about half a GiB, whatever the size of the tensor."""
 _AFFINE_STEPS = (-1.0, -0.5, 0.0, 0.5, 1.0, 1.5)
 _SIGNED_STEPS = (-0.6, -0.3, 0.0, 0.3, 0.6)
 
@@ -18,12 +22,17 @@ def quantise(values: torch.Tensor, kind: gguf.GGMLQuantizationType) -> torch.Ten
     """Returns ``values`` (fp32, whole blocks of 256) as bytes ``(blocks, size)``, on the CPU.
 
     ``kind`` is one of ``K_QUANTS``; ``size`` 144, 176 or 210. The graphics card computes if there
-    is one.
+    is one with room.
     """
     pack = _PACKERS[kind]
     supers = values.reshape(-1, _SUPER)
     if torch.cuda.is_available():
-        return pack(supers.cuda().t().contiguous()).cpu()
+        try:
+            parts = torch.split(supers, _CARD_SUPERS)
+            return torch.cat([pack(part.cuda().t().contiguous()).cpu() for part in parts])
+        except RuntimeError as error:  # a run that trains may have nearly all of the card
+            if not is_out_of_memory(error):
+                raise
     # One thread per chunk: parts of a chunk are too small to be worth a hand-over.
     with ThreadPoolExecutor(torch.get_num_threads()) as pool:
         return torch.cat(list(pool.map(pack, _iter_chunks(supers))))
