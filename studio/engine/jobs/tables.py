@@ -18,7 +18,7 @@ def tell_tables(model: PreTrainedModel, adapter: Adapter) -> Iterator[NoticeRais
     """
     reads, writes = model.get_input_embeddings(), model.get_output_embeddings()
     names = {id(module): name for name, module in {**adapter.modules, **adapter.extras}.items()}
-    if id(reads) not in names or id(writes) in names or writes is None or adapter.keeps_ties:
+    if id(reads) not in names or id(writes) in names or writes is None:
         return
     name = names[id(reads)]
     if {**adapter.modules, **adapter.extras}[name].base.weight is not writes.weight:

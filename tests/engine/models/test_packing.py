@@ -93,6 +93,13 @@ def test_a_model_with_position_biases_is_found_out_by_the_probe(family: str) -> 
     assert model.training == was_training
 
 
+def test_a_model_that_mixes_documents_is_found_out_by_its_numbers() -> None:
+    model = build_model("llama").eval()
+    mlp = model.base_model.layers[0].mlp
+    mlp.register_forward_hook(lambda _module, _inputs, found: found + found.mean(1, keepdim=True))
+    assert not is_packing_exact(model)
+
+
 def test_two_models_do_not_share_their_documents() -> None:
     first, second = build_model("llama"), build_model("llama")
     with packed_documents(first, (3, 4)):
