@@ -36,6 +36,7 @@ from studio.engine.lora.routing import RowChoice
 from studio.engine.lora.stack import AdapterStack
 from studio.engine.lora.stacked import StackedModule
 from studio.engine.lora.state import load_adapter, save_adapter
+from studio.engine.models.rms_norm import join_norms
 from tests.benchmarks.card import get_device
 
 Way = Callable[[], Callable[[], object]]
@@ -141,8 +142,9 @@ class Bench:
 
     def _write_adapters(self, folder: Path, count: int) -> list[Path]:
         folders = []
+        base = copy.deepcopy(self.base)  # the others answer with what transformers built
         for seed in range(count):
-            adapter = inject(self.base, AdapterSettings(rank=RANK, alpha=2.0 * RANK), seed=seed)
+            adapter = inject(base, AdapterSettings(rank=RANK, alpha=2.0 * RANK), seed=seed)
             torch.manual_seed(seed)
             with torch.no_grad():
                 for parameter in adapter.parameters():
@@ -188,6 +190,7 @@ class Bench:
     def _stack(self, folders: Sequence[Path]) -> tuple[Any, AdapterStack]:
         base = copy.deepcopy(self.base)
         prepare_few_rows(base)
+        join_norms(base)
         stack = AdapterStack(base)
         for number, folder in enumerate(folders):
             stack.load(str(number), folder)
@@ -214,8 +217,10 @@ class Bench:
         with torch.no_grad():
             for module in adapter.modules.values():
                 module.base.weight.copy_(module.get_merged_weight())
+        merged = copy.deepcopy(self.base)  # as transformers built it, with the new weights
+        merged.load_state_dict(model.state_dict())
         inputs = self._build_inputs(1)
-        return lambda: model.generate(**inputs)
+        return lambda: merged.generate(**inputs)
 
     def _make_peft(self, folders: Sequence[Path]) -> Callable[[], object]:
         import peft  # lent machines do not have it; the other ways are measured there

@@ -25,6 +25,7 @@ from studio.engine.infer.sampling import Sampling
 from studio.engine.infer.speech import Speech
 from studio.engine.lora.routing import RowChoice
 from studio.engine.lora.stack import AdapterStack
+from studio.engine.models.rms_norm import join_norms
 
 BASE_COLUMN = "base"
 _SAMPLING_NAMES = (
@@ -47,6 +48,7 @@ class ChatSession:
         self._stack = AdapterStack(model)
         self._can_pad: bool | None = None
         prepare_few_rows(model)
+        join_norms(model)
         model.eval()
 
     @property

@@ -39,6 +39,24 @@ def test_a_joined_norm_gives_the_familys_own_numbers(family: str, dtype: torch.d
         torch.testing.assert_close(results[0][1], results[1][1], rtol=tolerance, atol=tolerance)
 
 
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+@pytest.mark.parametrize("family", ["llama", "gemma3"])
+def test_without_gradients_the_numbers_are_the_same_to_rounding(
+    family: str, dtype: torch.dtype
+) -> None:
+    torch.manual_seed(0)
+    model: Any = build_model(family).to(dtype).requires_grad_(False)
+    join_norms(model)
+    for norm in _find_norms(model)[:4]:
+        nn.init.normal_(norm.weight)
+        x = (2 * torch.randn(3, 1, norm.weight.numel())).to(dtype)
+        with torch.no_grad():
+            found, wanted = norm(x), type(norm).forward(norm, x)
+        assert found.dtype == dtype
+        tolerance = 1e-6 if dtype == torch.float32 else 0.0  # 16 bits: the family's own code
+        torch.testing.assert_close(found, wanted, rtol=tolerance, atol=tolerance)
+
+
 def test_norms_that_compute_something_else_stay_as_they_are() -> None:
     model = build_model("gpt2")
     join_norms(model)
