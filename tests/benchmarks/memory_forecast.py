@@ -37,7 +37,7 @@ from studio.core.jobs.orders import MeasureOrder
 from studio.core.jobs.process import start_job
 from studio.core.memory.anatomy import Anatomy
 from studio.core.memory.card import describe_processor
-from studio.core.memory.ledger import Ledger, build_ledger, count_gap_bytes
+from studio.core.memory.ledger import PROCESS_BYTES, Ledger, build_ledger
 from studio.core.memory.model import read_model_folder
 from studio.core.memory.rows import RowLengths
 from studio.core.recipe.load import parse_recipe
@@ -133,7 +133,8 @@ class Result:
     @property
     def gap_bytes(self) -> int:
         """The allowance for gaps in the heap, where there can be any."""
-        return count_gap_bytes(self.anatomy, self.ledger.adapted, self.ledger.settled)
+        (overhead,) = (part for part in self.ledger.parts if part.key == "overhead")
+        return overhead.size_bytes - PROCESS_BYTES
 
     @property
     def forecast_bytes(self) -> int:

@@ -41,7 +41,7 @@ PartKey = Literal[
 ]  # fmt: skip
 
 _CARD_CONTEXT_BYTES = 520 << 20
-_PROCESS_BYTES = 405 << 20
+PROCESS_BYTES = 405 << 20
 """Interpreter and libraries on the processor; measured, see tests/benchmarks."""
 _CARD_GAPS = 0.04
 """Share of the working memory that the card's allocator loses to rounding and gaps."""
@@ -197,7 +197,12 @@ def build_settled_ledger(
     if correction:
         sizes["overhead"] = correction.overhead_bytes
     elif device.is_cpu:
-        sizes["overhead"] = _PROCESS_BYTES + count_gap_bytes(anatomy, adapted, settled)
+        gaps = _count_gaps(anatomy, adapted, settled)
+        if settled.recomputing.strongest == "all":
+            # The engine gives them back before the loss; half of them come again in the backward
+            # pass (measured), beside which the loss is over.
+            gaps = max(loss, backward + gaps // 2) - max(loss, backward)
+        sizes["overhead"] = PROCESS_BYTES + gaps
     else:
         gaps = round(_CARD_GAPS * (kept + max(loss, backward)))
         sizes["overhead"] = _CARD_CONTEXT_BYTES + gaps
@@ -208,7 +213,7 @@ def build_settled_ledger(
     return Ledger(parts, trainable, adapted, settled, is_measured, keeps_zeros, visiting)
 
 
-def count_gap_bytes(anatomy: Anatomy, adapted: AdaptedLayers, settled: Settled) -> int:
+def _count_gaps(anatomy: Anatomy, adapted: AdaptedLayers, settled: Settled) -> int:
     """Return what the processor's heap loses to gaps while training with these settings."""
     return count_heap_gaps(
         anatomy,
