@@ -46,7 +46,7 @@ class RawRows:
 
     ``broken`` says what is wrong with rows that cannot be read; they are not among ``rows``.
     ``uncounted`` is the file whose rows ``count_lines`` can count. ``part`` is the file in a folder
-    whose rows these are, the first one.
+    whose rows these are, the first one of ``parts``.
     """
 
     columns: tuple[str, ...]
@@ -56,6 +56,7 @@ class RawRows:
     broken: tuple[str, ...] = ()
     uncounted: Path | None = None
     part: Path | None = None
+    parts: int = 1
 
 
 def load_raw_rows(path: Path, limit: int = 50) -> RawRows:
@@ -132,7 +133,9 @@ def load_shown_rows(source: str) -> RawRows:
     if not path.is_dir():
         return load_raw_rows(path)
     found = sorted(one for one in path.rglob("*") if one.suffix.lower() in _SHOWN_SUFFIXES)
-    return replace(load_raw_rows(found[0]), part=found[0]) if found else load_raw_rows(path)
+    if not found:
+        return load_raw_rows(path)
+    return replace(load_raw_rows(found[0]), part=found[0], parts=len(found))
 
 
 def count_lines(path: Path, is_cancelled: Callable[[], bool] = bool) -> int | None:

@@ -117,7 +117,11 @@ def test_a_validation_loss_that_is_no_number_is_never_the_best() -> None:
     assert progress.after_evaluation(2.0).best_step == 5
 
 
-def test_the_card_is_waited_for_and_stop_ends_the_waiting(tmp_path: Path) -> None:
+def test_the_card_is_waited_for_and_stop_ends_the_waiting(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    chosen: list[torch.device] = []
+    monkeypatch.setattr(torch.cuda, "set_device", chosen.append)
     layout = RunLayout(tmp_path / "runs" / "mine")
     layout.folder.mkdir(parents=True)
     lease = Home(tmp_path).lease
@@ -136,6 +140,7 @@ def test_the_card_is_waited_for_and_stop_ends_the_waiting(tmp_path: Path) -> Non
         other.stdin.close()
     assert list(wait_for_device(layout, card, ScriptedControl(layout))) == []
     assert f'"process_id": {os.getpid()}' in lease.read_text()
+    assert chosen == [card]
 
 
 def test_the_processor_needs_no_lease(tmp_path: Path) -> None:

@@ -67,7 +67,7 @@ class RawView(QObject):
         self._calls: list[BackgroundCall] = []
         self._read: list[_Wanted] = []
         self._counts: dict[int, tuple[str, bool]] = {}
-        self._parts: dict[int, Path] = {}
+        self._parts: dict[int, tuple[Path, bool]] = {}
 
     def show_files(self, sources: Sequence[Mapping[str, Any]]) -> None:
         """Reads files that are not the same as before, and shows the rows of the first one."""
@@ -102,7 +102,7 @@ class RawView(QObject):
 
     def _on_rows_loaded(self, place: int, raw: RawRows) -> None:
         if raw.part is not None:
-            self._parts[place] = raw.part
+            self._parts[place] = raw.part, raw.parts > 1
         if raw.row_count is None:
             self._show_count(place, format_bytes(raw.size_bytes))
         else:
@@ -120,11 +120,10 @@ class RawView(QObject):
             )
 
     def _on_rows_counted(self, place: int, count: int) -> None:
-        part = self._parts.get(place)
-        name = self._read[place].source if part is None else part.name
-        rows = ("line" if name.lower().endswith(_TEXT_SUFFIXES) else "row") + "s" * (count != 1)
-        first = "" if part is None else "first file: "
-        self._show_count(place, f"{first}{count:,} {rows}")
+        part, has_more = self._parts.get(place, (Path(self._read[place].source), False))
+        word = "line" if part.name.lower().endswith(_TEXT_SUFFIXES) else "row"
+        first = "first file: " if has_more else ""
+        self._show_count(place, f"{first}{count:,} {word}{'s' * (count != 1)}")
 
     def _on_rows_failed(self, place: int, error: StudioError) -> None:
         if error.code == CHILD_ONLY:

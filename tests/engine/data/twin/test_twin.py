@@ -115,7 +115,8 @@ def test_letters_that_would_be_composed_are_not_covered() -> None:
 def test_real_tokenizers_have_twins_that_read_a_book_alike(name: str, material: Path) -> None:
     backend = _tokenizer(material / TOKENIZERS[name]).backend_tokenizer
     twin = build_twin(backend)
-    assert (twin is None) == (name == "stories260K")
+    reads_pieces = name == "stories260K" or name.startswith("mistral")  # SentencePiece: no twin
+    assert (twin is None) == reads_pieces
     if twin is not None:
         book = next(material.rglob("*tinyshakespeare*.txt")).read_text("utf-8")
         code = Path(twin_module.__file__).read_text("utf-8")
