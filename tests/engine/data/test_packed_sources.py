@@ -5,6 +5,7 @@ from __future__ import annotations
 import gzip
 import io
 import json
+import random
 import sys
 import zipfile
 from pathlib import Path
@@ -46,15 +47,24 @@ def test_zstd_is_read_where_its_package_is_there(tmp_path: Path) -> None:
     path = tmp_path / "rows.jsonl.zst"
     path.write_bytes(zstandard.compress(_jsonl(ROWS)))
     assert _values(path) == ROWS
-    path.write_bytes(path.read_bytes()[:-20])
-    with pytest.raises(DatasetInvalid):
+
+
+@pytest.mark.parametrize("left", [0.3, 0.6, 0.999])
+def test_zstd_that_was_cut_off_is_never_read_as_less(left: float, tmp_path: Path) -> None:
+    zstandard = pytest.importorskip("zstandard")
+    chance = random.Random(1)
+    lines = _jsonl([{"a": chance.randbytes(20).hex()} for _ in range(20_000)])
+    packed = zstandard.compress(lines)
+    path = tmp_path / "rows.jsonl.zst"
+    path.write_bytes(packed[: int(left * len(packed))])
+    with pytest.raises(DatasetInvalid, match="cannot be unpacked"):
         _values(path)
 
 
 def test_a_missing_package_is_named_with_its_remedy(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    for name, module in (("rows.jsonl.zst", "zstandard"), ("rows.parquet", "pyarrow")):
+    for name, module in (("rows.jsonl.zst", "pyarrow"), ("rows.parquet", "pyarrow")):
         (tmp_path / name).write_bytes(b"something")
         monkeypatch.setitem(sys.modules, module, None)
         with pytest.raises(FileUnusable, match="pip install"):
@@ -93,6 +103,22 @@ def test_a_file_made_to_fill_the_computer_is_refused(
 @pytest.mark.parametrize(
     ("name", "content", "said"),
     [
+        ("rows.parquet", b"", "not a readable Parquet file"),
+        ("rows.parquet", b'{"a": 1}\n', "not a readable Parquet file"),
+        ("rows.arrow", b"", "not a readable Arrow file"),
+        ("rows.arrow", b'{"a": 1}\n', "not a readable Arrow file"),
+        ("rows.jsonl.zst", b"not packed at all", "cannot be unpacked"),
+        ("rows.jsonl.zst", b"(\xb5/\xfd", "cannot be unpacked"),
+        ("rows.jsonl.gz", gzip.compress(b"17\n"), "holds a number"),
+        ("rows.zip", b"", "cannot be unpacked"),
+        ("rows.zip", b"PK\x05\x06" + bytes(18), "no file that can be read"),
+        ("rows.tsv", b"a\tb\n1\t2\n1\t2\t3\n", "line 3 has 3 values"),
+        ("rows.tsv", b"a\tb\n1\t\xe9\n", "line 2: byte 3 is not UTF-8"),
+        ("rows.tsv", b"a\tb\n", "no rows"),
+        ("rows.md", b" \n", "only blanks"),
+        ("rows.md", b"# caf\xe9\n", "line 1: byte 6 is not UTF-8"),
+        ("rows.md", b"a\0b\n", "zero bytes"),
+        ("rows.txt", "text".encode("utf-16"), "UTF-16"),
         ("rows.jsonl.gz", gzip.compress(_jsonl(ROWS))[:-30], "cannot be unpacked"),
         ("rows.jsonl.gz", b"not packed at all", "cannot be unpacked"),
         ("rows.zip", b"PK\x03\x04 broken", "cannot be unpacked"),
