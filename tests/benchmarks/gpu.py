@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import argparse
 import importlib.util
-import tempfile
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
@@ -37,7 +36,17 @@ from studio.engine.train.step import finish_step
 from studio.engine.train.tile import tune_tile_rows
 from tests.benchmarks.card import Report, get_device
 from tests.benchmarks.gpu_parts import check_parts
-from tests.benchmarks.train_speed import ALPHA, RANK, RATE, TARGETS, Document, sort_by_length
+from tests.benchmarks.training.cases import (
+    ALPHA,
+    RANK,
+    RATE,
+    TARGETS,
+    Document,
+    count_tokens,
+    draw_documents,
+    sort_by_length,
+)
+from tests.benchmarks.training.peers import add_peft_adapters, train_in_order
 
 OURS = ("none", "mlp", "all", "offload")
 PEERS = ("trainer", "grouped", "recomputing")
@@ -103,14 +112,14 @@ def build_model(shape: Shape, device: torch.device) -> Any:
 
 
 def build_documents(shape: Shape, steps: int) -> list[Document]:
-    """Returns documents with lognormal lengths, a quarter to two thirds of each a prompt."""
-    numbers = np.random.default_rng(0)
-    lengths = numbers.lognormal(np.log(shape.median), 0.6, steps * shape.batch).astype(int)
-    documents = []
-    for length in np.clip(lengths, 16, shape.longest):
-        ids = numbers.integers(3, shape.vocabulary, length).astype(np.int32)
-        documents.append(Document(ids, np.arange(length) >= length * numbers.uniform(0.25, 0.65)))
-    return documents
+    """Returns the documents of so many steps."""
+    return draw_documents(
+        steps * shape.batch,
+        median=shape.median,
+        longest=shape.longest,
+        vocabulary=shape.vocabulary,
+        seed=0,
+    )
 
 
 def measure_ceiling(device: torch.device) -> float:
@@ -151,7 +160,7 @@ class Watch:
     def stop(self, documents: list[Document]) -> tuple[float, float]:
         """Returns tokens per second, and the peak in GiB (0 on the processor)."""
         seconds = _read_clock(self._device) - self._start
-        tokens = sum(len(one.ids) for one in documents[self._warm * self._shape.batch :])
+        tokens = count_tokens(documents, self._warm * self._shape.batch)
         is_card = self._device.type == "cuda"
         peak = torch.cuda.max_memory_allocated(self._device) if is_card else 0
         return tokens / seconds, peak / 2**30
@@ -202,42 +211,19 @@ def run_peft(
     shape: Shape, device: torch.device, documents: list[Document], mode: str, warm: int
 ) -> tuple[float, float]:
     """Returns tokens per second and peak GiB of PEFT with transformers' Trainer."""
-    import peft
-    from torch.utils.data import SequentialSampler
-
-    from tests.benchmarks.train_speed import _pad
-
-    config = peft.LoraConfig(r=RANK, lora_alpha=ALPHA, target_modules=TARGETS)
-    model = peft.get_peft_model(build_model(shape, device), config)
+    model = add_peft_adapters(build_model(shape, device))
     watch = Watch(device, shape, warm)
-
-    class InOrder(transformers.Trainer):
-        def _get_train_sampler(self, train_dataset: Any = None) -> Any:
-            return SequentialSampler(documents)
-
-    class Note(transformers.TrainerCallback):
-        def on_step_end(self, *args: Any, **kwargs: Any) -> None:
-            watch.note_step()
-
-    arguments = transformers.TrainingArguments(
-        output_dir=tempfile.mkdtemp(),
+    ordered = sort_by_length(documents, 0) if mode == "grouped" else documents
+    train_in_order(
+        model,
+        ordered,
+        watch.note_step,
         per_device_train_batch_size=shape.batch,
-        num_train_epochs=1,
-        learning_rate=RATE,
-        lr_scheduler_type="constant",
         bf16=True,
         use_cpu=device.type == "cpu",
         gradient_checkpointing=mode == "recomputing",
-        save_strategy="no",
-        report_to=[],
-        disable_tqdm=True,
         logging_strategy="no",
-        remove_unused_columns=False,
-        dataloader_pin_memory=False,
     )
-    ordered = sort_by_length(documents, 0) if mode == "grouped" else documents
-    documents = ordered
-    InOrder(model, arguments, _pad, ordered, callbacks=[Note()]).train()
     return watch.stop(ordered)
 
 
@@ -247,7 +233,7 @@ def count_floor(shape: Shape, documents: list[Document]) -> float:
     Frozen matrices 4 per weight, adapters 6, head 4 per supervised row, causal attention 7 per
     pair of tokens and width.
     """
-    tokens = sum(len(one.ids) for one in documents)
+    tokens = count_tokens(documents)
     supervised = sum(int(one.supervised.sum()) for one in documents) / tokens
     reach = sum(len(one.ids) ** 2 for one in documents) / tokens
     query, key = shape.heads * shape.head, shape.key_heads * shape.head

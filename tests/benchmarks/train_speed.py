@@ -12,28 +12,37 @@ import argparse
 import json
 import os
 import platform
-import resource
 import statistics
 import subprocess
 import sys
-import tempfile
 from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
 import transformers
-from numpy.typing import NDArray
 
 from studio.core.jobs.command import build_environment
+from tests.benchmarks.training.cases import (
+    ALPHA,
+    BATCH,
+    CASES,
+    RANK,
+    RATE,
+    TARGETS,
+    WARM_STEPS,
+    Case,
+    Document,
+    build_documents,
+    build_model,
+    count_tokens,
+    iter_batches,
+    sort_by_length,
+)
+from tests.benchmarks.training.peers import run_peft, run_trl
+from tests.benchmarks.training.stopwatch import Stopwatch
 
 RESULT = Path(__file__).parent / "results" / "train_speed.md"
-BATCH = 8
-WARM_STEPS = 1
-RANK, ALPHA, RATE = 16, 32.0, 2e-4
-TARGETS = ["q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj"]
 SIDES = {
     "trainer": "PEFT + Trainer",
     "grouped": "PEFT + Trainer, length-grouped",
@@ -46,224 +55,6 @@ SIDES = {
     "all_1024": "ours, layers recomputed, 1,024 tokens at once",
 }
 PEERS = ("trainer", "grouped", "trl", "trl_packed")
-
-
-@dataclass(frozen=True)
-class Case:
-    """A model with random weights, and how long its documents are."""
-
-    title: str
-    width: int
-    inner: int
-    layers: int
-    heads: int
-    key_heads: int
-    vocabulary: int
-    longest: int
-    median: int
-    seed: int
-
-
-CASES = {
-    "mid": Case("31 M parameters, vocabulary 16,384", 512, 1408, 8, 8, 4, 16384, 512, 110, 98),
-    "bigv": Case("59 M parameters, vocabulary 128,256", 384, 1024, 6, 6, 2, 128256, 256, 90, 54),
-}
-
-
-@dataclass(frozen=True)
-class Document:
-    """Token ids and which of them are supervised, both ``(tokens,)``."""
-
-    ids: NDArray[np.int32]
-    supervised: NDArray[np.bool_]
-
-
-def build_documents(case: Case, count: int) -> list[Document]:
-    """Returns documents with lognormal lengths, a quarter to two thirds of each a prompt."""
-    numbers = np.random.default_rng(case.seed)
-    lengths = numbers.lognormal(np.log(case.median), 0.6, count).astype(int)
-    documents = []
-    for length in np.clip(lengths, 16, case.longest):
-        prompt = int(length * numbers.uniform(0.25, 0.65))
-        ids = numbers.integers(3, case.vocabulary, length).astype(np.int32)
-        documents.append(Document(ids, np.arange(length) >= prompt))
-    return documents
-
-
-def build_model(case: Case) -> Any:
-    """Returns the model with random weights in float32."""
-    torch.manual_seed(0)
-    config = transformers.LlamaConfig(
-        vocab_size=case.vocabulary,
-        hidden_size=case.width,
-        intermediate_size=case.inner,
-        num_hidden_layers=case.layers,
-        num_attention_heads=case.heads,
-        num_key_value_heads=case.key_heads,
-        max_position_embeddings=case.longest,
-        tie_word_embeddings=True,
-        pad_token_id=0,
-        bos_token_id=1,
-        eos_token_id=2,
-    )
-    return transformers.LlamaForCausalLM(config)
-
-
-class Stopwatch:
-    """CPU seconds and real tokens after the warm-up steps, the peak over all steps."""
-
-    def __init__(self) -> None:
-        from studio.engine.train.peak import PeakMeter
-
-        self._meter = PeakMeter(torch.device("cpu"), 0)
-        self._loaded_bytes = self._meter.start()
-        self._step = 0
-        self._seconds = _read_cpu()
-        self.losses: list[float] = []
-
-    def note_step(self) -> None:
-        """Notes that an optimizer step was done."""
-        self._step += 1
-        if self._step == WARM_STEPS:
-            self._seconds = _read_cpu()
-
-    def stop(self, tokens: int) -> dict[str, Any]:
-        """Returns what was measured; ``tokens`` are the real ones after the warm-up."""
-        seconds = _read_cpu() - self._seconds
-        extra = self._meter.stop() - self._loaded_bytes
-        return {"tokens": tokens, "seconds": seconds, "extra": extra, "losses": self.losses}
-
-
-def _read_cpu() -> float:
-    usage = resource.getrusage(resource.RUSAGE_SELF)
-    return usage.ru_utime + usage.ru_stime
-
-
-def run_peft(case: Case, documents: list[Document], dtype: torch.dtype) -> dict[str, Any]:
-    """Trains with PEFT and transformers' Trainer on padded batches."""
-    import peft
-    from torch.utils.data import SequentialSampler
-
-    model = build_model(case).to(dtype)
-    model = peft.get_peft_model(
-        model, peft.LoraConfig(r=RANK, lora_alpha=ALPHA, target_modules=TARGETS)
-    )
-    watch = Stopwatch()
-
-    class InOrder(transformers.Trainer):
-        def _get_train_sampler(self, train_dataset: Any = None) -> Any:
-            return SequentialSampler(documents)
-
-    class Note(transformers.TrainerCallback):
-        def on_step_end(self, *args: Any, **kwargs: Any) -> None:
-            watch.note_step()
-
-        def on_log(self, *args: Any, logs: dict[str, float], **kwargs: Any) -> None:
-            watch.losses += [logs["loss"]] if "loss" in logs else []
-
-    arguments = transformers.TrainingArguments(
-        output_dir=tempfile.mkdtemp(),
-        per_device_train_batch_size=BATCH,
-        num_train_epochs=1,
-        learning_rate=RATE,
-        lr_scheduler_type="constant",
-        max_grad_norm=1.0,
-        bf16=dtype == torch.bfloat16,
-        use_cpu=True,
-        save_strategy="no",
-        report_to=[],
-        disable_tqdm=True,
-        logging_steps=1,
-        remove_unused_columns=False,
-        dataloader_pin_memory=False,
-    )
-    trainer = InOrder(model, arguments, _pad, documents, callbacks=[Note()])
-    trainer.train()
-    return watch.stop(_count_tokens(documents))
-
-
-def _pad(batch: list[Document]) -> dict[str, torch.Tensor]:
-    shape = (len(batch), max(len(one.ids) for one in batch))
-    ids = torch.zeros(shape, dtype=torch.long)
-    labels, mask = torch.full(shape, -100), torch.zeros(shape, dtype=torch.long)
-    for row, one in enumerate(batch):
-        count = len(one.ids)
-        ids[row, :count] = torch.from_numpy(one.ids.astype(np.int64))
-        mask[row, :count] = 1
-        chosen = torch.from_numpy(one.supervised)
-        labels[row, :count] = torch.where(chosen, ids[row, :count], -100)
-    return {"input_ids": ids, "attention_mask": mask, "labels": labels}
-
-
-def run_trl(
-    case: Case, documents: list[Document], dtype: torch.dtype, *, packs: bool
-) -> dict[str, Any]:
-    """Trains with PEFT and TRL's SFTTrainer, which recomputes layers unless told otherwise."""
-    import datasets
-    import peft
-    import trl
-
-    watch = Stopwatch()
-    counts: list[int] = []
-
-    class Counting(trl.SFTTrainer):  # type: ignore[misc]  # trl has no types
-        def training_step(self, model: Any, inputs: dict[str, Any], *rest: Any) -> Any:
-            mask = inputs.get("attention_mask")
-            counts.append(int(inputs["input_ids"].numel() if mask is None else mask.sum()))
-            return super().training_step(model, inputs, *rest)
-
-    class Note(transformers.TrainerCallback):
-        def on_step_end(self, *args: Any, **kwargs: Any) -> None:
-            watch.note_step()
-
-        def on_log(self, *args: Any, logs: dict[str, float], **kwargs: Any) -> None:
-            watch.losses += [logs["loss"]] if "loss" in logs else []
-
-    mean = sum(len(one.ids) for one in documents) / len(documents)
-    arguments = trl.SFTConfig(
-        output_dir=tempfile.mkdtemp(),
-        # packed: as many full rows as hold the documents of one step
-        per_device_train_batch_size=max(1, round(BATCH * mean / case.longest)) if packs else BATCH,
-        num_train_epochs=1,
-        learning_rate=RATE,
-        lr_scheduler_type="constant",
-        max_grad_norm=1.0,
-        max_length=case.longest,
-        packing=packs,
-        shuffle_dataset=False,
-        bf16=dtype == torch.bfloat16,
-        use_cpu=True,
-        save_strategy="no",
-        report_to=[],
-        disable_tqdm=True,
-        logging_steps=1,
-        dataloader_pin_memory=False,
-    )
-    rows = [
-        {"input_ids": one.ids.tolist(), "labels": np.where(one.supervised, one.ids, -100).tolist()}
-        for one in documents
-    ]
-    lora = peft.LoraConfig(r=RANK, lora_alpha=ALPHA, target_modules=TARGETS, task_type="CAUSAL_LM")
-    trainer = Counting(
-        build_model(case).to(dtype),
-        arguments,
-        train_dataset=datasets.Dataset.from_list(rows),
-        processing_class=_build_tokenizer(case),
-        peft_config=lora,
-        callbacks=[Note()],
-    )
-    trainer.train()
-    return watch.stop(sum(counts[WARM_STEPS:]))
-
-
-def _build_tokenizer(case: Case) -> Any:
-    """Returns a tokenizer that nothing is tokenised with; TRL wants one."""
-    import tokenizers
-
-    words = {"<pad>": 0, "<s>": 1, "</s>": 2} | {f"w{i}": i for i in range(3, case.vocabulary)}
-    backend = tokenizers.Tokenizer(tokenizers.models.WordLevel(words, "<pad>"))
-    marks = {"pad_token": "<pad>", "bos_token": "<s>", "eos_token": "</s>"}
-    return transformers.PreTrainedTokenizerFast(tokenizer_object=backend, **marks)
 
 
 def run_ours(
@@ -294,7 +85,7 @@ def run_ours(
     task = CausalTask(parts, tune_tile_rows(parts.head, parts.rule))
     optimizer = build_optimizer(adapter, TrainSettings(learning_rate=RATE))
     model.train()
-    for step, batch in enumerate(_iter_batches(documents)):
+    for step, batch in enumerate(iter_batches(documents)):
         count = sum(int(one.supervised.sum()) for one in batch)
         loss = torch.zeros(())
         for piece in _divide(batch, at_once):
@@ -303,7 +94,7 @@ def run_ours(
         done = finish_step(adapter.parameters(), optimizer, loss, count, RATE, 1.0, step=step + 1)
         watch.losses.append(done.loss)
         watch.note_step()
-    return watch.stop(_count_tokens(documents))
+    return watch.stop(count_tokens(documents, WARM_STEPS * BATCH))
 
 
 def _divide(documents: list[Document], at_once: int | None) -> Iterator[list[Document]]:
@@ -315,22 +106,6 @@ def _divide(documents: list[Document], at_once: int | None) -> Iterator[list[Doc
             piece = []
         piece.append(one)
     yield piece
-
-
-def _iter_batches(documents: list[Document]) -> Iterator[list[Document]]:
-    for start in range(0, len(documents), BATCH):
-        yield documents[start : start + BATCH]
-
-
-def _count_tokens(documents: list[Document]) -> int:
-    return sum(len(one.ids) for one in documents[WARM_STEPS * BATCH :])
-
-
-def sort_by_length(documents: list[Document], seed: int) -> list[Document]:
-    """Returns the documents in batches of similar length, the batches in random order."""
-    batches = list(_iter_batches(sorted(documents, key=lambda one: len(one.ids))))
-    order = np.random.default_rng(seed).permutation(len(batches))
-    return [one for index in order for one in batches[index]]
 
 
 def run_side(case_name: str, dtype_name: str, side: str, steps: int) -> dict[str, Any]:

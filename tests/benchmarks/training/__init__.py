@@ -1,0 +1,1 @@
+"""What the measurements of training share: documents, settings, and the trainers of others."""
