@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Any
 
 import torch
@@ -11,29 +10,16 @@ from torch import Tensor
 from studio.core.recipe.schema_train import TrainSettings
 from studio.engine.held.blocks import dequantise_blocks, quantise_blocks
 from studio.engine.held.levels import get_dynamic_levels
+from studio.engine.train.own_optimizer import OwnOptimizer, take_adamw_step
 
-_BETAS = (0.9, 0.999)
-_EPS = 1e-8
 _BLOCK = 256
 _LEAST_NUMBERS = 4096
 """Smaller matrices are remembered in full: they take nearly nothing, and steps are exact."""
 _MOMENTS = (("first", True), ("second", False))
 
 
-class AdamW8bit(torch.optim.Optimizer):
+class AdamW8bit(OwnOptimizer):
     """AdamW whose moments are unfolded for a step and rounded to 8 bits after it."""
-
-    def __init__(self, groups: list[dict[str, Any]], lr: float, weight_decay: float) -> None:
-        super().__init__(groups, {"lr": lr, "weight_decay": weight_decay})
-
-    @torch.no_grad()
-    def step(self, closure: Callable[[], float] | None = None) -> None:  # type: ignore[override]  # torch returns the closure's loss, which nobody asks for here
-        """Updates the parameters from their gradients."""
-        del closure
-        for group in self.param_groups:
-            for parameter in group["params"]:
-                if parameter.grad is not None:
-                    self._step_one(parameter, group["lr"], group["weight_decay"])
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         """Takes over a saved state; codes are bytes again, which torch turns into floats."""
@@ -43,25 +29,23 @@ class AdamW8bit(torch.optim.Optimizer):
                 if f"{name}_scales" in state:
                     state[name] = state[name].to(torch.uint8)
 
-    def _step_one(self, parameter: Tensor, rate: float, weight_decay: float) -> None:
-        state = self.state[parameter]
-        if not state:
-            state["step"] = torch.zeros(())
-            for name, _ in _MOMENTS:
-                state[name] = torch.zeros_like(parameter, dtype=torch.float32)
-        state["step"] += 1
-        count = float(state["step"])
-        first, second = (
-            self._unfold(state, name, is_signed=is_signed) for name, is_signed in _MOMENTS
-        )
-        gradient = _get_gradient(parameter)
-        first.lerp_(gradient, 1 - _BETAS[0])
-        second.mul_(_BETAS[1]).addcmul_(gradient, gradient, value=1 - _BETAS[1])
-        parameter.mul_(1 - rate * weight_decay)
-        size = (second / (1 - _BETAS[1] ** count)).sqrt_().add_(_EPS)
-        parameter.addcdiv_(first.to(parameter.dtype), size, value=-rate / (1 - _BETAS[0] ** count))
-        for (name, is_signed), moment in zip(_MOMENTS, (first, second), strict=True):
-            self._fold(state, name, moment, is_signed=is_signed)
+    def _step_group(
+        self, pairs: list[tuple[Tensor, Tensor]], rate: float, weight_decay: float
+    ) -> None:
+        for parameter, gradient in pairs:
+            state = self.state[parameter]
+            if not state:
+                state["step"] = torch.zeros(())
+                for name, _ in _MOMENTS:
+                    state[name] = torch.zeros_like(parameter, dtype=torch.float32)
+            state["step"] += 1
+            first, second = (
+                self._unfold(state, name, is_signed=is_signed) for name, is_signed in _MOMENTS
+            )
+            step = int(state["step"])
+            take_adamw_step(parameter, gradient, (first, second), step, rate, weight_decay)
+            for (name, is_signed), moment in zip(_MOMENTS, (first, second), strict=True):
+                self._fold(state, name, moment, is_signed=is_signed)
 
     def _unfold(self, state: dict[str, Any], name: str, *, is_signed: bool) -> Tensor:
         values: Tensor = state[name]
@@ -85,9 +69,3 @@ def build(groups: list[dict[str, Any]], settings: TrainSettings) -> torch.optim.
     Source: Dettmers et al. 2021 (arXiv 2110.02861), section 2.
     """
     return AdamW8bit(groups, settings.learning_rate, settings.weight_decay)
-
-
-def _get_gradient(parameter: Tensor) -> Tensor:
-    if parameter.grad is None:
-        raise LookupError("the parameter has no gradient")
-    return parameter.grad.float()

@@ -2,37 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Any
 
 import torch
 from torch import Tensor
 
 from studio.core.recipe.schema_train import TrainSettings
+from studio.engine.train.own_optimizer import OwnOptimizer, take_adamw_step
 
-_BETAS = (0.9, 0.999)
-_EPS = 1e-8
 _MOMENTS = ("first", "second")
 
 
-class PagedAdamW(torch.optim.Optimizer):
+class PagedAdamW(OwnOptimizer):
     """AdamW that takes no memory of a card beyond the averages of one matrix.
 
     They lie in pinned memory, so that they travel beside the work. On the processor they are where
     the parameters are, and nothing travels.
     """
-
-    def __init__(self, groups: list[dict[str, Any]], lr: float, weight_decay: float) -> None:
-        super().__init__(groups, {"lr": lr, "weight_decay": weight_decay})
-
-    @torch.no_grad()
-    def step(self, closure: Callable[[], float] | None = None) -> None:  # type: ignore[override]  # torch returns the closure's loss, which nobody asks for here
-        """Updates the parameters from their gradients."""
-        del closure
-        for group in self.param_groups:
-            for parameter in group["params"]:
-                if parameter.grad is not None:
-                    self._step_one(parameter, group["lr"], group["weight_decay"])
 
     def state_dict(self) -> dict[str, Any]:
         """Returns the state, once what is on its way from a card has arrived."""
@@ -56,27 +42,22 @@ class PagedAdamW(torch.optim.Optimizer):
         """Returns whether the averages of ``parameter`` are elsewhere than it is itself."""
         return parameter.is_cuda
 
-    def _step_one(self, parameter: Tensor, rate: float, weight_decay: float) -> None:
-        state = self.state[parameter]
-        if not state:
-            state["step"] = torch.zeros(())
-            for name in _MOMENTS:
-                state[name] = self._make_room(parameter)
-        state["step"] += 1
-        count = float(state["step"])
-        first, second = (self._fetch(parameter, state[name]) for name in _MOMENTS)
-        gradient = parameter.grad
-        if gradient is None:
-            raise LookupError("the parameter has no gradient")
-        gradient = gradient.float()
-        first.lerp_(gradient, 1 - _BETAS[0])
-        second.mul_(_BETAS[1]).addcmul_(gradient, gradient, value=1 - _BETAS[1])
-        parameter.mul_(1 - rate * weight_decay)
-        size = (second / (1 - _BETAS[1] ** count)).sqrt_().add_(_EPS)
-        parameter.addcdiv_(first.to(parameter.dtype), size, value=-rate / (1 - _BETAS[0] ** count))
-        if self.visits(parameter):
-            for name, moment in zip(_MOMENTS, (first, second), strict=True):
-                state[name].copy_(moment, non_blocking=True)
+    def _step_group(
+        self, pairs: list[tuple[Tensor, Tensor]], rate: float, weight_decay: float
+    ) -> None:
+        for parameter, gradient in pairs:
+            state = self.state[parameter]
+            if not state:
+                state["step"] = torch.zeros(())
+                for name in _MOMENTS:
+                    state[name] = self._make_room(parameter)
+            state["step"] += 1
+            first, second = (self._fetch(parameter, state[name]) for name in _MOMENTS)
+            step = int(state["step"])
+            take_adamw_step(parameter, gradient, (first, second), step, rate, weight_decay)
+            if self.visits(parameter):
+                for name, moment in zip(_MOMENTS, (first, second), strict=True):
+                    state[name].copy_(moment, non_blocking=True)
 
     def _fetch(self, parameter: Tensor, moment: Tensor) -> Tensor:
         if not self.visits(parameter):

@@ -2,37 +2,27 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Any
 
 import torch
 from torch import Tensor
 
 from studio.core.recipe.schema_train import TrainSettings
+from studio.engine.train.own_optimizer import OwnOptimizer
 
 _BETAS = (0.9, 0.99)
 
 
-class Lion(torch.optim.Optimizer):
+class Lion(OwnOptimizer):
     """The sign of a mix of momentum and gradient decides the direction of every number."""
 
-    def __init__(self, groups: list[dict[str, Any]], lr: float, weight_decay: float) -> None:
-        super().__init__(groups, {"lr": lr, "weight_decay": weight_decay})
-
-    @torch.no_grad()
-    def step(self, closure: Callable[[], float] | None = None) -> None:  # type: ignore[override]  # torch returns the closure's loss, which nobody asks for here
-        """Updates the parameters from their gradients."""
-        del closure
-        for group in self.param_groups:
-            parameters = [one for one in group["params"] if one.grad is not None]
-            if parameters:
-                self._step_group(parameters, group["lr"], group["weight_decay"])
-
-    def _step_group(self, parameters: list[Tensor], rate: float, weight_decay: float) -> None:
-        for one in parameters:
+    def _step_group(
+        self, pairs: list[tuple[Tensor, Tensor]], rate: float, weight_decay: float
+    ) -> None:
+        for one, _ in pairs:
             if "momentum" not in self.state[one]:
                 self.state[one]["momentum"] = torch.zeros_like(one)
-        gradients = [one.grad for one in parameters if one.grad is not None]
+        parameters, gradients = map(list, zip(*pairs, strict=True))
         momenta = [self.state[one]["momentum"] for one in parameters]
         directions = torch._foreach_lerp(momenta, gradients, 1 - _BETAS[0])  # noqa: SLF001 - torch has no public name for its list functions
         torch._foreach_sign_(directions)

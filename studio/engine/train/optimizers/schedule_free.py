@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from studio.core.recipe.schema_train import TrainSettings
+from studio.engine.train.own_optimizer import OwnOptimizer
 
 _MIX = 0.9
 """How near to the average the gradients are taken; the paper's beta 1."""
@@ -18,26 +19,14 @@ _MEMORY = 0.999
 _EPSILON = 1e-8
 
 
-class ScheduleFree(torch.optim.Optimizer):
+class ScheduleFree(OwnOptimizer):
     """Steps are taken at a point between the fast weights and their average.
 
     While training, the parameters are that point; what the run is worth is the average, see
-    ``averaged``.
+    ``averaged``. A step uses the gradients up.
 
     Source: Defazio et al. 2024, "The Road Less Scheduled" (arXiv 2405.15682), algorithm 1.
     """
-
-    def __init__(self, groups: list[dict[str, Any]], lr: float, weight_decay: float) -> None:
-        super().__init__(groups, {"lr": lr, "weight_decay": weight_decay})
-
-    @torch.no_grad()
-    def step(self, closure: Callable[[], float] | None = None) -> None:  # type: ignore[override]  # torch returns the closure's loss, which nobody asks for here
-        """Updates the parameters from their gradients, which are used up."""
-        del closure
-        for group in self.param_groups:
-            for one in group["params"]:
-                if one.grad is not None:
-                    self._step_one(one, one.grad, group["lr"], group["weight_decay"])
 
     @contextmanager
     def averaged(self) -> Iterator[None]:
@@ -53,6 +42,12 @@ class ScheduleFree(torch.optim.Optimizer):
             with torch.no_grad():
                 for one, point in zip(moved, points, strict=True):
                     one.copy_(point)
+
+    def _step_group(
+        self, pairs: list[tuple[Tensor, Tensor]], rate: float, weight_decay: float
+    ) -> None:
+        for point, gradient in pairs:
+            self._step_one(point, gradient, rate, weight_decay)
 
     def _step_one(self, point: Tensor, gradient: Tensor, rate: float, weight_decay: float) -> None:
         state = self.state[point]
