@@ -18,6 +18,8 @@ from tests.benchmarks.quality.work import (
     BATCH,
     SEEDS,
     STEPS,
+    at,
+    build_layout,
     mean,
     measure,
     read_documents,
@@ -60,7 +62,7 @@ def compare_with_peft(data: Path, kept: Kept) -> Iterator[str]:
     for extras, rate in ((None, 5e-3), (TABLES, 1e-2)):
         beside = " and both word tables" if extras else ""
         ours = [
-            train_ours(data, {"extra_modules": extras or []}, {"learning_rate": rate, "seed": seed})
+            train_ours(build_layout(data, {"extra_modules": extras or []}, at(rate, seed)))
             for seed in SEEDS
         ]
         theirs = [train_peft(data, rate, seed, extras) for seed in SEEDS]

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from tests.benchmarks.quality.work import BASE, SEEDS, at, mean, train_ours
+from tests.benchmarks.quality.work import BASE, SEEDS, at, build_layout, mean, train_ours
 
 
 @dataclass(frozen=True)
@@ -72,7 +72,7 @@ def iter_table(
 def _tune(data: Path, side: Side, base: Path, first: float | None) -> str:
     def run(rate: float, seed: int) -> float:
         train = side.train | at(rate, seed)
-        loss = train_ours(data, side.adapter, train, base, side.quantisation)
+        loss = train_ours(build_layout(data, side.adapter, train, base, side.quantisation))
         print(f"{side.name}, rate {rate:g}, seed {seed}: {loss:.4f}", flush=True)
         return loss
 

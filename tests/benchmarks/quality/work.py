@@ -21,6 +21,7 @@ from studio.core.recipe.save import save_recipe
 from studio.core.runs.layout import RunLayout
 from studio.engine.data.prepare import PreparedData, prepare
 from studio.engine.models.files import load_tokenizer
+from tests.benchmarks.training.padding import pad
 from tests.engine.tiny_run import of_type, train_run, write_order
 
 MATERIAL = Path(__file__).resolve().parents[4] / "shared" / "material"
@@ -94,18 +95,12 @@ def build_layout(
     return layout
 
 
-def train_ours(
-    data: Path,
-    adapter: dict[str, Any],
-    train: dict[str, Any],
-    base: Path = BASE,
-    quantisation: str = "none",
-) -> float:
+def train_ours(layout: RunLayout) -> float:
     """Returns the best validation loss of a run of the program's own training job.
 
-    It is measured once, at the end, where ``train`` does not ask for more.
+    It is measured once, at the end, where the recipe does not ask for more.
     """
-    events = train_run(build_layout(data, adapter, train, base, quantisation))
+    events = train_run(layout)
     return min(float(event.loss) for event in of_type(events, ValidationFinished))
 
 
@@ -131,16 +126,9 @@ def measure_folder(data: Path, folder: Path) -> float:
 
 def sum_loss(model: Any, documents: list[Any]) -> tuple[torch.Tensor, int]:
     """Returns the sum over the supervised tokens of padded rows, and their count."""
-    shape = (len(documents), max(len(one.ids) for one in documents))
-    ids, mask = torch.zeros(shape, dtype=torch.long), torch.zeros(shape, dtype=torch.long)
-    labels = torch.full(shape, -100)
-    for row, one in enumerate(documents):
-        own = torch.from_numpy(np.asarray(one.ids, dtype=np.int64))
-        ids[row, : len(own)], mask[row, : len(own)] = own, 1
-        kept = torch.from_numpy(np.asarray(one.supervised, dtype=bool))
-        labels[row, : len(own)] = torch.where(kept, own, -100)
-    logits = model(input_ids=ids, attention_mask=mask).logits[:, :-1].flatten(0, 1)
-    targets = labels[:, 1:].flatten()
+    batch = pad(documents)
+    targets = batch.pop("labels")[:, 1:].flatten()
+    logits = model(**batch).logits[:, :-1].flatten(0, 1)
     loss = torch.nn.functional.cross_entropy(logits.float(), targets, reduction="sum")
     return loss, int((targets != -100).sum())
 

@@ -22,6 +22,7 @@ from tests.benchmarks.training.cases import (
     build_model,
     count_tokens,
 )
+from tests.benchmarks.training.padding import pad
 from tests.benchmarks.training.stopwatch import Stopwatch
 
 _SETTINGS: dict[str, Any] = {
@@ -74,7 +75,7 @@ def train_in_order(
         output_dir=tempfile.mkdtemp(), remove_unused_columns=False, **_SETTINGS, **settings
     )
     losses: list[float] = []
-    InOrder(model, arguments, _pad, documents, callbacks=[_Note(note_step, losses)]).train()
+    InOrder(model, arguments, pad, documents, callbacks=[_Note(note_step, losses)]).train()
     return losses
 
 
@@ -92,19 +93,6 @@ def run_peft(case: Case, documents: list[Document], dtype: torch.dtype) -> dict[
         logging_steps=1,
     )
     return watch.stop(count_tokens(documents, WARM_STEPS * BATCH))
-
-
-def _pad(batch: list[Document]) -> dict[str, torch.Tensor]:
-    shape = (len(batch), max(len(one.ids) for one in batch))
-    ids = torch.zeros(shape, dtype=torch.long)
-    labels, mask = torch.full(shape, -100), torch.zeros(shape, dtype=torch.long)
-    for row, one in enumerate(batch):
-        count = len(one.ids)
-        ids[row, :count] = torch.from_numpy(one.ids.astype(np.int64))
-        mask[row, :count] = 1
-        chosen = torch.from_numpy(one.supervised)
-        labels[row, :count] = torch.where(chosen, ids[row, :count], -100)
-    return {"input_ids": ids, "attention_mask": mask, "labels": labels}
 
 
 def run_trl(

@@ -9,18 +9,11 @@ from typing import Any
 
 import pytest
 from hypothesis import settings
-from tokenizers import (
-    Tokenizer,
-    decoders,
-    models,
-    normalizers,
-    pre_tokenizers,
-    processors,
-    trainers,
-)
+from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
 from transformers import PreTrainedTokenizerFast
 
 from studio.core.recipe.schema_data import DataSettings
+from tests.engine.data.sentence_pieces import BASE_MARKS, add_start, mark_spaces
 
 settings.register_profile("untimed", deadline=None)  # a busy machine must not fail a test
 settings.load_profile("untimed")
@@ -31,8 +24,6 @@ CORPUS = [
     "Answer with the name of the town. The town is called Harbour Hill.\n\nThank you.",
 ]
 CHAT_MARKS = {"eos_token": "<|im_end|>", "pad_token": "<|pad|>"}
-BASE_MARKS = {"bos_token": "<s>", "eos_token": "</s>", "unk_token": "<unk>"}
-UNKNOWN = {"unk_token": "<unk>"}
 CHATML = (
     "{%- for message in messages %}"
     "{{- '<|im_start|>' + message['role'] + '\\n' }}"
@@ -67,26 +58,14 @@ def chat_tokenizer() -> Any:
 @pytest.fixture(scope="session")
 def base_tokenizer() -> Any:
     """A SentencePiece-like tokenizer that adds BOS by itself and has no chat template."""
-    backend = Tokenizer(models.BPE(byte_fallback=True, **UNKNOWN))
-    backend.normalizer = normalizers.Sequence(
-        [normalizers.Prepend("▁"), normalizers.Replace(" ", "▁")]
-    )
-    backend.decoder = decoders.Sequence(
-        [
-            decoders.Replace("▁", " "),
-            decoders.ByteFallback(),
-            decoders.Fuse(),
-            decoders.Strip(" ", 1, 0),
-        ]
-    )
+    backend = Tokenizer(models.BPE(byte_fallback=True, unk_token=BASE_MARKS["unk_token"]))
+    mark_spaces(backend)
     bytes_ = [f"<0x{value:02X}>" for value in range(256)]
     trainer = trainers.BpeTrainer(
         vocab_size=500, special_tokens=["<unk>", "<s>", "</s>", *bytes_], show_progress=False
     )
     backend.train_from_iterator(CORPUS, trainer)
-    backend.post_processor = processors.TemplateProcessing(
-        single="<s> $A", special_tokens=[("<s>", backend.token_to_id("<s>"))]
-    )
+    add_start(backend)
     return PreTrainedTokenizerFast(tokenizer_object=backend, **BASE_MARKS)
 
 

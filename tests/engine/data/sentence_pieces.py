@@ -11,7 +11,29 @@ from tokenizers import AddedToken, Tokenizer, decoders, models, normalizers, pro
 from transformers import PreTrainedTokenizerFast
 
 _UNKNOWN, _CONTROL, _USER = 2, 3, 4
-_MARKS = {"bos_token": "<s>", "eos_token": "</s>", "unk_token": "<unk>"}
+BASE_MARKS = {"bos_token": "<s>", "eos_token": "</s>", "unk_token": "<unk>"}
+
+
+def mark_spaces(backend: Tokenizer) -> None:
+    """Makes a tokenizer write spaces as marks, and bytes where it has no piece."""
+    backend.normalizer = normalizers.Sequence(
+        [normalizers.Prepend("▁"), normalizers.Replace(" ", "▁")]
+    )
+    backend.decoder = decoders.Sequence(
+        [
+            decoders.Replace("▁", " "),
+            decoders.ByteFallback(),
+            decoders.Fuse(),
+            decoders.Strip(" ", 1, 0),
+        ]
+    )
+
+
+def add_start(backend: Tokenizer) -> None:
+    """Makes a tokenizer put its ``<s>`` before every text."""
+    backend.post_processor = processors.TemplateProcessing(
+        single="<s> $A", special_tokens=[("<s>", backend.token_to_id("<s>"))]
+    )
 
 
 def load_pieces(path: Path) -> PreTrainedTokenizerFast:
@@ -34,23 +56,11 @@ def load_pieces(path: Path) -> PreTrainedTokenizerFast:
     backend = Tokenizer(
         models.BPE(numbers, pairs, unk_token="<unk>", fuse_unk=True, byte_fallback=True)  # noqa: S106 - a text mark
     )
-    backend.normalizer = normalizers.Sequence(
-        [normalizers.Prepend("▁"), normalizers.Replace(" ", "▁")]
-    )
-    backend.decoder = decoders.Sequence(
-        [
-            decoders.Replace("▁", " "),
-            decoders.ByteFallback(),
-            decoders.Fuse(),
-            decoders.Strip(" ", 1, 0),
-        ]
-    )
+    mark_spaces(backend)
     special = [text for text, _, kind in pieces if kind in (_UNKNOWN, _CONTROL, _USER)]
     backend.add_special_tokens([AddedToken(text, special=True) for text in special])
-    backend.post_processor = processors.TemplateProcessing(
-        single="<s> $A", special_tokens=[("<s>", numbers["<s>"])]
-    )
-    return PreTrainedTokenizerFast(tokenizer_object=backend, **_MARKS)
+    add_start(backend)
+    return PreTrainedTokenizerFast(tokenizer_object=backend, **BASE_MARKS)
 
 
 def _iter_pieces(raw: bytes) -> Iterator[tuple[str, float, int]]:

@@ -58,6 +58,19 @@ def _get_gradients(task: CausalTask, parameters: list, batch: MicroBatch) -> tup
     return float(loss), [parameter.grad for parameter in parameters]
 
 
+def _assert_recomputing_is_exact(
+    plain: tuple[CausalTask, list], recomputing: tuple[CausalTask, list]
+) -> None:
+    batch = collate_packed(_build_examples())
+    for task, _ in (plain, recomputing):
+        task.model.set_attn_implementation(PACKED)
+    loss, gradients = _get_gradients(*recomputing, batch)
+    expected_loss, expected = _get_gradients(*plain, batch)
+    assert loss == expected_loss
+    for one, other in zip(gradients, expected, strict=True):
+        torch.testing.assert_close(one, other, rtol=1e-6, atol=1e-9)
+
+
 @pytest.mark.parametrize("packs", [True, False])
 @pytest.mark.parametrize("family", sorted(CONFIGS.keys() - {"gpt2"}))
 def test_sparing_rows_changes_neither_loss_nor_gradient(family: str, packs: bool) -> None:
@@ -77,24 +90,14 @@ def test_sparing_rows_changes_neither_loss_nor_gradient(family: str, packs: bool
 @pytest.mark.filterwarnings("ignore:.*is_gradient_checkpointing:FutureWarning")
 @pytest.mark.parametrize("mode", ["mlp", "all"])
 def test_recomputing_changes_neither_loss_nor_gradient(mode: str) -> None:
-    plain, plain_parameters = _build_task("llama")
-    task, parameters = _build_task("llama", mode)
-    batch = collate_packed(_build_examples())
-    for one in (plain, task):
-        one.model.set_attn_implementation(PACKED)
-    loss, gradients = _get_gradients(task, parameters, batch)
-    expected_loss, expected = _get_gradients(plain, plain_parameters, batch)
-    assert loss == expected_loss
-    for one, other in zip(gradients, expected, strict=True):
-        torch.testing.assert_close(one, other, rtol=1e-6, atol=1e-9)
+    _assert_recomputing_is_exact(_build_task("llama"), _build_task("llama", mode))
 
 
 @pytest.mark.filterwarnings("ignore:.*is_gradient_checkpointing:FutureWarning")
 def test_nor_where_the_call_of_a_layer_is_recomputed(monkeypatch: pytest.MonkeyPatch) -> None:
     # as transformers 5.17 does: hooks and what stands in for ``forward`` are part of a call
-    plain, plain_parameters = _build_task("llama")
-    task, parameters = _build_task("llama", "all")
-    kind = type(task.model.base_model.layers[0])
+    plain, recomputing = _build_task("llama"), _build_task("llama", "all")
+    kind = type(plain[0].model.base_model.layers[0])
 
     def call(layer: Any, *args: Any, **kwargs: Any) -> Any:
         run = partial(nn.Module.__call__, layer, **kwargs)
@@ -103,14 +106,7 @@ def test_nor_where_the_call_of_a_layer_is_recomputed(monkeypatch: pytest.MonkeyP
 
     monkeypatch.setattr(kind, "forward", getattr(kind.forward, "__wrapped__", kind.forward))
     monkeypatch.setattr(kind, "__call__", call)
-    batch = collate_packed(_build_examples())
-    for one in (plain, task):
-        one.model.set_attn_implementation(PACKED)
-    loss, gradients = _get_gradients(task, parameters, batch)
-    expected_loss, expected = _get_gradients(plain, plain_parameters, batch)
-    assert loss == expected_loss
-    for one, other in zip(gradients, expected, strict=True):
-        torch.testing.assert_close(one, other, rtol=1e-6, atol=1e-9)
+    _assert_recomputing_is_exact(plain, recomputing)
 
 
 def test_the_model_is_as_before_afterwards() -> None:

@@ -44,6 +44,17 @@ def _has_step(step: int):
     return when
 
 
+def _is_amid_step_six():
+    polls_since = []
+
+    def when(events: list[Event]) -> bool:
+        if _has_step(5)(events):
+            polls_since.append(1)
+        return len(polls_since) == 4  # after the step's first micro-batches
+
+    return when
+
+
 def _get_facts(events: list[Event]) -> dict[tuple[str, int], float]:
     facts = {("loss", event.step): event.loss for event in of_type(events, StepFinished)}
     for event in of_type(events, ValidationFinished):
@@ -97,14 +108,7 @@ def test_a_stop_amid_a_step_takes_back_the_half_step(
 ) -> None:
     layout = build_run(tmp_path / "run", tiny_base, tiny_chats, adapter=DROPOUT, **SETTINGS)
     control = ScriptedControl(layout)
-    polls_since = []
-
-    def is_amid_step_six(events: list[Event]) -> bool:
-        if _has_step(5)(events):
-            polls_since.append(1)
-        return len(polls_since) == 4  # after the step's first micro-batches
-
-    control.at(is_amid_step_six, Stop())
+    control.at(_is_amid_step_six(), Stop())
     first = train_run(layout, control)
     assert first[-1] == RunStopped(step=5)
     assert _get_facts(first) | _get_facts(train_run(layout)) == _get_facts(whole[1])
@@ -128,14 +132,7 @@ def test_a_checkpoint_wanted_in_a_pause_is_saved_at_once_even_amid_a_step(
 ) -> None:
     layout = build_run(tmp_path / "run", tiny_base, tiny_chats, adapter=DROPOUT, **SETTINGS)
     control = ScriptedControl(layout)
-    polls_since = []
-
-    def is_amid_step_six(events: list[Event]) -> bool:
-        if _has_step(5)(events):
-            polls_since.append(1)
-        return len(polls_since) == 4
-
-    control.at(is_amid_step_six, Pause())
+    control.at(_is_amid_step_six(), Pause())
     control.at(lambda events: isinstance(events[-1], RunPaused), SaveCheckpoint())
     control.at(
         lambda events: bool(of_type(events[events.index(RunPaused(step=5)) :], CheckpointSaved)),
