@@ -37,7 +37,7 @@ def add_parser(
 
 def run(arguments: argparse.Namespace, console: Console, home: Home) -> int:
     """Train two adapters, let base and adapters answer, export and verify; 1 if a check fails."""
-    started = time.monotonic()
+    started = time.perf_counter()
     if arguments.out is not None:
         home = Home(_empty_folder(arguments.out) / "home")
     out = arguments.out.expanduser().resolve() if arguments.out else None
@@ -57,7 +57,7 @@ def run(arguments: argparse.Namespace, console: Console, home: Home) -> int:
     adapter = export(folders[0], model, "adapter", adapter_dir, console, home)
     merged = export(folders[0], model, "merged", merged_dir, console, home)
     is_verified = adapter.is_verified and merged.is_verified
-    seconds = time.monotonic() - started
+    seconds = time.perf_counter() - started
     console.print(f"Adapter (PEFT format):     {adapter_dir}")
     console.print(f"Merged model:              {merged_dir}")
     verdict = "give the same answers as here" if is_verified else "ANSWER DIFFERENTLY"

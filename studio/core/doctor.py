@@ -5,6 +5,7 @@ from __future__ import annotations
 import ctypes.util
 import json
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -20,8 +21,16 @@ from studio.core.units import format_bytes
 State = Literal["ok", "warning", "failed"]
 MINIMUM_FREE_BYTES = 5 * 1024**3
 PROBE_SECONDS = 120.0
+
+
+def get_console_python(executable: str) -> str:
+    """Return the interpreter to name in commands: what opens windows on Windows prints nothing."""
+    return re.sub(r"pythonw([^\\/]*)$", r"python\1", executable)
+
+
+_PYTHON = get_console_python(sys.executable)
 CUDA_INSTALL = (
-    f'"{sys.executable}" -m pip install --force-reinstall "torch>=2.10,<2.14" '
+    f'"{_PYTHON}" -m pip install --force-reinstall "torch>=2.10,<2.14" '
     "--index-url https://download.pytorch.org/whl/cu130"
 )
 
@@ -91,6 +100,8 @@ def _check_python() -> Check:
 def _check_disk(home: Home) -> Check:
     folder = home.folder
     while not folder.exists():
+        if folder == folder.parent:  # Windows has a root for each drive, which may be missing
+            return Check("Disk", "failed", f"There is no drive {folder}.", "Choose --home DIR.")
         folder = folder.parent
     free = shutil.disk_usage(folder).free
     found = f"{format_bytes(free)} free for runs in {home.folder}"
@@ -170,7 +181,7 @@ def _check_torch(cards: list[str]) -> Iterator[Check]:
     try:
         found = _probe(_TORCH_PROBE)
     except ProbeFailed as error:
-        remedy = f'"{sys.executable}" -m pip install --force-reinstall "torch>=2.10,<2.14"'
+        remedy = f'"{_PYTHON}" -m pip install --force-reinstall "torch>=2.10,<2.14"'
         yield Check("PyTorch", "failed", str(error), remedy)
         return
     words = f"{found['version']}, " + (", ".join(found["cards"]) or "processor only")
@@ -192,7 +203,7 @@ def _check_four_bit() -> Check:
             name,
             "warning",
             f"bitsandbytes does not run here ({error}); 4-bit training is optional.",
-            f'"{sys.executable}" -m pip install "lora-studio[qlora]"',
+            f'"{_PYTHON}" -m pip install "lora-studio[qlora]"',
         )
     words = f"bitsandbytes {found['version']} on {found['device']}: {found['words']}"
     if found["is_equal"]:
@@ -200,9 +211,7 @@ def _check_four_bit() -> Check:
     if found["device"] == "cpu":
         return Check(name, "ok", f"The program computes them itself ({words}).")
     words += "; the program computes them itself, more slowly."
-    return Check(
-        name, "warning", words, f'"{sys.executable}" -m pip install -U "lora-studio[qlora]"'
-    )
+    return Check(name, "warning", words, f'"{_PYTHON}" -m pip install -U "lora-studio[qlora]"')
 
 
 def _check_quick_tokens() -> Check:
@@ -214,7 +223,7 @@ def _check_quick_tokens() -> Check:
             name,
             "warning",
             "tiktoken is not installed; data is prepared as well, only more slowly.",
-            f'"{sys.executable}" -m pip install "tiktoken>=0.12,<1"',
+            f'"{_PYTHON}" -m pip install "tiktoken>=0.12,<1"',
         )
     return Check(name, "ok", f"tiktoken {version}, used where it proves equal to the model's own.")
 
@@ -227,7 +236,7 @@ def _probe(script: str) -> dict[str, Any]:
     """
     try:
         child = subprocess.run(
-            [sys.executable, "-c", script],
+            [_PYTHON, "-c", script],
             capture_output=True,
             text=True,
             timeout=PROBE_SECONDS,

@@ -9,15 +9,22 @@ import re
 import secrets
 import shutil
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import BinaryIO
+from typing import BinaryIO, TypeVar
 
 from studio.core.errors import DiskFull, FileUnusable
 
 _TEMPORARY = re.compile(r"^\.(?P<name>.+)\.[0-9a-f]{12}\.(?P<kind>tmp|old|tmp\.owner)$")
-_PAUSES_SECONDS = (0.05, 0.1, 0.2, 0.4, 0.8, 1.6)
+# Windows refuses while another program has a file open; elsewhere a refusal is one for good.
+_PAUSES_SECONDS = (0.05, 0.1, 0.2, 0.4, 0.8, 1.6) if os.name == "nt" else ()
+_READING_PAUSES_SECONDS = (0.01, 0.02, 0.04, 0.08, 0.16) if os.name == "nt" else ()
+_LONGEST_PATH = 240 if os.name == "nt" else 4095
+"""259 characters on Windows, among them those that a temporary name adds."""
+_IN_USE = {32, 33, 1224}
+"""What Windows answers where another program has a file open, a part of it locked, or it mapped."""
+ResultT = TypeVar("ResultT")
 _NO_SPACE = {errno.ENOSPC, getattr(errno, "EDQUOT", errno.ENOSPC)}
 
 
@@ -32,7 +39,13 @@ def get_file_error(path: Path, error: OSError, wish: str = "written") -> FileUnu
             "Free some space or choose a folder on another drive. Nothing that was there before "
             "has been changed.",
         )
-    if isinstance(error, FileNotFoundError):
+    if getattr(error, "winerror", None) in _IN_USE:
+        reason = "another program holds it open"
+        remedy = "Close the program that uses it, or wait until it is done, and try again."
+    elif isinstance(error, FileNotFoundError) and len(str(path)) > _LONGEST_PATH:
+        reason = "its path is longer than Windows allows"  # which says that it does not exist
+        remedy = "Choose a folder with a shorter path, or a shorter name."
+    elif isinstance(error, FileNotFoundError):
         reason, remedy = "it does not exist", "Check the path, or choose another file or folder."
     elif isinstance(error, PermissionError):
         reason = "you have no permission for it, or another program holds it open"
@@ -141,7 +154,7 @@ def sweep_leftovers(folder: Path) -> list[Path]:
             if match["kind"] == "old" and not original.exists():
                 move(path, original)
             else:
-                _remove(path)
+                remove(path)
             cleared.append(path)
     except OSError as error:
         raise get_file_error(folder, error, "cleaned up") from error
@@ -183,12 +196,30 @@ def move(source: Path, target: Path) -> Path:
     Raises:
         OSError: The system refuses.
     """
-    for pause_seconds in _PAUSES_SECONDS if os.name == "nt" else ():
-        try:
-            return source.replace(target)
-        except PermissionError:
-            time.sleep(pause_seconds)
-    return source.replace(target)
+    return _insist(lambda: source.replace(target), _PAUSES_SECONDS)
+
+
+def remove(path: Path) -> None:
+    """Deletes a file, or a folder with all that is in it; what is gone already is no mistake.
+
+    Where Windows refuses for a moment it is tried again, as by ``move``.
+
+    Raises:
+        OSError: The system refuses.
+    """
+    _insist(lambda: _remove(path), _PAUSES_SECONDS)
+
+
+def read_shared(path: Path) -> bytes:
+    """Returns what is in a small file that another process may replace at this very moment.
+
+    Windows refuses to open a file just then; who took that for a missing file would think that
+    nobody owns a run, or begin with default settings and save those.
+
+    Raises:
+        OSError: The file is missing, or the system refuses.
+    """
+    return _insist(path.read_bytes, _READING_PAUSES_SECONDS)
 
 
 @contextmanager
@@ -200,7 +231,7 @@ def _removed_on_failure(temporary: Path) -> Iterator[None]:
     finally:
         if not is_finished:
             with suppress(OSError):  # the first failure is the one to report
-                _remove(temporary)
+                remove(temporary)
 
 
 def _get_culprit(error: OSError, temporary: Path, path: Path) -> Path:
@@ -209,6 +240,19 @@ def _get_culprit(error: OSError, temporary: Path, path: Path) -> Path:
     if not isinstance(name, str) or temporary.name in name:
         return path
     return Path(name)
+
+
+def _insist(work: Callable[[], ResultT], pauses_seconds: Iterable[float]) -> ResultT:
+    """Returns what ``work`` returns, trying again after each pause while the system refuses."""
+    for pause_seconds in pauses_seconds:
+        try:
+            return work()
+        except OSError as error:
+            # A folder seems not to be empty as long as somebody has a deleted file of it open.
+            if not isinstance(error, PermissionError) and error.errno != errno.ENOTEMPTY:
+                raise
+        time.sleep(pause_seconds)
+    return work()
 
 
 def _remove(path: Path) -> None:
@@ -230,7 +274,7 @@ def _exchange(temporary: Path, target: Path) -> None:
         move(aside, target)
         raise
     with suppress(OSError):  # the new folder stands; the rest is for sweep_leftovers
-        _remove(aside)
+        remove(aside)
 
 
 def _sync(path: Path) -> None:

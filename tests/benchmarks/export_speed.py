@@ -136,7 +136,9 @@ def measure(way: str, folder: Path) -> dict[str, float]:
     _ = transformers.Qwen2ForCausalLM
     transformers.logging.set_verbosity_error()
     del torch
-    Path("/proc/self/clear_refs").write_text("5")  # forget the peak of the imports
+    Path("/proc/self/clear_refs").write_text(
+        "5", encoding="utf-8"
+    )  # forget the peak of the imports
     before = _read_peak()
     started, computed = time.monotonic(), time.process_time()
     WAYS[way](folder)
@@ -146,7 +148,7 @@ def measure(way: str, folder: Path) -> dict[str, float]:
 
 def _read_peak() -> int:
     """Returns the most memory this process has held, in KiB (Linux)."""
-    lines = Path("/proc/self/status").read_text().splitlines()
+    lines = Path("/proc/self/status").read_text(encoding="utf-8").splitlines()
     return int(next(line for line in lines if line.startswith("VmHWM")).split()[1])
 
 

@@ -58,7 +58,7 @@ def find_longest(fits: Callable[[int], bool], shortest: int, longest: int) -> in
 
 def write_row(path: Path, tokens: int) -> Path:
     """Writes one text of so many bytes, which are as many tokens."""
-    path.write_text(json.dumps({"text": "a" * tokens}) + "\n")
+    path.write_text(json.dumps({"text": "a" * tokens}) + "\n", encoding="utf-8")
     return path
 
 

@@ -120,7 +120,7 @@ def write_rows(path: Path, longest: int, rows: int = 64) -> Path:
             {"role": "assistant", "content": "a" * (size - size // 3)},
         ]
         lines.append(json.dumps({"messages": turns}))
-    path.write_text("\n".join(lines) + "\n")
+    path.write_text("\n".join(lines) + "\n", encoding="utf-8")
     return path
 
 

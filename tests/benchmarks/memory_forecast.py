@@ -176,7 +176,7 @@ def write_rows(path: Path, rows: int = 60) -> Path:
         question, answer = "q" * (size // 3), "a" * (size - size // 3)
         turns = [{"role": "user", "content": question}, {"role": "assistant", "content": answer}]
         lines.append(json.dumps({"messages": turns}))
-    path.write_text("\n".join(lines) + "\n")
+    path.write_text("\n".join(lines) + "\n", encoding="utf-8")
     return path
 
 

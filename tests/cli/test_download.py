@@ -44,7 +44,9 @@ def test_a_model_and_a_data_set_are_fetched_and_trained_on_by_name(
     write_starter_recipe(recipe, base={"model": "acme/base"}, data=sources)
     outcome = lora_studio("train", recipe, "--json", "--offline", "--set", "train.steps=1")
     assert outcome.code == 0, outcome.err
-    kept = yaml.safe_load(Path(outcome.result["run_dir"], "recipe.yaml").read_text())
+    kept = yaml.safe_load(
+        Path(outcome.result["run_dir"], "recipe.yaml").read_text(encoding="utf-8")
+    )
     assert kept["base"]["revision"] == commit
     assert kept["data"]["train"][0]["revision"] == rows_commit
 

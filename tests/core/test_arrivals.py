@@ -22,7 +22,7 @@ from studio.engine.data.sources import packed, registry
 
 def touch(path: Path, text: str = "x") -> Path:
     path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(text)
+    path.write_text(text, encoding="utf-8")
     return path
 
 

@@ -118,6 +118,27 @@ def test_little_space_is_a_warning(
     assert _examine(tmp_path, "Disk").state == "warning"
 
 
+def test_a_drive_that_is_gone_is_told(
+    machine: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Windows has a root for each drive, and none of them need be there."""
+    monkeypatch.setattr(doctor.Path, "exists", lambda _: False)
+    found = doctor._check_disk(Home(tmp_path / "home"))
+    assert (found.state, found.found) == ("failed", f"There is no drive {tmp_path.anchor}.")
+
+
+@pytest.mark.parametrize(
+    ("executable", "expected"),
+    [
+        (r"C:\Users\Jörg P\.venv\Scripts\pythonw.exe", r"C:\Users\Jörg P\.venv\Scripts\python.exe"),
+        (r"C:\pythonw\python.exe", r"C:\pythonw\python.exe"),
+        ("/usr/bin/python3.11", "/usr/bin/python3.11"),
+    ],
+)
+def test_commands_name_the_interpreter_that_prints(executable: str, expected: str) -> None:
+    assert doctor.get_console_python(executable) == expected
+
+
 def test_a_folder_that_cannot_be_written_is_a_failure(
     machine: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -8,6 +8,7 @@ import os
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -136,6 +137,67 @@ def test_each_refusal_of_the_system_says_why_and_what_to_do(error: OSError, word
     told = files.get_file_error(Path("a"), error)
     assert words in told.message
     assert told.remedy
+
+
+@pytest.mark.parametrize("code", [32, 33, 1224])
+def test_a_file_in_use_on_windows_is_not_called_forbidden(code: int) -> None:
+    error = PermissionError(errno.EACCES, "in use")
+    error.winerror = code  # type: ignore[attr-defined]  # only Windows knows it
+    told = files.get_file_error(Path("model.safetensors"), error, "deleted")
+    assert "model.safetensors cannot be deleted: another program holds it open." in told.message
+    assert told.remedy.startswith("Close the program")
+
+
+def test_a_path_that_is_too_long_for_windows_is_not_called_missing(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    error = FileNotFoundError(errno.ENOENT, "no such file")
+    monkeypatch.setattr(files, "_LONGEST_PATH", 240)
+    assert "longer than Windows" in files.get_file_error(Path("a" * 241), error).message
+    assert "does not exist" in files.get_file_error(Path("a" * 240), error).message
+
+
+def _refuse_once(monkeypatch: pytest.MonkeyPatch, owner: Any, name: str, error: OSError) -> None:
+    real, refusals = getattr(owner, name), [error]
+
+    def work(*arguments: Any, **options: Any) -> Any:
+        if refusals:
+            raise refusals.pop()
+        return real(*arguments, **options)
+
+    monkeypatch.setattr(owner, name, work)
+    for pauses in ("_PAUSES_SECONDS", "_READING_PAUSES_SECONDS"):
+        monkeypatch.setattr(files, pauses, (0.0,))
+
+
+def test_what_windows_refuses_for_a_moment_is_tried_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    busy = PermissionError(errno.EACCES, "another program holds it open")
+    path = tmp_path / "old"
+    path.write_bytes(b"1")
+    _refuse_once(monkeypatch, Path, "replace", busy)
+    path = files.move(path, tmp_path / "new")
+    _refuse_once(monkeypatch, Path, "read_bytes", busy)
+    assert files.read_shared(path) == b"1"
+    _refuse_once(monkeypatch, Path, "unlink", busy)
+    files.remove(path)
+    (tmp_path / "folder" / "in").mkdir(parents=True)
+    _refuse_once(monkeypatch, files.shutil, "rmtree", OSError(errno.ENOTEMPTY, "not empty"))
+    files.remove(tmp_path / "folder")
+    files.remove(tmp_path / "folder")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_other_refusals_are_not_tried_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    _refuse_once(monkeypatch, Path, "read_bytes", FileNotFoundError(errno.ENOENT, "missing"))
+    with pytest.raises(FileNotFoundError):
+        files.read_shared(tmp_path / "a")
+    _refuse_once(monkeypatch, Path, "replace", OSError(errno.EXDEV, "another drive"))
+    with pytest.raises(OSError, match="another drive"):
+        files.move(tmp_path, tmp_path / "b")
 
 
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs /dev/full")

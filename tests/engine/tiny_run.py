@@ -62,7 +62,7 @@ def write_chats(path: Path, rows: int = 24, seed: int = 0) -> Path:
             {"role": "assistant", "content": f"It is {a + b}."},
         ]
         lines.append(json.dumps({"messages": turns}))
-    path.write_text("\n".join(lines) + "\n")
+    path.write_text("\n".join(lines) + "\n", encoding="utf-8")
     return path
 
 

@@ -8,7 +8,7 @@ from typing import Generic, TypeVar
 
 from pydantic import BaseModel, ValidationError
 
-from studio.core.files import get_file_error
+from studio.core.files import get_file_error, remove
 
 ValueT = TypeVar("ValueT", bound=BaseModel)
 
@@ -56,7 +56,7 @@ class Journal(Generic[ValueT]):
             FileUnusable: It cannot be deleted.
         """
         try:
-            self._path.unlink(missing_ok=True)
+            remove(self._path)
         except OSError as error:
             raise get_file_error(self._path, error, "deleted") from error
 

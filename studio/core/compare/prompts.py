@@ -9,7 +9,7 @@ from pathlib import Path
 from pydantic import ValidationError
 
 from studio.core.errors import FileUnusable
-from studio.core.files import get_file_error, write_atomically
+from studio.core.files import get_file_error, remove, write_atomically
 from studio.core.jobs.orders import Turn
 from studio.core.paths import slug
 
@@ -104,7 +104,7 @@ class PromptSets:
         """
         path = self._get_path(name)
         try:
-            path.unlink(missing_ok=True)
+            remove(path)
         except OSError as error:
             raise get_file_error(path, error, "deleted") from error
 

@@ -11,7 +11,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 
 from studio.core.errors import FileUnusable
 from studio.core.events.measures import ProbeAnswered
-from studio.core.files import get_file_error, write_atomically
+from studio.core.files import get_file_error, remove, write_atomically
 from studio.core.forgetting.probes import AREAS
 from studio.core.forgetting.verdict import AreaVerdict, describe_outcome, judge
 from studio.core.jobs.orders import ForgettingOrder
@@ -124,7 +124,7 @@ class ReportStore:
         if path.parent != self._folder:
             raise FileUnusable(f"{path} is no kept check.", "Choose one of the list.")
         try:
-            path.unlink(missing_ok=True)
+            remove(path)
         except OSError as error:
             raise get_file_error(path, error, "deleted") from error
 

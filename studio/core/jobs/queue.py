@@ -12,7 +12,7 @@ from studio.core.errors import RunConflict
 from studio.core.files import get_file_error
 from studio.core.locks import held_exclusively
 from studio.core.paths import Home
-from studio.core.runs.liveness import ProcessMark, find_mark, read_mark, write_mark
+from studio.core.runs.liveness import ProcessMark, find_mark, read_mark, remove_mark, write_mark
 
 _PAUSE_SECONDS = 0.25
 
@@ -58,7 +58,7 @@ class DeviceLease:
         with held_exclusively(self._path):
             holder = read_mark(self._path)
             if holder is not None and self._is_ours(holder, run_id):
-                self._path.unlink(missing_ok=True)
+                remove_mark(self._path)
 
     @contextmanager
     def acquire(

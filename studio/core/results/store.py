@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import shutil
 import time
 from pathlib import Path
 
@@ -11,7 +10,7 @@ from pydantic import ValidationError
 
 from studio.core.errors import FileUnusable
 from studio.core.events.measures import RowEvaluated
-from studio.core.files import get_file_error, replace_folder, write_atomically
+from studio.core.files import get_file_error, remove, replace_folder, write_atomically
 from studio.core.paths import Home, slug
 from studio.core.results.result import EvaluationResult, ResultSummary
 
@@ -83,9 +82,7 @@ class ResultStore:
         if folder.parent != self._folder:
             raise FileUnusable(f"{folder} is no kept evaluation.", "Choose one of the list.")
         try:
-            shutil.rmtree(folder)
-        except FileNotFoundError:
-            return  # somebody else was quicker
+            remove(folder)
         except OSError as error:
             raise get_file_error(folder, error, "deleted") from error
 

@@ -5,12 +5,11 @@ from __future__ import annotations
 import os
 import platform
 import re
-import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from studio.core.files import get_file_error, replace_folder
+from studio.core.files import get_file_error, move, remove, replace_folder
 from studio.core.runs.liveness import find_mark, read_mark
 
 _MARK = ".owner"
@@ -35,7 +34,7 @@ def replace_marked_folder(target: Path) -> Iterator[Path]:
             yield folder
     finally:
         if mark is not None:
-            mark.unlink(missing_ok=True)
+            remove(mark)
 
 
 def clear_abandoned(target: Path) -> list[Path]:
@@ -57,7 +56,7 @@ def clear_abandoned(target: Path) -> list[Path]:
                 folder = mark.with_name(mark.name.removesuffix(_MARK))
                 _remove_folder(folder)
                 _settle_aside(folder.with_suffix(".old"), target)
-                mark.unlink()
+                remove(mark)
                 cleared.append(folder)
     except OSError as error:
         raise get_file_error(target.parent, error, "cleaned up") from error
@@ -77,9 +76,9 @@ def _settle_aside(aside: Path, target: Path) -> None:
     if target.exists():
         _remove_folder(aside)
     elif aside.is_dir():
-        aside.replace(target)
+        move(aside, target)
 
 
 def _remove_folder(folder: Path) -> None:
     if folder.is_dir() and not folder.is_symlink():
-        shutil.rmtree(folder)
+        remove(folder)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import platform
 import time
@@ -11,11 +12,12 @@ import psutil
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from studio.core.errors import RunConflict
-from studio.core.files import write_atomically
+from studio.core.files import read_shared, remove, write_atomically
 from studio.core.locks import held_exclusively
 from studio.core.runs.layout import RunLayout
 from studio.core.runs.record import RunFailure, RunRecord
 
+_LOG = logging.getLogger(__name__)
 _CLOCK_SLACK_SECONDS = 2.0
 _REMOTE_SILENCE_SECONDS = 600.0
 _START_SECONDS = 60.0
@@ -72,7 +74,7 @@ def find_mark(process_id: int) -> ProcessMark | None:
 def read_mark(path: Path) -> ProcessMark | None:
     """Returns the mark saved at ``path``, or None if there is none that can be read."""
     try:
-        return ProcessMark.model_validate_json(path.read_bytes())
+        return ProcessMark.model_validate_json(read_shared(path))
     except (OSError, ValidationError):
         return None
 
@@ -84,6 +86,18 @@ def write_mark(path: Path, mark: ProcessMark) -> None:
         FileUnusable: The folder is missing or not writable.
     """
     write_atomically(path, mark.model_dump_json(indent=2) + "\n")
+
+
+def remove_mark(path: Path) -> None:
+    """Deletes the mark of this process saved at ``path``.
+
+    Others look at it several times a second, and Windows deletes no file that is being read. Where
+    it cannot be deleted it stays; it means nothing any more when this process has ended.
+    """
+    try:
+        remove(path)
+    except OSError as error:
+        _LOG.warning("%s stays until this process ends: %s", path, error)
 
 
 def find_owner(layout: RunLayout) -> ProcessMark | None:
@@ -132,7 +146,7 @@ def release(layout: RunLayout) -> None:
     with held_exclusively(layout.owner):
         owner = read_mark(layout.owner)
         if owner is not None and owner.is_same_process(_get_own_mark()):
-            layout.owner.unlink(missing_ok=True)
+            remove_mark(layout.owner)
 
 
 def get_conflict(layout: RunLayout, owner: ProcessMark) -> RunConflict:

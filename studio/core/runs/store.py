@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import logging
 import secrets
-import shutil
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -15,7 +14,14 @@ from typing import TypeAlias
 from pydantic import ValidationError
 
 from studio.core.errors import FileUnusable, RecipeInvalid, RunConflict, StudioError
-from studio.core.files import get_file_error, get_temporary_path, move, write_atomically
+from studio.core.files import (
+    get_file_error,
+    get_temporary_path,
+    move,
+    read_shared,
+    remove,
+    write_atomically,
+)
 from studio.core.jobs.orders import AnyOrder, order_type
 from studio.core.paths import Home, slug
 from studio.core.recipe.load import load_recipe
@@ -257,7 +263,7 @@ def load_order(layout: RunLayout) -> AnyOrder:
         FileUnusable: The folder is no run, or its order is of another version.
     """
     try:
-        return order_type.validate_json(layout.job.read_bytes())
+        return order_type.validate_json(read_shared(layout.job))
     except OSError as error:
         raise get_file_error(layout.job, error, "read") from error
     except ValidationError as error:
@@ -293,7 +299,7 @@ def _build_start(layout: RunLayout) -> RunRecord:
 def _load_title(layout: RunLayout) -> tuple[str, float]:
     """Returns name and time of creation; empty and 0 where they are not written down."""
     try:
-        content = json.loads(layout.title.read_bytes())
+        content = json.loads(read_shared(layout.title))
         return str(content["name"]), float(content["created_seconds"])
     except FileNotFoundError:
         return "", 0.0
@@ -322,6 +328,7 @@ def _move_to_free_name(draft: Path, parent: Path, stem: str) -> Path:
 
 
 def _remove(folder: Path) -> None:
-    shutil.rmtree(folder, ignore_errors=True)
-    if folder.exists():
-        _LOG.warning("%s could not be deleted completely yet", folder)
+    try:
+        remove(folder)
+    except OSError as error:
+        _LOG.warning("%s could not be deleted completely yet: %s", folder, error)

@@ -75,7 +75,7 @@ class RowCache:
         try:
             return move(folder, target)
         except OSError:
-            if self.find(key) is None:
+            if not target.is_dir():
                 return folder  # it serves this run and is swept later
             shutil.rmtree(folder, ignore_errors=True)
             return target
@@ -89,7 +89,7 @@ class RowCache:
         target = self._folder / f"{_UNFINISHED}{key}"
         shutil.rmtree(target, ignore_errors=True)
         try:
-            folder.rename(target)
+            move(folder, target)
         except OSError:  # the rows are made again then
             shutil.rmtree(folder, ignore_errors=True)
 
@@ -97,7 +97,7 @@ class RowCache:
         """Return what was put aside under a key, as a folder of this process; None without any."""
         folder = self._folder / f"{_PART}{os.getpid()}-{uuid4().hex[:8]}"
         try:
-            return (self._folder / f"{_UNFINISHED}{key}").rename(folder)
+            return move(self._folder / f"{_UNFINISHED}{key}", folder)
         except OSError:
             return None
 

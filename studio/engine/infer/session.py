@@ -110,7 +110,7 @@ class ChatSession:
         prompts: list[Prompt],
         is_cancelled: Callable[[], bool],
     ) -> Iterator[Event]:
-        start = time.monotonic()
+        start = time.perf_counter()
         answers = [Answer(self._speech, prompt.ids, ask.stop_texts) for prompt in prompts]
         waiting = list(range(len(columns)))
         generation = Generation(
@@ -180,6 +180,6 @@ def _finish(
         column=column,
         text=answer.text,
         tokens=answer.tokens,
-        seconds=time.monotonic() - start,
+        seconds=time.perf_counter() - start,
         reason="stopped" if is_stopped else answer.reason,
     )

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 from collections.abc import Generator, Iterable, Iterator
 from pathlib import Path
 
@@ -17,6 +16,7 @@ from studio.core.events.types import (
     RunFinished,
     RunStopped,
 )
+from studio.core.files import remove
 from studio.core.jobs.orders import ExportOrder
 from studio.core.runs.layout import RunLayout
 from studio.core.runs.leftovers import clear_abandoned
@@ -98,7 +98,7 @@ def _export(asked: ExportOrder, layout: RunLayout, control: RequestFeed) -> Iter
         raise
     if certificate is None:
         give_memory_back()  # what was loaded are the files themselves: Windows would keep them
-        shutil.rmtree(out)
+        remove(out)
         raise StopWished
     path = write_certificate(certificate, out)
     write_card(collect_facts(asked, reference.name, base, certificate, files), out)

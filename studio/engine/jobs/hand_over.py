@@ -18,6 +18,7 @@ from studio.core.events.types import (
     RunFinished,
     RunStopped,
 )
+from studio.core.files import read_shared
 from studio.core.jobs.orders import HandOverOrder
 from studio.core.network.fetch import FetchCancelled
 from studio.core.network.gate import find_gate
@@ -146,7 +147,7 @@ def _put_into_lm_studio(order: HandOverOrder, home: Home, control: RequestFeed) 
 def read_setting(home: Home, name: str) -> str:
     """Returns a text of the user's preferences; empty where nothing was chosen."""
     try:
-        values: Any = json.loads(home.preferences.read_text(encoding="utf-8"))
+        values: Any = json.loads(read_shared(home.preferences))
     except (OSError, ValueError):
         return ""
     value = values.get(name) if isinstance(values, dict) else None

@@ -85,7 +85,7 @@ class _FilePages:
         self._starts: list[int] = []
         self._ends: list[int] = []
         self._is_known = _MAPS.exists()
-        for line in _MAPS.read_text().splitlines() if self._is_known else ():
+        for line in _MAPS.read_text(encoding="utf-8").splitlines() if self._is_known else ():
             addresses, _, _, _, node = line.split(maxsplit=5)[:5]
             if node != "0":
                 start, _, end = addresses.partition("-")

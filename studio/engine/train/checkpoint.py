@@ -21,6 +21,7 @@ from studio.core.files import (
     get_file_error,
     get_temporary_path,
     move,
+    remove,
     replace_folder,
     sweep_leftovers,
     write_atomically,
@@ -162,7 +163,7 @@ def remove_checkpoint(path: Path) -> int:
     """
     with _words_for(path, "deleted"):
         # Renamed first: if the machine stops meanwhile, the sweep finishes the work.
-        shutil.rmtree(move(path, get_temporary_path(path)))
+        remove(move(path, get_temporary_path(path)))
     return _get_sort_key(path)
 
 

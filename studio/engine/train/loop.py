@@ -183,7 +183,7 @@ class TrainingLoop:
     def _evaluate(self) -> Iterator[Event]:
         """Measures the validation loss; saves a checkpoint when it is the best so far."""
         yield PhaseEntered(phase="validating")
-        start, self._wishes.paused_seconds = time.monotonic(), 0.0
+        start, self._wishes.paused_seconds = time.perf_counter(), 0.0
         measured: tuple[float, int] | None = None
         while measured is None:
             measured = yield from self._measure_validation()
@@ -199,7 +199,7 @@ class TrainingLoop:
             loss=loss,
             supervised_tokens=tokens,
             is_best=is_best,
-            seconds=time.monotonic() - start - self._wishes.paused_seconds,
+            seconds=time.perf_counter() - start - self._wishes.paused_seconds,
         )
         if self.progress.step < self._settings.total_steps:
             yield PhaseEntered(phase="training")

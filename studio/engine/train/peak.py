@@ -82,14 +82,14 @@ def _reset_high_water() -> bool:
     if sys.platform != "linux":
         return False
     try:
-        _CLEAR.write_text(_RESET_PEAK)
+        _CLEAR.write_text(_RESET_PEAK, encoding="utf-8")
     except OSError:  # some containers forbid it
         return False
     return True
 
 
 def _read_high_water() -> int:
-    for line in _STATUS.read_text().splitlines():
+    for line in _STATUS.read_text(encoding="utf-8").splitlines():
         if line.startswith("VmHWM:"):
             return int(line.split()[1]) * 1024
     raise LookupError("the system states no high-water mark")

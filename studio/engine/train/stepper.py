@@ -209,7 +209,7 @@ class Stepper:
         self._plans = None
 
     def _train(self, plan: StepPlan, wishes: Wishes, save: Obey | None) -> Iterator[Event]:
-        start, wishes.paused_seconds = time.monotonic(), 0.0
+        start, wishes.paused_seconds = time.perf_counter(), 0.0
         self.random_state = capture_random_state()
         total = torch.zeros((), device=self._task.model.device)
         documents = self._task.documents
@@ -238,7 +238,7 @@ class Stepper:
         if verdict == "fine":
             self._kept.note_fine_step(self.progress, self.random_state)
         tokens = sum(batch.tokens for batch in plan.micro_batches)
-        seconds = time.monotonic() - start - wishes.paused_seconds
+        seconds = time.perf_counter() - start - wishes.paused_seconds
         yield StepFinished(
             step=self.progress.step,
             epoch=self.progress.data_step / self.source.steps_per_epoch,

@@ -44,7 +44,7 @@ class Wishes:
             Stopped: The user wants the run to end.
         """
         is_paused = False
-        start = time.monotonic()
+        start = time.perf_counter()
         while True:
             for request in self._control.poll():
                 if isinstance(request, Stop):
@@ -62,6 +62,6 @@ class Wishes:
             if is_paused and self.wants_checkpoint and save is not None:
                 yield from save()
             if not is_paused:
-                self.paused_seconds += time.monotonic() - start
+                self.paused_seconds += time.perf_counter() - start
                 return
             time.sleep(_PAUSE_POLL_SECONDS)

@@ -10,7 +10,7 @@ from typing import Any
 from PySide6.QtCore import QObject, Signal
 
 from studio.core.errors import StudioError
-from studio.core.files import get_file_error, write_json_atomically
+from studio.core.files import get_file_error, read_shared, write_json_atomically
 
 _log = logging.getLogger(__name__)
 
@@ -73,7 +73,7 @@ class Preferences(QObject):
 def load_preferences(path: Path) -> dict[str, Any]:
     """Return what the file holds; empty when it is missing or damaged."""
     try:
-        values = json.loads(path.read_text(encoding="utf-8"))
+        values = json.loads(read_shared(path))
     except FileNotFoundError:
         return {}
     except (OSError, ValueError) as error:

@@ -13,7 +13,7 @@ from pydantic import ValidationError
 from PySide6.QtCore import QObject, QTimer, Signal
 
 from studio.core.errors import RecipeInvalid, StudioError
-from studio.core.files import get_file_error, write_json_atomically
+from studio.core.files import get_file_error, read_shared, write_json_atomically
 from studio.core.recipe.fields import get_fields
 from studio.core.recipe.load import parse_recipe
 from studio.core.recipe.problem import Problem
@@ -213,7 +213,7 @@ def merge_values(defaults: dict[str, Any], kept: Mapping[str, Any]) -> dict[str,
 def load_values(path: Path) -> dict[str, Any]:
     """Return what a draft file holds; empty when it is missing or damaged."""
     try:
-        values = json.loads(path.read_text(encoding="utf-8"))
+        values = json.loads(read_shared(path))
     except FileNotFoundError:
         return {}
     except (OSError, ValueError) as error:

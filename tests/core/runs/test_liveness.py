@@ -11,6 +11,7 @@ from pathlib import Path
 import psutil
 import pytest
 
+from studio.core import files
 from studio.core.errors import RunConflict
 from studio.core.runs import liveness
 from studio.core.runs.layout import RunLayout
@@ -27,6 +28,7 @@ from studio.core.runs.liveness import (
     write_mark,
 )
 from studio.core.runs.record import RunRecord
+from tests.windows_rules import follow_windows_rules
 
 
 @pytest.fixture
@@ -247,3 +249,27 @@ def test_a_number_without_process_has_no_mark(monkeypatch: pytest.MonkeyPatch) -
 
     monkeypatch.setattr(liveness.psutil, "Process", refuse)
     assert find_mark(1) is None
+
+
+def test_a_mark_that_somebody_reads_neither_hides_its_owner_nor_ends_him(
+    layout: RunLayout, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Windows neither deletes nor replaces what is being read, nor opens what is being replaced."""
+    claim(layout)
+    monkeypatch.setattr(files, "_READING_PAUSES_SECONDS", (0.0,))
+    refusals = [PermissionError(13, "another program holds it open")]
+    real = Path.read_bytes
+
+    def read(path: Path) -> bytes:
+        if refusals:
+            raise refusals.pop()
+        return real(path)
+
+    monkeypatch.setattr(Path, "read_bytes", read)
+    assert is_alive(layout)
+    with layout.owner.open("rb"), monkeypatch.context() as windows:
+        follow_windows_rules(windows)
+        release(layout)
+        assert layout.owner.exists()
+    release(layout)
+    assert not layout.owner.exists()

@@ -182,9 +182,12 @@ def test_a_run_that_cannot_be_moved_away_stays_whole(
 def test_what_could_not_be_deleted_is_hidden_and_cleared_the_next_time(
     store: RunStore, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    def refuse(path: Path) -> None:
+        raise PermissionError(13, "another program holds it open", str(path))
+
     store.create(_build_recipe("first"), ORDER)
     with monkeypatch.context() as patch:
-        patch.setattr(store_module.shutil, "rmtree", lambda *_, **__: None)
+        patch.setattr(store_module, "remove", refuse)
         store.delete("first")
     assert store.list() == []
     assert len(list(store.folder.iterdir())) == 1

@@ -107,6 +107,18 @@ def test_a_stopped_preparation_leaves_nothing_behind(
     assert _kept(tmp_path) == set()
 
 
+def test_rows_that_cannot_be_moved_to_their_place_serve_all_the_same(
+    run: Callable[..., PreparedData], write_rows: Write, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(source: Path, target: Path) -> Path:
+        raise PermissionError(13, "a virus scanner reads it", str(source))
+
+    path = write_rows([chat(f"q{i}", "a") for i in range(20)])
+    plain = run(path, cached=False)
+    monkeypatch.setattr(cache, "move", refuse)
+    assert _content(run(path)) == _content(plain)
+
+
 def test_data_that_changes_while_it_is_read_is_refused(
     chat_tokenizer: Any, write_rows: Write, settings_for: SettingsFor, tmp_path: Path
 ) -> None:

@@ -84,8 +84,8 @@ def test_the_questions_are_rows_that_the_run_held_back(
 
 
 def _edit_json(path: Path, **values: object) -> None:
-    content = json.loads(path.read_text()) if path.is_file() else {}
-    path.write_text(json.dumps({**content, **values}))
+    content = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
+    path.write_text(json.dumps({**content, **values}), encoding="utf-8")
 
 
 def _write_template(folder: Path) -> None:

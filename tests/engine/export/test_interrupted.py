@@ -76,7 +76,7 @@ def _export_until(text: str, moment: int, notes: str) -> None:
         if isinstance(event, ExportProgressed):
             step()
         if isinstance(event, ExportFinished):
-            Path(notes).write_text(str(count))
+            Path(notes).write_text(str(count), encoding="utf-8")
 
 
 def _start(order: ExportOrder, moment: int, notes: Path) -> int | None:

@@ -47,7 +47,9 @@ def test_every_row_has_the_loss_and_the_answer_that_transformers_gives(
     rows = of_type(events, RowEvaluated)
     assert [row.row for row in rows] == [1, 2, 3, 4, 5, 6]
     tokenizer = load_tokenizer(tiny_base)
-    chats = [json.loads(line)["messages"] for line in tiny_chats.read_text().splitlines()]
+    chats = [
+        json.loads(line)["messages"] for line in tiny_chats.read_text(encoding="utf-8").splitlines()
+    ]
     totals: dict[str, list[float]] = {}
     for column in ("base", "mine"):
         model = transformers.AutoModelForCausalLM.from_pretrained(

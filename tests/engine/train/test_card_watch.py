@@ -107,7 +107,7 @@ def test_a_run_whose_memory_overflows_computes_less_at_once(
         return add_gradients(self, batch, divisor)
 
     monkeypatch.setattr(stepper.CausalTask, "add_gradients", add_slowly)
-    monkeypatch.setattr(stepper, "time", SimpleNamespace(monotonic=lambda: clock))
+    monkeypatch.setattr(stepper, "time", SimpleNamespace(perf_counter=lambda: clock))
     layout = build_run(tmp_path / "run", tiny_base, tiny_chats, steps=14, validation=0.0)
     events = train_run(layout)
     assert len(of_type(events, SharedMemoryUsed)) == 1

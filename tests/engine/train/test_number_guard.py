@@ -44,9 +44,9 @@ def broken_base(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def _write_with_tilde(path: Path, chats: Path) -> Path:
-    lines = chats.read_text().splitlines()
+    lines = chats.read_text(encoding="utf-8").splitlines()
     lines[6] = lines[6].replace("It is", "It ~is")
-    path.write_text("\n".join(lines) + "\n")
+    path.write_text("\n".join(lines) + "\n", encoding="utf-8")
     return path
 
 

@@ -251,7 +251,7 @@ def test_a_template_is_edited_tried_and_used(
     assert panel._result.row == ROW
     panel._save.click()
     path = Path(studio.context.draft.get_value("data.template"))
-    assert path.read_text() == "fine"
+    assert path.read_text(encoding="utf-8") == "fine"
     assert path.is_relative_to(studio.context.home.folder)
     assert not panel.is_editing
 

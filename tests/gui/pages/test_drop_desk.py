@@ -67,7 +67,7 @@ def hand(studio: Studio, qtbot: QtBot) -> Hand:
 
 
 def write(path: Path, text: str = '{"prompt": "a", "completion": "b"}\n') -> Path:
-    path.write_text(text)
+    path.write_text(text, encoding="utf-8")
     return path
 
 

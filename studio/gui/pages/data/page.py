@@ -72,8 +72,9 @@ class DataPage(Page):
     def take_paths(self, paths: Sequence[str]) -> None:
         """Adds files or folders to the training data."""
         sources = self._context.draft.get_value("data.train")
-        there = {source["source"] for source in sources}
-        new = [{"source": path} for path in paths if path not in there and Path(path).exists()]
+        there = {Path(source["source"]) for source in sources}
+        wanted = [Path(path) for path in paths]  # dialogs of Windows write C:/a, drops C:\\a
+        new = [{"source": str(path)} for path in wanted if path not in there and path.exists()]
         if new:
             self._context.draft.set_value("data.train", [*sources, *new])
 
