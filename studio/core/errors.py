@@ -64,6 +64,12 @@ class DiskFull(FileUnusable):
     code = "disk_full"
 
 
+class CheckpointDamaged(FileUnusable):
+    """A checkpoint of a run is no longer what was saved."""
+
+    code = "checkpoint_damaged"
+
+
 class DatasetInvalid(StudioError):
     """Training data cannot be read or would teach nothing."""
 

@@ -10,7 +10,6 @@ from typing import Any
 
 import torch
 from safetensors import safe_open
-from safetensors.torch import save
 from torch import nn
 
 from studio.core.errors import AdapterUnusable, ModelUnusable
@@ -25,6 +24,7 @@ from studio.engine.lora.keys import build_key, parse_key
 from studio.engine.lora.peft_config import CONFIG_NAME, as_number, get_most_common, name_targets
 from studio.engine.lora.stored import StoredAdapter, StoredModule, find_own_name
 from studio.engine.lora.targets import find_adaptable
+from studio.engine.lora.weights_file import build_weights_file
 
 LAYOUT_WORDS: Mapping[ExpertLayout, str] = {
     "stacked": "in one stack per projection, as models of transformers 5 hold them",
@@ -82,8 +82,7 @@ class ConvertedAdapter:
 
     def serialise(self) -> bytes:
         """Returns the new weights file."""
-        notes = {"format": "pt"} | self._stored.seen.as_metadata()
-        return save(self.build_tensors(), notes)
+        return build_weights_file(self.build_tensors(), self._stored.seen)
 
     def build_config(self) -> dict[str, Any]:
         """Returns the content of the new ``adapter_config.json``."""

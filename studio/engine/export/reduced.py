@@ -11,7 +11,6 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors.torch import save
 from torch import Tensor
 
 from studio.core.errors import AdapterUnusable
@@ -27,6 +26,7 @@ from studio.engine.lora.keys import build_key, build_tokens_key, build_weight_ke
 from studio.engine.lora.peft_config import CONFIG_NAME
 from studio.engine.lora.state import load_adapter
 from studio.engine.lora.stored import StoredAdapter, StoredModule, read_adapter
+from studio.engine.lora.weights_file import build_weights_file
 
 _RANKS = (4, 8, 16, 32, 64, 128, 256)
 
@@ -118,11 +118,7 @@ def write_reduced(
     config = _build_config(adapter, stored, modules, ranks, drops)
     with replace_folder(folder) as new:
         copy_companions(adapter, find_companions(adapter), new)
-        content = save(
-            {key: value.contiguous() for key, value in tensors.items()},
-            {"format": "pt"} | stored.seen.as_metadata(),
-        )
-        write_atomically(new / WEIGHTS_NAME, content)
+        write_atomically(new / WEIGHTS_NAME, build_weights_file(tensors, stored.seen))
         write_json_atomically(new / CONFIG_NAME, config)
     return Reduced(folder, error, _describe(stored, modules, rank, drops, error))
 

@@ -85,3 +85,15 @@ def _notice_bases(adapters: list[StoredAdapter]) -> Iterator[Event]:
             message=f"The adapters name different base models: {', '.join(names)}.",
             remedy="Their layers fit each other; try the result before you rely on it.",
         )
+    hashes: dict[str, str] = {}
+    for stored in adapters:
+        for name, value in stored.seen.hashes.items():
+            if hashes.setdefault(name, value) != value:
+                yield NoticeRaised(
+                    severity="warning",
+                    code="bases_differ",
+                    message=f"The adapter in {stored.folder} was trained on other weights than the "
+                    f"ones before it: {name} had another content.",
+                    remedy="Their layers fit each other; try the result before you rely on it.",
+                )
+                return

@@ -46,6 +46,7 @@ from studio.engine.jobs.requests import RequestFeed, StopWished
 from studio.engine.lora.stored import read_adapter
 from studio.engine.models.reference import find_model
 from studio.engine.train.guard.memory import give_memory_back
+from studio.engine.train.manifest import check_trained_on
 
 Steps = Generator[ExportProgressed, None, tuple[str, ...]]
 
@@ -75,6 +76,7 @@ def _export(asked: ExportOrder, layout: RunLayout, control: RequestFeed) -> Iter
     yield PhaseEntered(phase="loading_model")
     reference = find_model(_name_base(order), get_base_folder(order), _find_revision(order))
     base = reference.folder
+    check_trained_on(Path(order.adapter), base)
     order = yield from _reduce(asked, layout, control)
     if order.tool is not None:
         for finding in check_export(

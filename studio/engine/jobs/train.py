@@ -4,15 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Generator, Iterator
 from contextlib import ExitStack
+from dataclasses import replace
 from pathlib import Path
-
-import torch
 
 from studio.core.errors import NotAvailableYet
 from studio.core.events.types import Event, PlanMade, RunStopped
 from studio.core.jobs.orders import TrainOrder
 from studio.core.recipe.load import load_recipe
-from studio.core.recipe.save import save_recipe
 from studio.core.runs.layout import RunLayout
 from studio.engine.data.prepare import PreparedData
 from studio.engine.data.streaming import StreamedRows
@@ -24,6 +22,7 @@ from studio.engine.jobs.settled import SettledRecipe
 from studio.engine.jobs.train_data import check_vocabulary, open_data
 from studio.engine.jobs.train_model import LoadedBase, load_base, start_from_data
 from studio.engine.jobs.train_rest import WatchingControl, follow_rest
+from studio.engine.jobs.train_resume import keep_recipe, restore_newest, tell_other_base
 from studio.engine.models.files import load_config, load_tokenizer
 from studio.engine.models.load import resolve_device
 from studio.engine.models.reference import ModelReference, find_model
@@ -32,7 +31,6 @@ from studio.engine.train.checkpoint import (
     AdapterOrigin,
     find_newest_checkpoint,
     read_progress,
-    restore_checkpoint,
     sweep_checkpoints,
 )
 from studio.engine.train.collaborators import LoopSettings
@@ -42,11 +40,11 @@ from studio.engine.train.keeper import Keeper
 from studio.engine.train.loop import TrainingLoop
 from studio.engine.train.manifest import (
     build_manifest,
+    get_weight_hashes,
     read_preparation,
     save_or_check_manifest,
 )
 from studio.engine.train.optimizers import build_optimizer
-from studio.engine.train.progress import Progress
 from studio.engine.train.random_state import seed_everything
 from studio.engine.train.resolve import (
     resolve_evaluate_every,
@@ -105,12 +103,15 @@ def _run(order: TrainOrder, layout: RunLayout, control: RequestFeed) -> Iterator
         read_preparation(layout.manifest),
     )
     yield from settled.settle("data.max_tokens", data.max_tokens, data.max_tokens_reason)
-    save_or_check_manifest(layout.manifest, build_manifest(reference, data, recipe.train.seed))
+    manifest = build_manifest(reference, data, recipe.train.seed)
+    save_or_check_manifest(layout.manifest, manifest)
+    yield from tell_other_base(recipe.adapter.resume_from, base_folder, reference.folder)
     with ExitStack() as end:
         if isinstance(data, StreamedRows):
             end.callback(data.close)
             data.start_rest()
         base = yield from load_base(settled, reference, device, data.longest, base_folder)
+        base.adapter.seen = replace(base.adapter.seen, hashes=get_weight_hashes(manifest))
         control.check_stop()
         check_vocabulary(data, base.model)
         speech = build_speech(
@@ -142,11 +143,11 @@ def _train(
     task = CausalTask(base.parts, _find_tile_rows(base, cache), documents, smoothing)
     source, turns = yield from _plan_batches(settled, data, base, task, cache)
     settings = yield from _plan_steps(settled, source, has_validation=bool(len(data.validation)))
-    save_recipe(settled.recipe, layout.recipe)
+    yield from keep_recipe(layout, settled.recipe)
     train = settled.recipe.train
     seed_everything(train.seed)
     optimizer = build_optimizer(base.adapter, train)
-    progress = _restore(layout, base, optimizer)
+    progress = yield from restore_newest(layout, base.adapter, optimizer)
     if progress.step == 0:
         yield from start_from_data(settled.recipe.adapter, base.adapter, source, task)
     yield PlanMade(
@@ -262,11 +263,6 @@ def _name_work(settled: SettledRecipe, base: LoadedBase) -> tuple[object, ...]:
 
 def _find_tile_rows(base: LoadedBase, cache: Path) -> int:
     return tune_tile_rows(base.parts.head, base.parts.rule, cache)
-
-
-def _restore(layout: RunLayout, base: LoadedBase, optimizer: torch.optim.Optimizer) -> Progress:
-    newest = find_newest_checkpoint(layout.checkpoints)
-    return Progress() if newest is None else restore_checkpoint(newest, base.adapter, optimizer)
 
 
 def _name_base(reference: ModelReference) -> str:

@@ -8,7 +8,6 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from safetensors.torch import save
 from torch import Tensor
 
 from studio.core.errors import FileUnusable, RecipeInvalid
@@ -18,6 +17,7 @@ from studio.engine.lora.blend import BlendedModule
 from studio.engine.lora.keys import build_key
 from studio.engine.lora.peft_config import CONFIG_NAME
 from studio.engine.lora.stored import StoredAdapter
+from studio.engine.lora.weights_file import build_weights_file
 
 
 def write_blended(modules: Mapping[str, BlendedModule], first: StoredAdapter, folder: Path) -> None:
@@ -36,11 +36,9 @@ def write_blended(modules: Mapping[str, BlendedModule], first: StoredAdapter, fo
     tensors = {}
     for name, module in modules.items():
         for part, matrix in _shape(module):
-            tensors[build_key(name, part, is_lookup=module.is_lookup)] = matrix.contiguous()
+            tensors[build_key(name, part, is_lookup=module.is_lookup)] = matrix
     with replace_folder(folder) as new:
-        write_atomically(
-            new / WEIGHTS_NAME, save(tensors, {"format": "pt"} | first.seen.as_metadata())
-        )
+        write_atomically(new / WEIGHTS_NAME, build_weights_file(tensors, first.seen))
         write_json_atomically(new / CONFIG_NAME, _build_config(modules, first))
 
 

@@ -8,7 +8,6 @@ from dataclasses import replace
 from pathlib import Path
 
 import torch
-from safetensors.torch import save
 from torch import nn
 
 from studio.core.errors import AdapterUnusable
@@ -28,6 +27,7 @@ from studio.engine.lora.peft_config import CONFIG_NAME, build_peft_config
 from studio.engine.lora.stored import StoredAdapter, StoredModule, read_adapter
 from studio.engine.lora.targets import Kind, find_adaptable
 from studio.engine.lora.tokens import TrainedTokens, build_trained_tokens
+from studio.engine.lora.weights_file import build_weights_file
 
 
 def get_adapter_tensors(adapter: Adapter) -> dict[str, torch.Tensor]:
@@ -79,9 +79,8 @@ def write_adapter_files(
     config = build_peft_config(
         adapter, base_model=base_model, revision=revision, task_type=task_type
     )
-    # Serialised in memory first: an adapter is small, and Python's own write reports a full disk.
-    notes = {"format": "pt"} | adapter.seen.as_metadata()
-    write_atomically(folder / WEIGHTS_NAME, save(get_adapter_tensors(adapter), notes))
+    content = build_weights_file(get_adapter_tensors(adapter), adapter.seen)
+    write_atomically(folder / WEIGHTS_NAME, content)
     write_json_atomically(folder / CONFIG_NAME, config)
 
 

@@ -11,6 +11,7 @@ from safetensors import SafetensorError, safe_open
 from studio.core.errors import AdapterUnusable, ModelUnusable
 from studio.core.files import get_file_error
 from studio.core.weights.adapter_file import WEIGHTS_NAME, SeenBase, read_seen_base
+from studio.core.weights.checksum import check_adapter_checksum
 from studio.core.weights.header import read_header
 from studio.engine.held.experts import STACK_NAMES
 from studio.engine.lora.keys import TensorKey, parse_key
@@ -94,6 +95,7 @@ def read_adapter(folder: Path) -> StoredAdapter:
             "Ask for the adapter in the safetensors format, or convert it with PEFT.",
         )
     check_header(path)
+    check_adapter_checksum(path)
     tensors = _read_tensors(path)
     parts: dict[str, dict[str, torch.Tensor]] = {}
     lookups: set[str] = set()

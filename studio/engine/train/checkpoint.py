@@ -16,7 +16,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save
 from torch import Tensor
 
-from studio.core.errors import AdapterUnusable, FileUnusable
+from studio.core.errors import AdapterUnusable, CheckpointDamaged
 from studio.core.files import (
     get_file_error,
     get_temporary_path,
@@ -28,6 +28,7 @@ from studio.core.files import (
     write_json_atomically,
 )
 from studio.core.weights.adapter_file import WEIGHTS_NAME
+from studio.core.weights.checksum import compute_file_checksum, compute_json_checksum
 from studio.engine.lora.adapter import Adapter
 from studio.engine.lora.state import write_adapter_files
 from studio.engine.train.optimizers import show_result
@@ -75,7 +76,7 @@ def save_checkpoint(
         for name, value in values.items():
             tensor = value if isinstance(value, Tensor) else torch.tensor(value)
             tensors[f"optimizer.{index}.{name}"] = tensor.detach().cpu().contiguous()
-    state = {
+    state: dict[str, Any] = {
         "format": FORMAT_VERSION,
         "progress": asdict(progress),
         "random_python": random_state.python,
@@ -86,6 +87,8 @@ def save_checkpoint(
                 adapter, new, base_model=origin.base_model, revision=origin.revision
             )
         write_atomically(new / _TENSORS_NAME, save(tensors))
+        state["files"] = {path.name: compute_file_checksum(path) for path in new.iterdir()}
+        state["checksum"] = compute_json_checksum(state)
         write_json_atomically(new / _STATE_NAME, state)
     return sum(path.stat().st_size for path in folder.iterdir())
 
@@ -95,11 +98,17 @@ def restore_checkpoint(
 ) -> Progress:
     """Puts a checkpoint into adapter, optimizer and random generators; returns its progress.
 
+    Nothing is changed by a checkpoint that is not what was saved.
+
     Raises:
-        FileUnusable: The checkpoint cannot be read or has another format.
+        CheckpointDamaged: Bytes of it have changed or are missing, or it has another format.
+        FileUnusable: The checkpoint cannot be read.
         AdapterUnusable: It belongs to another recipe.
     """
     state = _read_state(folder)
+    for name, expected in state.get("files", {}).items():  # earlier versions wrote none
+        if compute_file_checksum(folder / name) != expected:
+            raise _get_damage(folder, f"{name} has changed since it was saved")
     try:
         tensors = load_file(folder / _TENSORS_NAME)
     except OSError as error:
@@ -121,7 +130,8 @@ def read_progress(folder: Path) -> Progress:
     """Returns how far the run was at a checkpoint.
 
     Raises:
-        FileUnusable: The checkpoint cannot be read or has another format.
+        CheckpointDamaged: It is not what was saved, or has another format.
+        FileUnusable: The checkpoint cannot be read.
     """
     return Progress(**_read_state(folder)["progress"])
 
@@ -138,6 +148,19 @@ def find_newest_checkpoint(folder: Path) -> Path | None:
     """Returns the complete checkpoint with the most steps, or None."""
     found = find_checkpoints(folder)
     return found[-1] if found else None
+
+
+def set_checkpoint_aside(path: Path) -> Path:
+    """Gives a checkpoint a name under which nothing looks for it; returns where it is now.
+
+    Raises:
+        FileUnusable: It cannot be moved.
+    """
+    aside = path.with_name(f"{path.name}.damaged")
+    with _words_for(path, "set aside"):
+        if aside.exists():
+            shutil.rmtree(aside)
+        return move(path, aside)
 
 
 def sweep_checkpoints(folder: Path) -> None:
@@ -228,13 +251,16 @@ def _read_state(folder: Path) -> dict[str, Any]:
         raise _get_damage(folder, str(error)) from error
     if state.get("format") != FORMAT_VERSION:
         raise _get_damage(folder, f"its format is {state.get('format')!r}")
+    checksum = state.pop("checksum", None)  # earlier versions wrote none
+    if checksum is not None and compute_json_checksum(state) != checksum:
+        raise _get_damage(folder, f"{_STATE_NAME} has changed since it was saved")
     return state
 
 
-def _get_damage(folder: Path, reason: str) -> FileUnusable:
-    return FileUnusable(
+def _get_damage(folder: Path, reason: str) -> CheckpointDamaged:
+    return CheckpointDamaged(
         f"The checkpoint {folder.name} cannot be used: {reason}.",
-        f"Delete the folder {folder} to go on from the checkpoint before it.",
+        f"Copy {folder} back from elsewhere, or delete it to start the run from the beginning.",
     )
 
 

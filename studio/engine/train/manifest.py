@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import platform
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +15,7 @@ import studio
 from studio.core.errors import AdapterUnusable, DatasetInvalid, FileUnusable, ModelUnusable
 from studio.core.files import get_file_error, write_json_atomically
 from studio.core.runs.layout import RunLayout
+from studio.core.weights.adapter_file import read_seen_base
 from studio.engine.data.prepare import PreparedData
 from studio.engine.data.streaming import Preparation, StreamedRows
 from studio.engine.models.reference import ModelReference, hash_file, hash_model
@@ -100,22 +101,41 @@ def read_preparation(path: Path) -> Preparation | None:
     return "streamed" if _load(path)["preparation"] == "streamed" else "whole"
 
 
-def check_trained_on(adapter: Path, model: Path) -> None:
-    """Returns quietly unless the run that made an adapter used other weights than ``model`` has.
+def read_recipe(path: Path) -> dict[str, Any] | None:
+    """Returns the plain recipe that the last attempt trained with; None where nobody noted it.
 
-    Only adapters inside a run's folder say what they were trained on; files of other names (another
-    division into files) say nothing.
+    Raises:
+        FileUnusable: The manifest cannot be read.
+    """
+    recipe = _load(path)["recipe"]
+    return recipe if isinstance(recipe, dict) else None
+
+
+def write_recipe(path: Path, recipe: dict[str, Any]) -> None:
+    """Notes the plain recipe that this attempt trains with in the run's manifest.
+
+    Raises:
+        FileUnusable: The manifest cannot be read or written.
+    """
+    _load(path)
+    write_json_atomically(path, json.loads(path.read_text(encoding="utf-8")) | {"recipe": recipe})
+
+
+def check_trained_on(adapter: Path, model: Path) -> None:
+    """Returns quietly unless an adapter was trained on other weights than ``model`` has.
+
+    The adapter's own file says on which, or else the run it lies in; adapters of other tools do
+    not. Files of other names (another division into files) say nothing.
 
     Raises:
         AdapterUnusable: A file of weights has another content.
+        ModelUnusable: The adapter's own file is broken.
         FileUnusable: The manifest or a file of weights cannot be read.
     """
-    run = next((RunLayout(place) for place in adapter.parents[:2] if _made(place, adapter)), None)
-    if run is None:
-        return
-    for name, value in _load(run.manifest)["base"]["files"].items():
+    hashes = read_seen_base(adapter).hashes or _read_hashes_of_run(adapter)
+    for name, value in hashes.items():
         path = model / name
-        if path.suffix == ".safetensors" and path.is_file() and hash_file(path) != value:
+        if path.name == name and path.is_file() and hash_file(path) != value:
             raise AdapterUnusable(
                 f"The adapter in {adapter} was trained on other weights: {name} in {model} has "
                 "another content than the base had then.",
@@ -135,6 +155,18 @@ def check_all_trained_on(adapters: Iterable[str], model: Path) -> None:
         check_trained_on(Path(adapter), model)
 
 
+def get_weight_hashes(manifest: Mapping[str, Any]) -> dict[str, str]:
+    """Returns the hashes of the base's files of weights, by name, that a manifest holds."""
+    files = manifest["base"]["files"]
+    return {name: value for name, value in files.items() if name.endswith(".safetensors")}
+
+
+def _read_hashes_of_run(adapter: Path) -> dict[str, str]:
+    """Returns what the run that made an adapter says of its base's weights; empty without one."""
+    run = next((RunLayout(place) for place in adapter.parents[:2] if _made(place, adapter)), None)
+    return {} if run is None else get_weight_hashes(_load(run.manifest))
+
+
 def _made(place: Path, adapter: Path) -> bool:
     """Returns whether ``place`` is the folder of the run that made ``adapter``."""
     run = RunLayout(place)
@@ -148,12 +180,15 @@ def _load(path: Path) -> dict[str, Any]:
             "base": {"files": dict(manifest["base"]["files"])},
             "data": dict(manifest["data"]),
             "preparation": manifest.get("preparation"),
+            "recipe": manifest.get("recipe"),
         }
     except OSError as error:
         raise get_file_error(path, error, "read") from error
     except (ValueError, KeyError, TypeError) as error:
         raise FileUnusable(
-            f"{path} is damaged: {error}.", "Start a new run with the same recipe."
+            f"{path} is damaged: {error}.",
+            "Copy it back from elsewhere, or delete this file to go on without comparing base and "
+            "data with those that the run was started with.",
         ) from error
 
 

@@ -31,6 +31,7 @@ from studio.core.jobs.orders import (
     CancelAsk,
     ChatOrder,
     EvaluateOrder,
+    ExportOrder,
     ForgettingOrder,
     PreviewOrder,
     RemoveColumn,
@@ -39,7 +40,7 @@ from studio.core.jobs.orders import (
     Turn,
 )
 from studio.core.runs.layout import RunLayout
-from studio.engine.jobs import chat, evaluate, forgetting, presence, preview
+from studio.engine.jobs import chat, evaluate, export, forgetting, presence, preview
 from studio.engine.models.files import load_tokenizer
 from tests.engine.tiny_run import ScriptedControl, build_run, listen, of_type
 
@@ -228,21 +229,29 @@ def test_an_adapter_of_other_weights_in_the_same_shapes_is_refused(
     assert "model.safetensors" in refused.message
 
 
+@pytest.mark.parametrize("is_moved", [False, True])
 def test_no_job_starts_with_an_adapter_of_other_weights(
-    tmp_path: Path, tiny_base: Path, adapter: Path
+    tmp_path: Path, tiny_base: Path, adapter: Path, is_moved: bool
 ) -> None:
     other = _copy_with_other_weights(tiny_base, tmp_path / "other")
+    if is_moved:  # away from its run: its own file still tells
+        adapter = Path(shutil.copytree(adapter, tmp_path / "moved"))
     columns = {"base": str(other), "adapters": {"mine": str(adapter)}}
     orders = [
         (chat, ChatOrder.model_validate(columns)),
         (evaluate, EvaluateOrder.model_validate(columns | {"data": "none.jsonl"})),
         (forgetting, ForgettingOrder.model_validate(columns | {"probes": [{"prompt": "1+1?"}]})),
+        (export, _build_export(adapter, other, tmp_path / "out")),
     ]
     layout = RunLayout(tmp_path)
     for job, order in orders:
         with pytest.raises(AdapterUnusable, match="trained on other weights") as refused:
             list(job.run(order, layout, ScriptedControl(layout)))
         assert refused.value.code == "base_differs"
+
+
+def _build_export(adapter: Path, base: Path, out: Path) -> ExportOrder:
+    return ExportOrder(adapter=str(adapter), base=str(base), target="merged", out=str(out))
 
 
 def _copy_with_other_weights(base: Path, folder: Path) -> Path:
