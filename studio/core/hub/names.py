@@ -82,11 +82,6 @@ def get_repository(text: str, kind: RepositoryKind) -> Repository:
     return found
 
 
-def is_hub_source(text: str) -> bool:
-    """Returns whether a data source can only be meant as a name on the hub (``hub:owner/name``)."""
-    return text.startswith(PREFIX)
-
-
 def is_commit(revision: str) -> bool:
     """Returns whether a revision is the full name of one commit, which never changes."""
     return _COMMIT.fullmatch(revision) is not None

@@ -3,18 +3,13 @@
 from __future__ import annotations
 
 import os
-import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 from studio.core.errors import RunConflict
 from studio.core.files import get_file_error
 from studio.core.locks import held_exclusively
 from studio.core.paths import Home
-from studio.core.runs.liveness import ProcessMark, find_mark, read_mark, remove_mark, write_mark
-
-_PAUSE_SECONDS = 0.25
+from studio.core.runs.liveness import ProcessMark, find_mark, read_mark, write_mark
 
 
 class DeviceLease:
@@ -52,44 +47,6 @@ class DeviceLease:
                 )
             write_mark(self._path, mark.model_copy(update={"run_id": run_id}))
             return None
-
-    def release(self, run_id: str) -> None:
-        """Gives the lease back if this process holds it for the run."""
-        with held_exclusively(self._path):
-            holder = read_mark(self._path)
-            if holder is not None and self._is_ours(holder, run_id):
-                remove_mark(self._path)
-
-    @contextmanager
-    def acquire(
-        self,
-        run_id: str,
-        timeout_seconds: float | None = None,
-        on_wait: Callable[[ProcessMark], None] | None = None,
-    ) -> Iterator[None]:
-        """Holds the lease for the block; waits until it is free, for ever without a timeout.
-
-        ``on_wait`` is called with the holder several times a second while waiting; it may raise to
-        give up, for example because the user pressed Stop.
-
-        Raises:
-            RunConflict: Another run still holds the lease after ``timeout_seconds``.
-        """
-        deadline = None if timeout_seconds is None else time.monotonic() + timeout_seconds
-        while (holder := self.try_acquire(run_id)) is not None:
-            if deadline is not None and time.monotonic() >= deadline:
-                raise RunConflict(
-                    f"The graphics card is in use by {holder.run_id} (process "
-                    f"{holder.process_id}).",
-                    "Wait until it is done, or stop it first.",
-                )
-            if on_wait is not None:
-                on_wait(holder)
-            time.sleep(_PAUSE_SECONDS)
-        try:
-            yield
-        finally:
-            self.release(run_id)
 
     @staticmethod
     def _is_ours(holder: ProcessMark, run_id: str) -> bool:

@@ -224,16 +224,6 @@ def _count_gaps(anatomy: Anatomy, adapted: AdaptedLayers, settled: Settled) -> i
     )
 
 
-def count_full_training_bytes(parameters: int, number_bytes: int = 2) -> int:
-    """Return what training all weights takes: weights, gradients and two averages of each."""
-    return 4 * number_bytes * parameters
-
-
-def count_adapter_file_bytes(trainable_parameters: int, number_bytes: int = 4) -> int:
-    """Return how large the saved adapter will be, without its few bytes of names."""
-    return number_bytes * trainable_parameters
-
-
 def _count_base(recipe: Recipe, anatomy: Anatomy, settled: Settled, *, is_cpu: bool) -> int:
     form = recipe.base.quantisation
     if settled.visits:

@@ -44,20 +44,10 @@ class RowLengths:
         """The tokens of the longest row."""
         return self.lengths[0]
 
-    @property
-    def total_tokens(self) -> int:
-        """The tokens of all rows together."""
-        return round(self.mean_tokens * self.rows)
-
     def get_percentile(self, percent: float) -> int:
         """Return the length that ``percent`` of the rows do not exceed."""
         last = len(self.lengths) - 1
         return self.lengths[min(last, math.floor((100 - percent) / 100 * len(self.lengths)))]
-
-    def count_longer(self, tokens: int) -> int:
-        """Return about how many rows are longer than ``tokens``."""
-        longer = sum(1 for length in self.lengths if length > tokens)
-        return round(longer / len(self.lengths) * self.rows)
 
     def cut(self, most_tokens: int) -> RowLengths:
         """Return the rows as they are after longer ones were shortened."""

@@ -8,8 +8,6 @@ from typing import Literal
 
 from studio.core.events.exports import HandedOver
 
-PROGRAM_NAMES = {"ollama": "Ollama", "lm_studio": "LM Studio"}
-
 
 @dataclass(frozen=True)
 class HandOverWords:

@@ -9,8 +9,6 @@ from typing import Any
 
 from studio.core.errors import RecipeInvalid
 from studio.core.files import get_file_error
-from studio.core.recipe.load import parse_recipe
-from studio.core.recipe.schema import Recipe
 from studio.core.recipe.yaml_text import parse_yaml
 from studio.core.resources import resource_folder
 
@@ -38,29 +36,6 @@ def load_presets(folder: Path | None = None) -> list[Preset]:
     except OSError as error:
         raise get_file_error(place, error, "read") from error
     return [_parse_preset(path, text) for path, text in texts.items()]
-
-
-def apply_preset(recipe: Recipe, preset: Preset) -> Recipe:
-    """Return the recipe with the preset's settings; everything else stays as it was.
-
-    Raises:
-        RecipeInvalid: The preset names an unknown setting or a wrong value.
-    """
-    raw = recipe.model_dump(mode="json")
-    for path, value in preset.values.items():
-        place: dict[str, Any] = raw
-        *groups, name = path.split(".")
-        for group in groups:
-            inner = place.get(group)
-            place[group] = inner = inner if isinstance(inner, dict) else {}
-            place = inner
-        place[name] = value
-    return parse_recipe(raw)
-
-
-def is_applied(recipe: Recipe, preset: Preset) -> bool:
-    """Return whether the recipe already has all settings of the preset."""
-    return apply_preset(recipe, preset) == recipe
 
 
 def _parse_preset(path: Path, text: str) -> Preset:

@@ -11,27 +11,15 @@ from studio.engine.data.chunks import first_bytes, iter_groups
 from studio.engine.data.example import Flags
 
 
-def choose_validation(keys: Sequence[bytes] | NDArray[np.bytes_], fraction: float) -> Flags:
-    """Return which rows are held back; shape ``(rows,)``.
-
-    Rows that say the same stay together, so that nothing is learnt and tested at once. The choice
-    depends on the contents alone, not on the order of the rows. With two different rows or more
-    and a fraction above 0, each side gets at least one row.
-
-    Args:
-        keys: 16 bytes per row, equal where rows say the same.
-        fraction: Wanted share of the rows.
-    """
-    every = np.asarray(keys, dtype="S16")
-    return hold_back([every], [np.ones(len(every), dtype=np.bool_)], fraction)[0]
-
-
 def hold_back(
     keys: Sequence[NDArray[np.bytes_]], usable: Sequence[Flags], fraction: float
 ) -> list[Flags]:
-    """Return which usable rows of each source are held back; ``keys`` tell what they say.
+    """Return which usable rows of each source are held back, ``(rows,)`` each.
 
-    The rows are gone through in the order of their keys, and no further than is needed.
+    ``keys`` are 16 bytes a row, equal where rows say the same. Such rows stay together, so that
+    nothing is learnt and tested at once; which are chosen depends on what they say alone, not on
+    their order. With two different rows or more and a fraction above 0, each side gets at least
+    one. The rows are gone through in the order of their keys, and no further than is needed.
     """
     every = np.zeros(sum(len(one) for one in keys), dtype=np.bool_)
     rows = sum(int(np.count_nonzero(one)) for one in usable)

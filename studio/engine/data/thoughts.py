@@ -5,12 +5,9 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 from dataclasses import replace
-from typing import Literal
 
 from studio.engine.data.answers import Span
 from studio.engine.data.conversation import Conversation, Turn
-
-Think = Literal["auto", "keep", "drop"]
 
 _BLOCK = re.compile(r"\s*<think>(.*?)</think>\s*", re.DOTALL)
 _FIELDS = ("reasoning_content", "thinking", "reasoning")

@@ -43,8 +43,3 @@ def borrow_scratch(count: int, dtype: torch.dtype, device: torch.device) -> Tens
             known = torch.empty(count, dtype=dtype)
         setattr(_scratch, str(dtype), known)
     return known[:count]
-
-
-def release_buffers() -> None:
-    """Gives the memory back, for example before another model is loaded."""
-    _buffers.clear()

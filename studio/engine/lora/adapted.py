@@ -95,17 +95,6 @@ class AdaptedModule(WrappedModule):
             parts["magnitude"] = self.lora_magnitude
         return parts
 
-    def load_file_parts(self, parts: dict[str, torch.Tensor]) -> None:
-        """Sets the matrices from ``parts``, in the shapes that ``get_file_parts`` returns."""
-        lora_a, lora_b = parts["A"], parts["B"]
-        rows = len(self.lora_A)
-        if self.start_A is not None:
-            self.set_start(lora_a[rows:], -lora_b[:, rows:])
-        self.fill(self.lora_A, lora_a[:rows])
-        self.fill(self.lora_B, lora_b[:, :rows])
-        if self.lora_magnitude is not None:
-            self.fill(self.lora_magnitude, parts["magnitude"])
-
     def get_factors(self) -> tuple[torch.Tensor, torch.Tensor]:
         """Returns A and B of the whole update: twice as high where it starts from matrices."""
         if self.start_A is None or self.start_B is None:

@@ -55,13 +55,6 @@ class AdaptedConv2d(AdaptedModule):
             shaped["magnitude"] = parts["magnitude"][None, :, None, None]
         return shaped
 
-    def load_file_parts(self, parts: dict[str, torch.Tensor]) -> None:
-        """Sets the matrices from ``parts``, in the shapes that ``get_file_parts`` returns."""
-        flat = {name: part.flatten(1) for name, part in parts.items()}
-        if "magnitude" in flat:
-            flat["magnitude"] = flat["magnitude"].flatten()
-        super().load_file_parts(flat)
-
     def get_base_matrix(self) -> torch.Tensor:
         """Returns the base's weight in fp32 as ``(out, in * height * width)``."""
         return cast(nn.Conv2d, self.base).weight.detach().float().flatten(1)

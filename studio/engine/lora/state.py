@@ -44,23 +44,6 @@ def get_adapter_tensors(adapter: Adapter) -> dict[str, torch.Tensor]:
     return {key: tensor.detach().cpu().contiguous() for key, tensor in tensors.items()}
 
 
-def set_adapter_tensors(adapter: Adapter, tensors: dict[str, torch.Tensor]) -> None:
-    """Copies ``tensors`` (as ``get_adapter_tensors`` returns them) into ``adapter``.
-
-    Raises:
-        AdapterUnusable: A matrix is missing or has another shape.
-    """
-    for name, module in adapter.modules.items():
-        found = {}
-        for part, matrix in module.get_file_parts().items():
-            key = _build_key(adapter, name, part)
-            found[part] = _take(tensors, key, matrix, f"{part} of {name}")
-        module.load_file_parts(found)
-    for key, parameter in _iter_whole(adapter):
-        with torch.no_grad():
-            parameter.copy_(_take(tensors, key, parameter, key))
-
-
 def write_adapter_files(
     adapter: Adapter,
     folder: Path,
@@ -101,10 +84,6 @@ def save_adapter(
         write_adapter_files(
             adapter, new, base_model=base_model, revision=revision, task_type=task_type
         )
-
-
-def _iter_file_parts(module: AdaptedModule) -> Iterator[tuple[str, torch.Tensor]]:
-    return iter(module.get_file_parts().items())
 
 
 def load_adapter(model: nn.Module, folder: Path, *, dropout: float = 0.0) -> Adapter:
@@ -171,18 +150,6 @@ def _iter_whole(adapter: Adapter) -> Iterator[tuple[str, torch.Tensor]]:
     for name, table in adapter.tokens.items():
         for _, rows in table.iter_trainable():
             yield build_tokens_key(name), rows
-
-
-def _take(
-    tensors: dict[str, torch.Tensor], key: str, like: torch.Tensor, words: str
-) -> torch.Tensor:
-    values = tensors.get(key)
-    if values is None or values.shape != like.shape:
-        raise AdapterUnusable(
-            f"The saved state does not fit: {words} is missing or has another shape.",
-            "Resume with the recipe that the run was started with.",
-        )
-    return values
 
 
 def _build(

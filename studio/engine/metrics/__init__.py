@@ -7,7 +7,6 @@ to add the numbers of other rows.
 
 from __future__ import annotations
 
-import pkgutil
 from typing import Literal, Protocol, cast
 
 import numpy as np
@@ -25,8 +24,6 @@ class Metric(Protocol):
     READS: Literal["answer", "loss"]
     """Whether it compares a written answer, or reads how likely the expected one was."""
     IS_HIGHER_BETTER: bool
-    NEEDS_EXPECTED: bool
-    """Whether a row without an expected answer cannot be measured."""
 
     def count(self, answer: str, expected: str, argument: str) -> tuple[float, ...]:
         """Returns the numbers of one row; those that read the loss get none and have no count."""
@@ -44,11 +41,6 @@ def get_metric(name: str) -> Metric:
         NotAvailableYet: There is no such file; the message lists those there are.
     """
     return cast(Metric, get_capability(__name__, __path__, name, "metric"))
-
-
-def list_metrics() -> list[str]:
-    """Returns the names of all metrics."""
-    return sorted(module.name for module in pkgutil.iter_modules(__path__))
 
 
 def divide(above: Numbers, below: Numbers) -> Numbers:

@@ -15,7 +15,6 @@ from studio.engine.metrics import Numbers
 LABEL = "BLEU"
 READS: Literal["answer"] = "answer"
 IS_HIGHER_BETTER = True
-NEEDS_EXPECTED = True
 _ORDER = 4
 _SYMBOLS = re.compile(r"([ -&(-+:-@/\[-`{-~])")
 _POINT_AFTER_WORD = re.compile(r"([^0-9])([.,])")

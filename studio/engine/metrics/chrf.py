@@ -12,7 +12,6 @@ from studio.engine.metrics import Numbers, divide
 LABEL = "Character overlap (chrF)"
 READS: Literal["answer"] = "answer"
 IS_HIGHER_BETTER = True
-NEEDS_EXPECTED = True
 _ORDER = 6
 _BETA = 2.0
 

@@ -9,7 +9,6 @@ from studio.engine.metrics import Numbers, divide
 LABEL = "Exact match"
 READS: Literal["answer"] = "answer"
 IS_HIGHER_BETTER = True
-NEEDS_EXPECTED = True
 
 
 def count(answer: str, expected: str, argument: str) -> tuple[float, ...]:

@@ -10,7 +10,6 @@ from studio.engine.metrics import Numbers, divide
 LABEL = "Valid JSON"
 READS: Literal["answer"] = "answer"
 IS_HIGHER_BETTER = True
-NEEDS_EXPECTED = False
 
 
 def count(answer: str, expected: str, argument: str) -> tuple[float, ...]:

@@ -12,7 +12,6 @@ from studio.engine.metrics import Numbers, divide
 LABEL = "Right label"
 READS: Literal["answer"] = "answer"
 IS_HIGHER_BETTER = True
-NEEDS_EXPECTED = True
 
 
 def count(answer: str, expected: str, argument: str) -> tuple[float, ...]:

@@ -11,7 +11,6 @@ from studio.engine.metrics import Numbers, divide
 LABEL = "Perplexity"
 READS: Literal["loss"] = "loss"
 IS_HIGHER_BETTER = False
-NEEDS_EXPECTED = True
 
 
 def combine(sums: Numbers) -> Numbers:

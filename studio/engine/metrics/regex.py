@@ -11,7 +11,6 @@ from studio.engine.metrics import Numbers, divide
 LABEL = "Matches a pattern"
 READS: Literal["answer"] = "answer"
 IS_HIGHER_BETTER = True
-NEEDS_EXPECTED = False
 
 
 def count(answer: str, expected: str, argument: str) -> tuple[float, ...]:

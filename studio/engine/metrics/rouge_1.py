@@ -11,7 +11,6 @@ from studio.engine.metrics.rouge_l import split_words
 LABEL = "Words in common (ROUGE-1)"
 READS: Literal["answer"] = "answer"
 IS_HIGHER_BETTER = True
-NEEDS_EXPECTED = True
 
 
 def count(answer: str, expected: str, argument: str) -> tuple[float, ...]:

@@ -10,7 +10,6 @@ from studio.engine.metrics.rouge_1 import compare_runs
 LABEL = "Pairs of words in common (ROUGE-2)"
 READS: Literal["answer"] = "answer"
 IS_HIGHER_BETTER = True
-NEEDS_EXPECTED = True
 
 
 def count(answer: str, expected: str, argument: str) -> tuple[float, ...]:

@@ -11,7 +11,6 @@ from studio.engine.metrics import Numbers, divide
 LABEL = "Word overlap (F1)"
 READS: Literal["answer"] = "answer"
 IS_HIGHER_BETTER = True
-NEEDS_EXPECTED = True
 _ARTICLES = {"a", "an", "the"}
 
 

@@ -43,10 +43,6 @@ class Preferences(QObject):
             return default
         return float(value)
 
-    def get_flag(self, name: str) -> bool:
-        """Return whether something was switched on; False when nothing was kept."""
-        return self._values.get(name) is True
-
     def get_texts(self, name: str) -> list[str]:
         """Return a list of texts; empty when none was kept."""
         value = self._values.get(name)

@@ -99,11 +99,6 @@ class IconButton(QToolButton):
         self.setAccessibleName(name)
         self.setToolTip(plain_tooltip(name))
 
-    def set_icon_name(self, icon: str) -> None:
-        """Shows another icon."""
-        self._icon_name = icon
-        self._refresh_icon()
-
     def changeEvent(self, event: QEvent) -> None:  # noqa: N802 - Qt's name
         """Recolours the icon when the theme changes."""
         super().changeEvent(event)

@@ -12,8 +12,6 @@ from studio.core.memory.ledger import (
     Correction,
     Ledger,
     build_ledger,
-    count_adapter_file_bytes,
-    count_full_training_bytes,
 )
 from studio.core.memory.rows import RowLengths, assume_rows
 from studio.core.memory.speed import count_token_flops, estimate_time
@@ -39,8 +37,8 @@ def forecast(
 # ------------------------------------------------------------------ literature
 
 
-def test_gpt_3_with_lora_takes_a_third_of_full_fine_tuning() -> None:
-    """LoRA paper, section 4.2: 1.2 TB become 350 GB."""
+def test_gpt_3_with_lora_takes_little_more_than_its_weights() -> None:
+    """LoRA paper, section 4.2: 1.2 TB of full fine-tuning become 350 GB."""
     anatomy = build_anatomy(GPT_3)
     recipe = build_recipe(
         adapter__rank=4,
@@ -50,7 +48,6 @@ def test_gpt_3_with_lora_takes_a_third_of_full_fine_tuning() -> None:
     )
     ledger = build_ledger(recipe, anatomy, build_card(400), assume_rows(512))
     assert anatomy.layers.parameters == pytest.approx(175e9, rel=0.005)
-    assert count_full_training_bytes(anatomy.layers.parameters) == pytest.approx(1.2e12, rel=0.2)
     assert ledger.bytes_by_part["base"] == pytest.approx(350 * GB, rel=0.005)
     assert ledger.total_bytes == pytest.approx(350 * GB, rel=0.03)
 
@@ -71,8 +68,7 @@ def test_the_adapter_of_gpt_3_takes_35_megabytes() -> None:
         recipe = build_recipe(adapter__rank=rank, adapter__targets=("q_proj", "v_proj"))
         ledger = build_ledger(recipe, anatomy, build_card(400), assume_rows(512))
         assert ledger.trainable_parameters == pytest.approx(parameters, rel=0.01)
-    size = count_adapter_file_bytes(ledger.trainable_parameters, number_bytes=2)
-    assert size == pytest.approx(35 << 20, rel=0.04)
+    assert 2 * ledger.trainable_parameters == pytest.approx(35 << 20, rel=0.04)
 
 
 @pytest.mark.parametrize(

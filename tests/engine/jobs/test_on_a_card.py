@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +12,7 @@ from studio.core.events.types import NoticeRaised, StepFinished
 from studio.core.jobs.orders import TrainOrder
 from studio.core.recipe.load import load_recipe
 from studio.core.runs.layout import RunLayout
-from studio.engine.held.buffer import release_buffers
+from studio.engine.held import buffer
 from studio.engine.jobs import train
 from tests.engine.export.tiny_families import build_family
 from tests.engine.pretend_card import PretendCard
@@ -27,11 +26,9 @@ FALLEN_BACK = ("packing_off", "attention_refused", "nothing_quantised")
 
 
 @pytest.fixture(autouse=True)
-def _buffers() -> Iterator[None]:
+def _buffers(monkeypatch: pytest.MonkeyPatch) -> None:
     """What is kept for a device must not outlive it."""
-    release_buffers()
-    yield
-    release_buffers()
+    monkeypatch.setattr(buffer, "_buffers", {})
 
 
 def _watch_steps(card: PretendCard, layout: RunLayout) -> list[float]:

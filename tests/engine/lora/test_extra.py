@@ -13,12 +13,7 @@ from torch import nn
 from studio.core.errors import AdapterUnusable, RecipeInvalid
 from studio.core.recipe.schema import AdapterSettings
 from studio.engine.lora.inject import inject
-from studio.engine.lora.state import (
-    get_adapter_tensors,
-    load_adapter,
-    save_adapter,
-    set_adapter_tensors,
-)
+from studio.engine.lora.state import load_adapter, save_adapter
 from studio.engine.lora.tokens import build_trained_tokens
 from tests.engine.lora.tiny_models import build_batch, build_model, compute_loss
 
@@ -82,21 +77,18 @@ def test_logits_gradients_and_files_equal_pefts(case: str, tmp_path: Path) -> No
 
 
 @pytest.mark.parametrize("case", CASES)
-def test_switched_off_the_model_is_its_base_and_a_checkpoint_goes_back(case: str) -> None:
+def test_switched_off_the_model_is_its_base(case: str) -> None:
     family, changes, extra, tokens = CASES[case]
     model, ids = build_model(family, **changes).eval(), build_batch()
     before = model(input_ids=ids).logits
     adapter = inject(model, _settings(extra), seed=1, token_ids=tokens)
     torch.testing.assert_close(model(input_ids=ids).logits, before, rtol=1e-6, atol=1e-6)
-    kept = {name: tensor.clone() for name, tensor in get_adapter_tensors(adapter).items()}
     with torch.no_grad():
         for parameter in adapter.parameters():
             parameter.add_(0.1)
     assert not torch.allclose(model(input_ids=ids).logits, before, atol=1e-3)
     with adapter.disabled():
         assert torch.equal(model(input_ids=ids).logits, before)
-    set_adapter_tensors(adapter, kept)
-    torch.testing.assert_close(model(input_ids=ids).logits, before, rtol=1e-6, atol=1e-6)
     adapter.detach()
     assert torch.equal(model(input_ids=ids).logits, before)
 
