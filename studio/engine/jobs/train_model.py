@@ -11,7 +11,7 @@ from pathlib import Path
 import torch
 from transformers import PreTrainedModel
 
-from studio.core.errors import RecipeInvalid
+from studio.core.errors import ModelUnusable, RecipeInvalid
 from studio.core.events.types import (
     Event,
     ModelLoaded,
@@ -35,6 +35,7 @@ from studio.engine.jobs.tables import tell_tables
 from studio.engine.jobs.train_place import place_base
 from studio.engine.jobs.zeros import tell_zeros
 from studio.engine.lora.adapter import Adapter
+from studio.engine.lora.bypassed import leave_out_bypassed, noting_calls
 from studio.engine.lora.inits import get_init
 from studio.engine.lora.inits.eva import start_from_inputs
 from studio.engine.lora.inject import inject
@@ -44,7 +45,7 @@ from studio.engine.models.files import load_tokenizer
 from studio.engine.models.heap import return_large_pieces
 from studio.engine.models.kernel_probe import KernelChoice, choose_kernel
 from studio.engine.models.load import resolve_dtype
-from studio.engine.models.packing_probe import is_packing_exact
+from studio.engine.models.packing_probe import is_packing_exact, is_padding_exact
 from studio.engine.models.quantised import Watch, count_parameters
 from studio.engine.models.recompute import LayerRecomputing
 from studio.engine.models.reference import ModelReference, read_architecture
@@ -96,15 +97,10 @@ def load_base(
     yield from tell_tables(model, adapter)
     if is_wished:
         yield from place_base(settled, model, device)
-    parts = split_model(model)
-    is_packed = recipe.data.pack and is_packing_exact(model)
-    if recipe.data.pack and not is_packed:
-        yield NoticeRaised(
-            code="packing_off",
-            message="This model cannot compute several examples in one row exactly (it was "
-            "tested), so examples of similar length are padded to equal length.",
-            remedy="Nothing to do: the result is the same, training is a little slower.",
-        )
+    with noting_calls(adapter) as called:
+        parts = split_model(model)
+    yield from _tell_left_out(leave_out_bypassed(adapter, model, called))
+    is_packed = yield from _settle_packing(recipe, model)
     yield from _choose_attention(settled, model, is_packed=is_packed)
     recomputing = yield from _settle_recomputing(settled, model, longest)
     yield ModelLoaded(
@@ -118,6 +114,38 @@ def load_base(
     if device.type == "cpu":
         return_large_pieces()
     return LoadedBase(model, parts, adapter, is_packed, attention, recomputing)
+
+
+def _settle_packing(recipe: Recipe, model: PreTrainedModel) -> Generator[NoticeRaised, None, bool]:
+    """Returns whether examples are packed into rows; else they are padded."""
+    if recipe.data.pack and is_packing_exact(model):
+        return True
+    if not is_padding_exact(model):
+        raise ModelUnusable(
+            f"{type(model).__name__} cannot compute several examples together exactly, neither "
+            "end to end in one row nor side by side with filler (it was tested).",
+            "Choose another base model.",
+        )
+    if recipe.data.pack:
+        yield NoticeRaised(
+            code="packing_off",
+            message="This model cannot compute several examples in one row exactly (it was "
+            "tested), so examples of similar length are padded to equal length.",
+            remedy="Nothing to do: the result is the same, training is a little slower.",
+        )
+    return False
+
+
+def _tell_left_out(names: list[str]) -> Iterator[NoticeRaised]:
+    if not names:
+        return
+    ends = ", ".join(sorted({name.rpartition(".")[2] for name in names}))
+    yield NoticeRaised(
+        code="layers_left_out",
+        message=f"Layers without an adapter, because it would do nothing there: {ends} "
+        f"({len(names)} in all). This model computes with their weights without calling them.",
+        remedy="Nothing to do.",
+    )
 
 
 def _choose_attention(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 
 import torch
@@ -105,6 +105,13 @@ class Adapter:
         """Puts the bases back; the model is as it was, still frozen, and the adapter is kept."""
         self._swap({id(module): module.base for module in self.wrapped.values()})
         self.is_attached = False
+
+    def leave_out(self, names: Iterable[str]) -> None:
+        """Takes modules with a low-rank update out of the attached adapter, by name."""
+        self.detach()
+        for name in names:
+            del self.modules[name]
+        self.attach()
 
     @contextmanager
     def disabled(self) -> Iterator[None]:

@@ -15,6 +15,7 @@ from transformers import AttentionInterface, PreTrainedModel
 from studio.engine.models.document_groups import DocumentGroups, group_documents
 from studio.engine.models.kernels import Kernel
 from studio.engine.models.packed_function import attend_documents, can_attend_at_once
+from studio.engine.models.rotary import separate_rotary
 
 PACKED = "studio_packed"
 _ATTRIBUTE = "studio_documents"
@@ -86,6 +87,7 @@ def get_documents(model: PreTrainedModel) -> Documents:
     documents = Documents()
     for module in model.modules():
         setattr(module, _ATTRIBUTE, documents)
+    separate_rotary(model, lambda: documents.lengths)
     return documents
 
 

@@ -1,9 +1,12 @@
-"""Proves on the loaded model that packed documents give what separate documents give."""
+"""Proves on the loaded model that documents computed together give what they give alone."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import torch
 from torch import Tensor
+from torch.nn.utils.rnn import pad_sequence
 from transformers import PreTrainedModel
 
 from studio.engine.models.attention import (
@@ -26,15 +29,31 @@ def is_packing_exact(model: PreTrainedModel) -> bool:
     The last document is made longer than a small sliding window, so that windows are proven too.
     The model's attention function and mode are as before afterwards.
     """
-    lengths = (*_LENGTHS, _get_long_document(model))
+    return _is_exact(model, _compute_packed)
+
+
+def is_padding_exact(model: PreTrainedModel) -> bool:
+    """Returns whether ``model``, on padded random tokens, gives the logits of separate documents.
+
+    The filler stands on the right, as in training; the model's mode is as before afterwards.
+    """
+    return _is_exact(model, _compute_padded)
+
+
+def _is_exact(
+    model: PreTrainedModel, compute: Callable[[PreTrainedModel, list[Tensor]], Tensor]
+) -> bool:
     was_training = model.training
     model.eval()
     try:
-        return _compare(model, lengths)
+        return _compare(model, compute)
     except torch.OutOfMemoryError:
         raise
-    except (PackingUnsupported, TypeError, ValueError, RuntimeError, AttributeError, KeyError):
-        # Whatever a foreign attention layer stumbles over, the answer is the same: do not pack.
+    except (
+        PackingUnsupported, TypeError, ValueError, RuntimeError, AttributeError, KeyError,
+        IndexError,
+    ):  # fmt: skip
+        # Whatever a foreign model stumbles over, the answer is the same: not in this way.
         return False
     finally:
         model.train(was_training)
@@ -48,23 +67,36 @@ def _get_long_document(model: PreTrainedModel) -> int:
 
 
 @torch.no_grad()
-def _compare(model: PreTrainedModel, lengths: tuple[int, ...]) -> bool:
+def _compare(
+    model: PreTrainedModel, compute: Callable[[PreTrainedModel, list[Tensor]], Tensor]
+) -> bool:
+    lengths = (*_LENGTHS, _get_long_document(model))
     documents = [make_probe_ids(model, count, seed) for seed, count in enumerate(lengths)]
-    expected = torch.cat([_get_logits(model, ids, None) for ids in documents])
-    positions = torch.cat([torch.arange(count) for count in lengths])[None].to(model.device)
-    with quiet_transformers(), attention_of(model, PACKED):
-        if get_attention(model) != PACKED:
-            return False
-        with packed_documents(model, lengths):
-            found = _get_logits(model, torch.cat(documents, dim=1), positions)
+    expected = torch.cat([_get_logits(model, input_ids=ids)[0] for ids in documents])
+    found = compute(model, documents)
     size = float(expected.abs().max()) + 1e-6
     tolerance = 2e-4 if model.dtype == torch.float32 else 4e-2
     return float((found - expected).abs().max()) <= tolerance * size
 
 
-def _get_logits(model: PreTrainedModel, ids: Tensor, positions: Tensor | None) -> Tensor:
-    inputs = (
-        {"input_ids": ids} if positions is None else {"input_ids": ids, "position_ids": positions}
-    )
-    logits: Tensor = model(**inputs, use_cache=False).logits[0].float()
+def _compute_packed(model: PreTrainedModel, documents: list[Tensor]) -> Tensor:
+    lengths = [ids.shape[1] for ids in documents]
+    positions = torch.cat([torch.arange(count) for count in lengths])[None].to(model.device)
+    with quiet_transformers(), attention_of(model, PACKED):
+        if get_attention(model) != PACKED:
+            raise PackingUnsupported("the attention function cannot be exchanged")
+        with packed_documents(model, lengths):
+            row = torch.cat(documents, dim=1)
+            return _get_logits(model, input_ids=row, position_ids=positions)[0]
+
+
+def _compute_padded(model: PreTrainedModel, documents: list[Tensor]) -> Tensor:
+    rows = [ids[0] for ids in documents]
+    mask = pad_sequence([torch.ones_like(row) for row in rows], batch_first=True)
+    ids = pad_sequence(rows, batch_first=True)  # the filler of training is token 0 as well
+    return _get_logits(model, input_ids=ids, attention_mask=mask)[mask.bool()]
+
+
+def _get_logits(model: PreTrainedModel, **inputs: Tensor) -> Tensor:
+    logits: Tensor = model(**inputs, use_cache=False).logits.float()
     return logits

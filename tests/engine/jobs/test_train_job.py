@@ -199,3 +199,30 @@ def test_a_tokenizer_of_another_model_is_noticed(tmp_path: Path, tiny_chats: Pat
     base = build_base(tmp_path / "base", vocab_size=100, eos_token_id=2)
     with pytest.raises(ModelUnusable, match="do not belong together"):
         train_run(build_run(tmp_path / "run", base, tiny_chats))
+
+
+def test_a_model_without_attention_trains_padded_and_leaves_out_what_it_does_not_call(
+    tmp_path: Path, tiny_chats: Path
+) -> None:
+    base = build_base(tmp_path / "base", "mamba")
+    layout = build_run(tmp_path / "run", base, tiny_chats, steps=4, learning_rate=1e-2)
+    events = train_run(layout)
+    notices = {event.code: event.message for event in of_type(events, NoticeRaised)}
+    assert "dt_proj (2 in all)" in notices["layers_left_out"]
+    assert "packing_off" in notices
+    losses = [event.loss for event in of_type(events, StepFinished)]
+    assert losses[-1] < losses[0]
+    adapter = load_adapter(load_model(base, torch.float32, CPU), layout.adapter)
+    assert {name.rpartition(".")[2] for name in adapter.modules} == {
+        "in_proj", "out_proj", "x_proj",
+    }  # fmt: skip
+
+
+def test_a_model_that_can_neither_be_packed_nor_padded_is_refused_in_words(
+    tmp_path: Path, tiny_base: Path, tiny_chats: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("is_packing_exact", "is_padding_exact"):
+        monkeypatch.setattr(f"studio.engine.jobs.train_model.{name}", lambda _: False)
+    layout = build_run(tmp_path / "run", tiny_base, tiny_chats, steps=1)
+    with pytest.raises(ModelUnusable, match="several examples together"):
+        train_run(layout)

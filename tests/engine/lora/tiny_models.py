@@ -37,6 +37,11 @@ CONFIGS = {
     "qwen3": (transformers.Qwen3Config, _DECODER | {"head_dim": 8}),
     "mistral": (transformers.MistralConfig, _DECODER | {"head_dim": 8}),
     "gemma3": (transformers.Gemma3TextConfig, _DECODER | {"head_dim": 8}),
+    "mamba": (
+        transformers.MambaConfig,
+        {key: _DECODER[key] for key in ("vocab_size", "hidden_size", "num_hidden_layers")}
+        | {"state_size": 4, "time_step_rank": 4, "tie_word_embeddings": False},
+    ),
     "phi": (transformers.PhiConfig, _DECODER),
     "gpt_neox": (transformers.GPTNeoXConfig, _NEOX),
     "gpt2": (transformers.GPT2Config, _GPT2),

@@ -15,7 +15,7 @@ from studio.engine.models.attention import (
     packed_documents,
 )
 from studio.engine.models.body import split_model
-from studio.engine.models.packing_probe import is_packing_exact
+from studio.engine.models.packing_probe import is_packing_exact, is_padding_exact
 from studio.engine.train.loss import LogitRule, sum_cross_entropy
 from tests.engine.lora.tiny_models import build_model
 
@@ -91,6 +91,41 @@ def test_a_model_with_position_biases_is_found_out_by_the_probe(family: str) -> 
     was_training = model.training
     assert not is_packing_exact(model)
     assert model.training == was_training
+
+
+@pytest.mark.parametrize("rope", ["dynamic", "longrope", "yarn"])
+def test_a_long_document_does_not_turn_the_positions_of_a_short_one(rope: str) -> None:
+    values: dict[str, object] = {"rope_type": rope, "rope_theta": 1e4, "factor": 4.0}
+    if rope != "dynamic":
+        values["original_max_position_embeddings"] = 16
+    if rope == "longrope":
+        values |= {"short_factor": [1.0] * 4, "long_factor": [1.5, 2.0, 3.0, 4.0]}
+    places = 16 if rope == "dynamic" else 64
+    model = build_model(
+        "llama", rope_parameters=values, max_position_embeddings=places, initializer_range=0.3
+    ).eval()
+    assert is_packing_exact(model)
+    _compare(model)
+
+
+def test_a_model_that_counts_filler_cannot_be_padded() -> None:
+    model = build_model("llama").eval()
+    assert is_padding_exact(model)
+    mlp = model.base_model.layers[0].mlp
+    mlp.register_forward_hook(lambda _module, _inputs, found: found + found.mean(1, keepdim=True))
+    assert not is_padding_exact(model)
+
+
+@pytest.mark.parametrize("family", ["bloom", "gpt_neo", "mamba"])
+def test_what_cannot_be_packed_can_be_padded(family: str) -> None:
+    sizes = {"num_heads": 4, "n_head": 4, "num_layers": 2, "n_layer": 2, "num_hidden_layers": 2}
+    config = transformers.AutoConfig.for_model(
+        family, vocab_size=64, hidden_size=32, max_position_embeddings=64, state_size=4,
+        bos_token_id=1, eos_token_id=2, attention_types=[[["global", "local"], 1]], **sizes
+    )  # fmt: skip
+    model = transformers.AutoModelForCausalLM.from_config(config, trust_remote_code=False)
+    assert not is_packing_exact(model)
+    assert is_padding_exact(model)
 
 
 def test_a_model_that_mixes_documents_is_found_out_by_its_numbers() -> None:
