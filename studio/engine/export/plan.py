@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import cast
+from typing import Any, cast
 
 import torch
 from torch import nn
@@ -82,6 +82,7 @@ def make_plan(
         changes |= _hold_in_fewer_bits(model, stored, changes, tensors)
     # A group of tied tables stays tied where the same thing happens to all of it.
     untied = [group for group in tied if len({id(changes.get(name)) for name in group}) > 1]
+    _check_tables(model, untied)
     changed: dict[str, Change] = {}
     added: dict[str, StoredTensor] = {}
     for parameter in {**changes, **dict.fromkeys(name for group in untied for name in group)}:
@@ -292,6 +293,19 @@ def find_tensor(parameter: str, tensors: dict[str, StoredTensor]) -> StoredTenso
         f"language_model.model.{inner}" if is_text else f"language_model.{parameter}",
     )
     return next((tensors[name] for name in names if name in tensors), None)
+
+
+def _check_tables(model: Any, untied: list[set[str]]) -> None:
+    """Only input and output table can come apart: the configuration has a word for them."""
+    tables = {id(model.get_input_embeddings()), id(model.get_output_embeddings())}
+    names = {f"{name}.weight" for name, module in model.named_modules() if id(module) in tables}
+    for group in untied:
+        if not group & names:
+            raise ModelUnusable(
+                f"This model uses the same weights in several layers ({', '.join(sorted(group))}), "
+                "which the adapter changes in different ways, so that they cannot be one model.",
+                "Use the adapter beside the base, or train one that leaves these layers out.",
+            )
 
 
 def _find_twin(

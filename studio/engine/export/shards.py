@@ -90,8 +90,8 @@ class PlannedTensor:
     @property
     def byte_count(self) -> int:
         """The size of the new values."""
-        extra = self.shape[0] - self.source.shape[0] if self.source.shape else 0
-        return self.source.byte_count + extra * (self.source.byte_count // self.source.shape[0])
+        count = torch.Size(self.source.shape).numel()
+        return self.source.byte_count * torch.Size(self.shape).numel() // max(1, count)
 
 
 def read_shards(folder: Path) -> dict[str, list[StoredTensor]]:

@@ -337,3 +337,20 @@ print((resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) * 1024)
     # a few blocks of 32 MiB, and the adapter's own 16 MiB
     assert int(done.stdout) < 200 * 2**20
     assert (tmp_path / "merged" / "model.safetensors").stat().st_size > 2 * size
+
+
+def test_layers_that_share_weights_and_changed_apart_cannot_be_merged(tmp_path: Path) -> None:
+    sizes = {"mamba_dt_rank": 4, "attention_head_dim": 16, "n_mamba_heads": 2}
+    config = transformers.ZambaConfig(
+        vocab_size=64, hidden_size=16, attention_hidden_size=32, num_hidden_layers=2,
+        intermediate_size=32, num_attention_heads=2, num_key_value_heads=2, mamba_d_state=4,
+        layers_block_type=["hybrid", "hybrid"], use_mamba_kernels=False, **sizes,
+    )  # fmt: skip
+    model = transformers.AutoModelForCausalLM.from_config(config, trust_remote_code=False)
+    model.save_pretrained(tmp_path / "base")
+    adapter = inject(model, AdapterSettings(rank=2, targets=("q_proj",)), seed=0)
+    assert len(adapter.modules) == 2
+    save_adapter(adapter, tmp_path / "adapter", base_model="base")
+    with pytest.raises(ModelUnusable, match="same weights in several layers"):
+        _export(tmp_path / "base", tmp_path / "adapter", tmp_path / "merged")
+    assert not (tmp_path / "merged").exists()
