@@ -11,6 +11,7 @@ from transformers.pytorch_utils import Conv1D
 from studio.core.recipe.schema import AdapterSettings
 from studio.core.weights.matching import Candidate, choose_modules, names_experts
 from studio.engine.lora.experts import find_stacks
+from studio.engine.quant import is_linear_map
 
 Kind = Literal["linear", "conv1d", "conv2d", "embedding", "experts"]
 
@@ -29,10 +30,11 @@ class TargetModule:
 def find_targets(model: nn.Module, settings: AdapterSettings) -> list[TargetModule]:
     """Returns the modules that ``settings`` ask to adapt, in the order of the model.
 
-    ``all-linear`` leaves out the output head and every head that a task adds on top of the base
-    model; a pattern may name them and embeddings as well, and stacked experts if it contains the
-    word ``experts`` (``*.experts.*``). A pattern is matched against the full name
-    (``model.layers.*.mlp.*``) or against its end (``q_proj``, ``self_attn.q_proj``).
+    ``all-linear`` leaves out the output head, every head that a task adds on top of the base model
+    and layers that compute more than a linear map, as some routers do. A pattern may name heads
+    and embeddings as well, and stacked experts if it contains the word ``experts``
+    (``*.experts.*``). It is matched against the full name (``model.layers.*.mlp.*``) or against
+    its end (``q_proj``, ``self_attn.q_proj``).
 
     Raises:
         RecipeInvalid: A pattern or an exception matches nothing, or a layer does not exist.
@@ -40,8 +42,8 @@ def find_targets(model: nn.Module, settings: AdapterSettings) -> list[TargetModu
     adaptable = find_adaptable(model)
     heads = find_heads(model)
     candidates = [
-        Candidate(name, is_linear=kind in ("linear", "conv1d"), is_head=name in heads)
-        for name, (_, kind) in adaptable.items()
+        Candidate(name, is_linear=is_linear_map(module), is_head=name in heads)
+        for name, (module, kind) in adaptable.items()
         if kind != "experts" or names_experts(settings.targets)
     ]
     return [

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -70,18 +71,45 @@ def get_rough_size(model: PreTrainedModel) -> RoughSize:
     """Returns the widths by which automatic settings are chosen."""
     config = model.config.get_text_config()
     width = int(config.hidden_size)
-    heads = int(getattr(config, "num_attention_heads", 1) or 1)
-    head_width = int(getattr(config, "head_dim", None) or width // heads)
-    key_heads = int(getattr(config, "num_key_value_heads", None) or heads)
-    inner = int(getattr(config, "intermediate_size", None) or getattr(config, "n_inner", 0) or 0)
-    experts = int(getattr(config, "num_experts_per_tok", None) or 0)
+    heads = get_head_sizes(config)
+    inner = find_largest(config, "intermediate_size") or find_largest(config, "n_inner") or 0
+    experts = find_largest(config, "num_experts_per_tok")
     if experts:
-        inner = experts * int(getattr(config, "moe_intermediate_size", None) or inner)
+        inner = experts * (find_largest(config, "moe_intermediate_size") or inner)
     return RoughSize(
         layers=int(config.num_hidden_layers),
         width=width,
-        query=heads * head_width,
-        key=key_heads * head_width,
+        query=heads.count * heads.width,
+        key=heads.key_count * heads.width,
         inner=inner or 4 * width,
         number_bytes=int(model.dtype.itemsize),
     )
+
+
+@dataclass(frozen=True)
+class HeadSizes:
+    """The heads of a model's attention, the largest ones where its layers differ."""
+
+    count: int
+    key_count: int
+    width: int
+
+
+def get_head_sizes(config: Any) -> HeadSizes:
+    """Returns the heads that the ``config`` of a model for text describes."""
+    count = find_largest(config, "num_attention_heads") or 1
+    return HeadSizes(
+        count,
+        find_largest(config, "num_key_value_heads") or count,
+        find_largest(config, "head_dim") or int(config.hidden_size) // count,
+    )
+
+
+def find_largest(config: Any, name: str) -> int | None:
+    """Returns a number of a model's config, of its layers' the largest; None if it is silent."""
+    try:
+        values = getattr(config, name, None)
+    except RuntimeError:  # what transformers raises where the layers differ, as in Gemma 4
+        values = [getattr(layer, name, None) for layer in config.per_layer_config]
+    found = values if isinstance(values, list | tuple) else [values]
+    return max((int(one) for one in found if one), default=None)

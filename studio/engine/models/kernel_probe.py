@@ -18,6 +18,7 @@ from studio.engine.models.attention import (
     packed_documents,
 )
 from studio.engine.models.body import make_probe_ids
+from studio.engine.models.capabilities import get_head_sizes
 from studio.engine.models.kernels import Kernel, load_kernels
 from studio.engine.models.quiet import quiet_transformers
 
@@ -103,16 +104,14 @@ def _compare_gradients(model: PreTrainedModel, kernel: Kernel) -> float:
 
 def _run_head(model: PreTrainedModel, kernel: Kernel | None) -> list[Tensor]:
     config = model.config.get_text_config()
-    heads = int(config.num_attention_heads)
-    key_heads = int(getattr(config, "num_key_value_heads", None) or heads)
-    width = int(getattr(config, "head_dim", None) or config.hidden_size // heads)
+    heads = get_head_sizes(config)
     window = _PROBE_WINDOW if getattr(config, "sliding_window", None) else None
     generator = torch.Generator().manual_seed(0)
     inputs = [
-        torch.randn(1, count, sum(_HEAD_LENGTHS), width, generator=generator)
+        torch.randn(1, count, sum(_HEAD_LENGTHS), heads.width, generator=generator)
         .to(model.device, model.dtype)
         .requires_grad_()
-        for count in (heads, key_heads, key_heads)
+        for count in (heads.count, heads.key_count, heads.key_count)
     ]
     holder = torch.nn.Module()
     documents = get_documents(holder)

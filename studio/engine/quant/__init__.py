@@ -6,6 +6,7 @@ from typing import Protocol, cast
 
 import torch
 from torch import nn
+from transformers.pytorch_utils import Conv1D
 
 from studio.core.errors import ModelUnusable, NotAvailableYet
 from studio.engine.held.layer import Quantise, QuantisedLayer
@@ -81,21 +82,36 @@ def hold(module: nn.Module) -> FrozenLinear:
             "Choose a base model with weights in float32, bfloat16 or float16.",
         )
     frozen = PlainLinear(module) if isinstance(module, nn.Linear) else TransposedLinear(module)
-    _check_same_map(module, frozen)
-    return frozen
-
-
-def _check_same_map(module: nn.Module, frozen: FrozenLinear) -> None:
-    """Compare on two rows: a subclass of nn.Linear may scale, normalise or permute."""
-    if type(module).forward is nn.Linear.forward or frozen.device.type == "meta":
-        return
-    rows = torch.linspace(-1.0, 1.0, 2 * frozen.in_features, device=frozen.device)
-    rows = rows.reshape(2, -1).to(frozen.compute_dtype)
-    with torch.no_grad():
-        expected, found = module(rows), frozen.project(rows)
-    if expected.shape != found.shape or not torch.allclose(expected, found, rtol=1e-2, atol=1e-3):
+    if not _computes(module, frozen):
         raise ModelUnusable(
             f"Layers of type {type(module).__name__} compute more than a linear map, so that an "
             "adapter on them would be wrong.",
             "Choose target modules of another type.",
         )
+    return frozen
+
+
+def is_linear_map(module: nn.Module) -> bool:
+    """Returns whether ``module`` computes ``W x + b``: routers and grouped layers do more.
+
+    Of weights that this version cannot use that is believed; ``hold`` refuses them by name.
+    """
+    if isinstance(module, QuantisedLayer) or not isinstance(module, nn.Linear):
+        return isinstance(module, QuantisedLayer | Conv1D)
+    return module.weight.dtype not in _PLAIN_DTYPES or _computes(module, PlainLinear(module))
+
+
+@torch.no_grad()
+def _computes(module: nn.Module, frozen: FrozenLinear) -> bool:
+    """Compare on two rows: a subclass of nn.Linear may scale, normalise or permute."""
+    if type(module).forward is nn.Linear.forward or frozen.device.type == "meta":
+        return True
+    rows = torch.linspace(-1.0, 1.0, 2 * frozen.in_features, device=frozen.device)
+    rows = rows.reshape(2, -1).to(frozen.compute_dtype)
+    try:
+        found = module(rows)
+    except (AttributeError, TypeError, ValueError, RuntimeError, IndexError):
+        return False  # it asks for something else than rows
+    expected = frozen.project(rows)
+    is_alike = isinstance(found, torch.Tensor) and found.shape == expected.shape
+    return is_alike and torch.allclose(found, expected, rtol=1e-2, atol=1e-3)

@@ -14,6 +14,7 @@ from studio.core.recipe.schema import AdapterSettings
 from studio.engine.export.merged import export_merged
 from studio.engine.lora.inject import inject
 from studio.engine.lora.state import load_adapter, save_adapter
+from studio.engine.models.capabilities import get_rough_size
 from tests.engine.lora.tiny_models import build_batch, compute_loss
 
 SHAPE: dict[str, Any] = {
@@ -31,6 +32,7 @@ SHAPE: dict[str, Any] = {
 _GPT2 = {"n_embd": 32, "n_layer": 2, "n_head": 4}
 _HEADS = {"head_dim": 8}
 FAMILIES: dict[str, dict[str, Any]] = {
+    "apertus": {},
     "bloom": {"n_head": 4, "n_layer": 2},
     "cohere": {},
     "deepseek_v3": {
@@ -51,6 +53,14 @@ FAMILIES: dict[str, dict[str, Any]] = {
     "gemma": _HEADS,
     "gemma2": _HEADS,
     "gemma3_text": _HEADS,
+    "gemma4_text": _HEADS
+    | {
+        "global_head_dim": 16,
+        "hidden_size_per_layer_input": 8,
+        "layer_types": ["sliding_attention", "full_attention"],
+        "num_kv_shared_layers": 0,
+        "vocab_size_per_layer_input": 64,
+    },
     "glm4": _HEADS,
     "gpt2": _GPT2,
     "gpt_bigcode": _GPT2,
@@ -60,12 +70,15 @@ FAMILIES: dict[str, dict[str, Any]] = {
     "gptj": _GPT2 | {"rotary_dim": 4},
     "granite": {},
     "llama": {},
+    "llama4_text": _HEADS | {"intermediate_size_mlp": 48, "num_local_experts": 4},
+    "mamba": {"state_size": 4, "time_step_rank": 4},
     "mistral": {},
     "mixtral": {"num_local_experts": 4},
     "olmo2": {},
     "opt": {"ffn_dim": 48, "word_embed_proj_dim": 32},
     "phi": {},
     "phi3": {},
+    "phimoe": {"num_local_experts": 4},
     "qwen2": {},
     "qwen3": _HEADS,
     "qwen3_moe": _HEADS | {"num_experts": 4, "num_experts_per_tok": 2, "moe_intermediate_size": 16},
@@ -93,6 +106,7 @@ def test_a_family_trains_saves_reloads_and_merges_to_the_same_logits(
     ).eval()
     model.save_pretrained(tmp_path / "base")
     adapter = inject(model, AdapterSettings(rank=2), seed=0)
+    assert get_rough_size(model).count_bytes() > 0
     optimizer = torch.optim.AdamW(adapter.parameters(), lr=1e-2)
     ids, losses = build_batch(), []
     for _ in range(3):

@@ -8,8 +8,10 @@ from torch import nn
 from torch.nn import functional
 
 from studio.core.errors import ModelUnusable, NotAvailableYet
+from studio.core.recipe.schema import AdapterSettings
 from studio.engine.lora.adapter import build_adapted
-from studio.engine.quant import hold
+from studio.engine.lora.inject import inject
+from studio.engine.quant import hold, is_linear_map
 
 
 class _DoubledLinear(nn.Linear):
@@ -22,6 +24,17 @@ class _RenamedLinear(nn.Linear):
         return values @ self.weight.t() + self.bias
 
 
+class _Router(nn.Linear):
+    def forward(self, values: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        scores = super().forward(values)
+        return scores, scores.softmax(-1)
+
+
+class _GroupedLinear(nn.Linear):
+    def forward(self, values: torch.Tensor) -> torch.Tensor:
+        return torch.einsum("rgi,oi->rgo", values, self.weight)
+
+
 class _ShiftedEmbedding(nn.Embedding):
     def forward(self, values: torch.Tensor) -> torch.Tensor:
         return functional.embedding(values + 1, self.weight)
@@ -29,8 +42,19 @@ class _ShiftedEmbedding(nn.Embedding):
 
 def test_a_subclass_is_adapted_only_where_it_is_a_linear_map() -> None:
     assert hold(_RenamedLinear(4, 6)).out_features == 6
+    for kind in (_DoubledLinear, _Router, _GroupedLinear):
+        assert not is_linear_map(kind(4, 6))
+        with pytest.raises(ModelUnusable, match="more than a linear map"):
+            hold(kind(4, 6))
+
+
+def test_all_linear_leaves_out_what_is_no_linear_map_and_a_pattern_is_refused() -> None:
+    model = nn.ModuleDict({"router": _Router(4, 6), "gate_proj": _RenamedLinear(4, 6)})
+    adapter = inject(model, AdapterSettings(rank=2, targets="all-linear"), seed=0)
+    assert list(adapter.modules) == ["gate_proj"]
+    adapter.detach()
     with pytest.raises(ModelUnusable, match="more than a linear map"):
-        hold(_DoubledLinear(4, 6))
+        inject(model, AdapterSettings(rank=2, targets=("router",)), seed=0)
 
 
 def test_a_table_that_is_no_plain_lookup_is_refused() -> None:
