@@ -10,6 +10,7 @@ import pytest
 
 from studio.core.errors import RecipeInvalid
 from studio.core.recipe.check import check_recipe
+from studio.core.recipe.diff import diff_recipes
 from studio.core.recipe.fields import get_field_table
 from studio.core.recipe.load import parse_recipe, set_values
 from studio.core.recipe.presets import Preset, load_presets
@@ -54,6 +55,17 @@ def test_a_broken_preset_is_refused(tmp_path: Path) -> None:
     (tmp_path / "1-a.yaml").write_text("name: A\n")
     with pytest.raises(RecipeInvalid, match="is not a preset"):
         load_presets(tmp_path)
+
+
+def test_differences_are_told_setting_by_setting() -> None:
+    before = parse_recipe(RAW)
+    after = set_values(before, ["train.steps=5", "data.train[0].limit=3", "name=b"])
+    changes = {change.path: (change.before, change.after) for change in diff_recipes(before, after)}
+    assert changes.keys() == {"name", "data.train", "train.steps"}
+    assert changes["train.steps"] == (None, 5)
+    assert changes["data.train"][1][0]["limit"] == 3
+    files = parse_recipe({**RAW, "data": {**RAW["data"], "validation": [{"source": "v"}]}})
+    assert [change.path for change in diff_recipes(before, files)] == ["data.validation"]
 
 
 def test_a_recipe_without_version_is_of_today_and_a_newer_one_is_refused() -> None:
