@@ -30,6 +30,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from obstacles import iter_hints, look_for_obstacle
+
 ROOT = Path(__file__).resolve().parent.parent
 VENV = ROOT / ".venv"
 STAMP = VENV / "lora-studio.json"
@@ -100,7 +102,8 @@ def choose_build(machine: Machine) -> Build:
         # CUDA 13 needs driver 580 and left out cards before Turing (7.5).
         if best.driver >= 580 and best.capability >= 7.5:
             return Build("cuda", ("cu130", "cu128", "cu126"), f"NVIDIA card found: {best.name}")
-        if best.driver >= 525:
+        # CUDA 12 needs driver 525, on Windows 528.
+        if best.driver >= (528 if machine.system == "Windows" else 525):
             return Build("cuda", ("cu126",), f"NVIDIA card found: {best.name}")
         words = f"{best.name} has the old driver {best.driver}; install driver 580 or newer"
         return Build("cpu", ("cpu",), words)
@@ -155,6 +158,7 @@ def ask(program: str, *arguments: str) -> str:
             [found, *arguments],
             capture_output=True,
             text=True,
+            errors="replace",
             timeout=PROBE_SECONDS,
             check=True,
             stdin=subprocess.DEVNULL,
@@ -235,7 +239,11 @@ def set_up(extra: str) -> None:
     Raises:
         SetupFailed: A step failed.
     """
+    if obstacle := look_for_obstacle(str(VENV)):
+        raise SetupFailed(obstacle)
     say("Setting up LoRA Studio. This takes some minutes once; later starts are immediate.")
+    for hint in iter_hints(str(ROOT), os.environ):
+        say(hint)
     extra = extra or read_stamp().get("extra", "")  # who ran the tests keeps their tools
     STAMP.unlink(missing_ok=True)
     make_environment()
@@ -291,7 +299,8 @@ def install(arguments: Sequence[str]) -> None:
     if run([str(get_python()), "-m", "pip", "install", "--no-input", *arguments]) != 0:
         raise SetupFailed(
             "Installing failed; the lines above say why. Check the network connection and the free "
-            "space on the disk, then start again: what is done already is kept."
+            "space on the disk, then start again: what is done already is kept. If torch was not "
+            "found, this Python may be too new: take 3.10 to 3.14."
         )
 
 

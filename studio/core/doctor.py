@@ -239,6 +239,7 @@ def _probe(script: str) -> dict[str, Any]:
             [_PYTHON, "-c", script],
             capture_output=True,
             text=True,
+            errors="replace",
             timeout=PROBE_SECONDS,
             check=False,
             creationflags=getattr(subprocess, "CREATE_NO_WINDOW", 0),  # no black window flashes up

@@ -7,6 +7,7 @@ import json
 import os
 import re
 import sys
+from importlib import metadata
 from pathlib import Path
 from types import ModuleType
 
@@ -25,6 +26,7 @@ def _import_file(name: str) -> ModuleType:
     return module
 
 
+obstacles = _import_file("obstacles")  # which the next one imports
 bootstrap = _import_file("bootstrap")
 run_checks = _import_file("run_checks")
 
@@ -77,6 +79,8 @@ def _machine(*cards: tuple[str, int, float], system: str = "Linux", amd: bool = 
         (_machine(("RTX 4090", 580, 8.9), system="Windows"), "cuda", "cu130"),
         (_machine(("GTX 1080", 580, 6.1)), "cuda", "cu126"),
         (_machine(("RTX 3060", 551, 8.6), system="Windows"), "cuda", "cu126"),
+        (_machine(("RTX 3060", 527, 8.6), system="Windows"), "cpu", "cpu"),
+        (_machine(("RTX 3060", 527, 8.6)), "cuda", "cu126"),
         (_machine(("GTX 1080", 580, 6.1), ("RTX 3060", 580, 8.6)), "cuda", "cu130"),
         (_machine(("RTX 3060", 470, 8.6)), "cpu", "cpu"),
         (_machine(amd=True), "rocm", "rocm7.2"),
@@ -256,6 +260,51 @@ def test_a_machine_without_screen_is_told_before_anything_is_installed(
     assert "no screen here for a window" in capsys.readouterr().err
     assert steps.commands == []
     assert bootstrap.main(["doctor"]) == 7
+
+
+@pytest.mark.parametrize(
+    ("venv", "state", "words"),
+    [
+        (r"C:\lora-studio\.venv", {}, ""),
+        (rf"C:\Users\{'Jörg Müller ' * 6}\.venv", {}, "characters too long for Windows"),
+        (rf"C:\Users\{'Jörg Müller ' * 6}\.venv", {"has_long_paths": True}, ""),
+        (f"/home/{'jörg' * 40}/.venv", {"is_windows": False}, ""),
+        (r"C:\lora-studio\.venv", {"is_64_bit": False}, "32-bit Python"),
+    ],
+)
+def test_what_would_stop_the_set_up_is_told_first(
+    venv: str, state: dict[str, bool], words: str
+) -> None:
+    usual = {"is_windows": True, "has_long_paths": False, "is_64_bit": True}
+    found = obstacles.find_obstacle(venv, **{**usual, **state})
+    assert words in found
+    assert bool(words) == bool(found)
+    assert obstacles.look_for_obstacle("x") == ""
+
+
+def test_nothing_is_installed_where_it_would_fail(
+    project: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    steps = _Steps(monkeypatch)
+    monkeypatch.setattr(bootstrap, "look_for_obstacle", lambda _: "The path is too long.")
+    assert bootstrap.main([]) == 1
+    assert "Setting up failed. The path is too long." in capsys.readouterr().err
+    assert steps.commands == []
+
+
+def test_a_folder_that_onedrive_copies_is_told() -> None:
+    folder = r"C:\Users\Jörg M\OneDrive"
+    home = {"OneDrive": folder, "OneDriveConsumer": folder}
+    (hint,) = obstacles.iter_hints(r"c:\users\jörg m\onedrive\x", home)
+    assert "OneDrive will copy" in hint
+    assert list(obstacles.iter_hints(r"C:\Users\Jörg M\OneDriveOther", home)) == []
+    assert list(obstacles.iter_hints(r"C:\x", {})) == []
+
+
+def test_the_longest_file_that_is_installed_is_known() -> None:
+    files = metadata.distribution("torch").files or []
+    longest = max(len("Lib/site-packages/") + len(str(file)) for file in files)
+    assert 0 < longest < obstacles.LONGEST_INSIDE
 
 
 def test_programs_that_are_missing_fail_or_hang_answer_nothing(

@@ -18,6 +18,7 @@ from studio.engine.data.conversation import Record
 from studio.engine.data.patterns import columns_of
 from studio.engine.data.sources.row import Row
 
+_CAN_DELETE_MAPPED = os.name != "nt"
 _ROWS, _FACTS = "rows.json", "facts.bin"
 FACT = np.dtype(
     [
@@ -84,7 +85,7 @@ class RowSpool:
             self._facts_stream.close()
         except OSError as error:
             raise get_file_error(self._path, error) from error
-        if os.name == "nt":  # where nobody can delete a file that is mapped
+        if not _CAN_DELETE_MAPPED:
             self._facts = np.fromfile(self._facts_path, dtype=FACT)
         elif self._rows:
             self._facts = np.asarray(np.memmap(self._facts_path, dtype=FACT, mode="r"))

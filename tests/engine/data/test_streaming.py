@@ -13,11 +13,12 @@ import pytest
 
 from studio.core.errors import DatasetInvalid
 from studio.core.recipe.schema_data import DataSettings
-from studio.engine.data import sampling, streaming
+from studio.engine.data import sampling, spool, streaming
 from studio.engine.data.loader import iter_steps
 from studio.engine.data.prepare import PreparedData
 from studio.engine.data.streaming import StreamedRows, StreamWish, iter_stream
 from tests.engine.data.conftest import chat
+from tests.windows_rules import follow_windows_rules
 
 Write = Callable[..., Path]
 Open = Callable[..., Any]
@@ -253,9 +254,17 @@ def test_own_validation_files_are_prepared_at_once(
     assert len(_prepare_rest(data).validation) == 1
 
 
+@pytest.mark.parametrize("is_windows", [False, True])
 def test_what_was_put_by_is_deleted_when_data_is_closed(
-    open_rows: Open, write_rows: Write, tmp_path: Path
+    open_rows: Open,
+    write_rows: Write,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    is_windows: bool,
 ) -> None:
+    if is_windows:
+        monkeypatch.setattr(spool, "_CAN_DELETE_MAPPED", False)
+        follow_windows_rules(monkeypatch)
     data = open_rows(write_rows(_rows()))
     folder = tmp_path / "cache"
     assert [one for one in folder.iterdir() if one.name.startswith(".part-")]
