@@ -6,6 +6,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from studio.core.memory.anatomy import Anatomy
+from studio.core.memory.card import DeviceSpec
 from studio.core.memory.rows import RowLengths
 from studio.core.recipe.schema import Recipe
 
@@ -44,7 +45,9 @@ def apply_change(recipe: Recipe, changes: Sequence[Change]) -> Recipe:
     return recipe
 
 
-def iter_options(recipe: Recipe, anatomy: Anatomy, rows: RowLengths) -> Iterator[Option]:
+def iter_options(
+    recipe: Recipe, anatomy: Anatomy, device: DeviceSpec, rows: RowLengths
+) -> Iterator[Option]:
     """Yield what can still be changed, ordered by what it costs in time and in learning."""
     train, base = recipe.train, recipe.base
     if base.dtype == "float32":
@@ -74,6 +77,14 @@ def iter_options(recipe: Recipe, anatomy: Anatomy, rows: RowLengths) -> Iterator
             "The optimizer's memory shrinks to a quarter; the result hardly changes.",
             ((("train.optimizer", "adamw8bit"),),),
             penalty=0.01,
+        )
+    if train.optimizer in ("adamw", "adamw8bit") and not device.is_cpu:
+        yield Option(
+            "paged",
+            "Optimizer in the computer's memory",
+            "What AdamW remembers visits the card in each step and takes as much of the computer's "
+            "memory. The result is the usual one.",
+            ((("train.optimizer", "adamw_paged"),),),
         )
     if base.dtype in ("auto", "float32"):
         yield Option(

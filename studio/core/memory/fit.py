@@ -76,13 +76,12 @@ def find_advice(
     """
     if question.fits(question.recipe):
         return []
-    options = list(iter_options(question.recipe, question.anatomy, question.rows))
+    options = list(iter_options(question.recipe, question.anatomy, question.device, question.rows))
     at_hand = [option for option in options if is_available(option.strongest)]
-    needed = (
-        _find_set(question, at_hand, is_cancelled)
-        or _find_set(question, options, is_cancelled)
-        or {}
-    )
+    needed = _find_set(question, at_hand, is_cancelled)
+    if needed is None and len(at_hand) < len(options):
+        needed = _find_set(question, options, is_cancelled)
+    needed = needed or {}
     return [
         advice
         for option in options

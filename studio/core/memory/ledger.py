@@ -99,7 +99,7 @@ class Ledger:
     The parts add up to the total. ``settled`` is what the automatic settings became.
     ``keeps_zeros``: adapted layers form their update as a matrix, to leave zeros alone.
     ``computer_bytes`` is what lies in the computer's memory beside a card: layers that visit it,
-    what a paged optimizer remembers.
+    and ``paged_bytes``, what a paged optimizer remembers.
     """
 
     parts: tuple[Part, ...]
@@ -109,6 +109,7 @@ class Ledger:
     is_measured: bool = False
     keeps_zeros: bool = False
     computer_bytes: int = 0
+    paged_bytes: int = 0
 
     @property
     def total_bytes(self) -> int:
@@ -180,13 +181,13 @@ def build_settled_ledger(
     factor = correction.working_factor if correction else 1.0
     kept, loss, backward = (round(size * factor) for size in (kept, loss, backward))
     state = count_state_bytes(anatomy, chosen, trainable, recipe.train.optimizer)
-    is_paged = recipe.train.optimizer == "adamw_paged" and not device.is_cpu
+    paged = state if recipe.train.optimizer == "adamw_paged" and not device.is_cpu else 0
     has_copies = device.is_cpu and can_keep_copies(4 * trainable, device.free_bytes)
     sizes: dict[PartKey, int] = {
         "base": _count_base(recipe, anatomy, settled, is_cpu=device.is_cpu),
         "adapter": 4 * trainable,
         "gradients": 4 * trainable,
-        "optimizer": 0 if is_paged else state,
+        "optimizer": state - paged,
         "activations": kept,
         "loss": loss,
         "backward": max(0, backward - loss),
@@ -208,9 +209,8 @@ def build_settled_ledger(
         sizes["overhead"] = _CARD_CONTEXT_BYTES + gaps
     parts = tuple(Part(key, *_word(key, size)) for key, size in sizes.items())
     is_measured, keeps_zeros = correction is not None, recipe.adapter.keep_zeros
-    visiting = _count_visiting(recipe, anatomy, settled, is_cpu=device.is_cpu)
-    visiting += state if is_paged else 0
-    return Ledger(parts, trainable, adapted, settled, is_measured, keeps_zeros, visiting)
+    away = paged + _count_visiting(recipe, anatomy, settled, is_cpu=device.is_cpu)
+    return Ledger(parts, trainable, adapted, settled, is_measured, keeps_zeros, away, paged)
 
 
 def _count_gaps(anatomy: Anatomy, adapted: AdaptedLayers, settled: Settled) -> int:

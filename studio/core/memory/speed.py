@@ -95,14 +95,17 @@ def estimate_time(
     count = float(rows.rows)
     if isinstance(recipe.data.validation, ValidationFraction):
         count *= 1 - recipe.data.validation.fraction
-    seconds_per_epoch = count * rows.mean_tokens / tokens_per_second
     steps_per_epoch = max(1, math.ceil(count / recipe.train.batch_sequences))
+    tokens = count * rows.mean_tokens
+    # What a paged optimizer remembers goes to the card and back in each step, beside no other work.
+    paging = 2 * ledger.paged_bytes / _WAY_BYTES_PER_SECOND
+    seconds_per_epoch = tokens / tokens_per_second + steps_per_epoch * paging
     steps = recipe.train.steps or max(1, math.ceil(recipe.train.epochs * steps_per_epoch))
     return TimeEstimate(
         seconds_per_epoch=seconds_per_epoch,
         seconds=seconds_per_epoch * steps / steps_per_epoch,
         steps=steps,
-        tokens_per_second=tokens_per_second,
+        tokens_per_second=tokens / seconds_per_epoch if tokens else tokens_per_second,
         is_guess=measured_flops is None,
         flops_per_second=rate,
     )

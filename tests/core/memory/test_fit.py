@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from itertools import product
 
 import pytest
@@ -9,8 +10,10 @@ from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from studio.core.memory import fit
-from studio.core.memory.changes import apply_change, iter_options
+from studio.core.memory.card import DeviceSpec
+from studio.core.memory.changes import Option, apply_change, iter_options
 from studio.core.memory.fit import Question, apply_advice, describe_slowdown, find_advice
+from studio.core.memory.ledger import build_ledger
 from studio.core.memory.rows import RowLengths, assume_rows
 from studio.core.recipe.fields import get_field_table
 from tests.core.memory.published import PUBLISHED
@@ -31,7 +34,7 @@ def questions(draw: st.DrawFn) -> Question:
         train__checkpointing=draw(st.sampled_from(["none", "auto", "all"])),
         train__micro_batch_tokens=draw(st.sampled_from(["auto", 64, 2048, 32768])),
         train__batch_sequences=draw(st.integers(1, 64)),
-        train__optimizer=draw(st.sampled_from(["adamw", "adamw8bit"])),
+        train__optimizer=draw(st.sampled_from(["adamw", "adamw8bit", "adamw_paged", "lion"])),
         data__pack=draw(st.booleans()),
         data__max_tokens=draw(st.sampled_from(["auto", 128, 4096])),
     )
@@ -39,6 +42,10 @@ def questions(draw: st.DrawFn) -> Question:
     gib = draw(st.floats(0.2, 30))
     device = draw(st.sampled_from([build_card, build_cpu]))(gib)
     return Question(recipe, anatomy, device, RowLengths.of(lengths, 0.5), int(gib * GIB))
+
+
+def list_options(question: Question) -> list[Option]:
+    return list(iter_options(question.recipe, question.anatomy, question.device, question.rows))
 
 
 @settings(max_examples=60, deadline=None)
@@ -57,7 +64,7 @@ def test_advice_is_found_whenever_some_set_of_changes_fits(question: Question) -
     assume(not question.fits(question.recipe))
     if any(item.is_needed for item in find_advice(question)):
         return
-    options = list(iter_options(question.recipe, question.anatomy, question.rows))
+    options = list_options(question)
     for picked in product((False, True), repeat=len(options)):
         recipe = question.recipe
         for option, is_in in zip(options, picked, strict=True):
@@ -112,7 +119,7 @@ def test_an_8_gb_card_is_told_to_quantise_an_8b_model(monkeypatch: pytest.Monkey
 def test_no_needed_advice_is_stronger_than_it_must_be() -> None:
     """Every milder level of one piece of advice is too little beside the others."""
     question = ask({"adapter__rank": 256, "train__checkpointing": "none"}, 20)
-    options = {o.key: o for o in iter_options(question.recipe, question.anatomy, question.rows)}
+    options = {option.key: option for option in list_options(question)}
     needed = [item for item in find_advice(question) if item.is_needed]
     assert len(needed) > 1
     for item in needed:
@@ -134,6 +141,48 @@ def test_fewer_bits_for_the_optimizer_cost_next_to_nothing() -> None:
     assert advice["optimizer"].saved_bytes == pytest.approx(
         (8 - 2 * (1 + 4 / 256)) * 41_943_040 * 16, rel=0.01
     )
+
+
+def ask_for_paging(device: DeviceSpec, **settings: object) -> Question:
+    """A recipe whose optimizer alone is too large by what it remembers in 8 bits."""
+    recipe = build_recipe(
+        base__dtype="bfloat16",
+        base__quantisation="nf4",
+        adapter__rank=256,
+        train__checkpointing="all",
+        train__micro_batch_tokens=64,
+        **settings,
+    )
+    anatomy, rows = ANATOMIES["Llama-3.1-8B"], RowLengths.of([64], 0.5)
+    paged = apply_change(recipe, [("train.optimizer", "adamw_paged")])
+    budget = build_ledger(paged, anatomy, device, rows).total_bytes
+    return Question(recipe, anatomy, device, rows, budget)
+
+
+@pytest.mark.parametrize("before", ["adamw", "adamw8bit"])
+def test_what_8_bits_do_not_spare_is_kept_in_the_computers_memory(before: str) -> None:
+    question = ask_for_paging(build_card(24), train__optimizer=before)
+    advice = [item for item in find_advice(question) if item.is_needed]
+    assert [item.changes for item in advice] == [(("train.optimizer", "adamw_paged"),)]
+    assert advice[0].saved_bytes >= 2 * 256 * 2_621_440
+    # eight bytes of each number go to the card and back, once in each step of eight rows
+    seconds = [
+        question.estimate_seconds(recipe, question.forecast(recipe))
+        for recipe in (question.recipe, apply_advice(question.recipe, advice))
+    ]
+    assert seconds[1] - seconds[0] == pytest.approx(2 * 8 * 256 * 2_621_440 / 12e9)
+    assert advice[0].slowdown == pytest.approx(seconds[1] / seconds[0] - 1)
+
+
+def test_no_memory_is_borrowed_from_a_computer_that_has_none_or_computes_itself() -> None:
+    full = replace(build_card(24), computer_bytes=1 * GIB)
+    for device in (full, build_cpu(64)):
+        question = ask_for_paging(device)
+        question = replace(question, budget_bytes=question.budget_bytes - GIB)
+        needed = [item.key for item in find_advice(question) if item.is_needed]
+        assert needed
+        assert "paged" not in needed
+    assert "paged" not in [option.key for option in list_options(question)]
 
 
 def test_a_recipe_that_fits_needs_no_advice() -> None:

@@ -83,7 +83,7 @@ def test_advice_for_cards_of_all_sizes_fits_and_keeps_the_order_of_cost(model: s
         )
         assert again.fits
         order = [item.key for item in found.advice]
-        known = ["checkpointing", "optimizer", "quantisation", "rank", "layers", "offload"]
+        known = ["checkpointing", "optimizer", "paged", "quantisation", "rank", "layers", "offload"]
         assert order == [key for key in known if key in order]
 
 
