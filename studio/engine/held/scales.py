@@ -2,12 +2,20 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 
 import torch
 from torch import Tensor
 
-from studio.engine.held.blocks import dequantise_blocks, quantise_blocks
+from studio.engine.held.blocks import (
+    dequantise_blocks,
+    quantise_blocks,
+    split_blocks,
+    split_rooms,
+)
+from studio.engine.held.buffer import borrow_scratch, keep_views
 from studio.engine.held.levels import Levels, get_dynamic_levels
 
 NESTED_BLOCK = 256
@@ -27,6 +35,10 @@ class PlainScales:
     def unfold(self) -> Tensor:
         """Returns the scales, fp32."""
         return self.values
+
+    def borrow_columns(self, count: int) -> Sequence[Tensor]:
+        """Returns the scales as columns ``(count, 1)``, fp32, the last one may be shorter."""
+        return torch.split(self.values[:, None], count)
 
     def to(self, device: torch.device) -> PlainScales:
         """Returns the same scales on ``device``."""
@@ -64,9 +76,32 @@ class NestedScales:
 
     def unfold(self) -> Tensor:
         """Returns the scales, fp32."""
-        levels = self.levels or get_dynamic_levels(self.places.device, is_signed=True)
-        numbers = dequantise_blocks(self.places, self.scales, levels, self.block)
+        numbers = dequantise_blocks(self.places, self.scales, self._get_levels(), self.block)
         return numbers.add_(self.offset)
+
+    def borrow_columns(self, count: int) -> Sequence[Tensor]:
+        """Returns the scales as columns ``(count, 1)``, fp32, the last one may be shorter.
+
+        They lie in memory of this thread that the next call overwrites.
+        """
+        device, levels = self.places.device, self._get_levels()
+        scratch = borrow_scratch(self.places.numel(), torch.float32, device, "scales")
+        rooms, columns = keep_views(
+            ("scales", len(scratch), self.block, count),
+            device,
+            lambda: (split_rooms(scratch, self.block), torch.split(scratch[:, None], count)),
+        )
+        for room, part in zip(rooms, self._parts, strict=True):
+            room.fill(levels.values, *part)
+        scratch.add_(self.offset)
+        return columns
+
+    @cached_property
+    def _parts(self) -> Sequence[tuple[Tensor, Tensor]]:
+        return split_blocks(self.places, self.scales, self.block)
+
+    def _get_levels(self) -> Levels:
+        return self.levels or get_dynamic_levels(self.places.device, is_signed=True)
 
     def to(self, device: torch.device) -> NestedScales:
         """Returns the same scales on ``device``."""
@@ -89,6 +124,10 @@ class JoinedScales:
     def unfold(self) -> Tensor:
         """Returns the scales, fp32."""
         return torch.cat([part.unfold() for part in self.parts])
+
+    def borrow_columns(self, count: int) -> Sequence[Tensor]:
+        """Returns the scales as columns ``(count, 1)``, fp32, the last one may be shorter."""
+        return torch.split(self.unfold()[:, None], count)
 
     def to(self, device: torch.device) -> JoinedScales:
         """Returns the same scales on ``device``."""

@@ -9,14 +9,14 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
-from functools import cache
-from typing import ClassVar, NamedTuple
+from functools import cache, cached_property
+from typing import ClassVar
 
 import torch
 from torch import Tensor
 
-from studio.engine.held.blocks import get_chunk_size, quantise_blocks
-from studio.engine.held.buffer import borrow_buffer, borrow_scratch
+from studio.engine.held.blocks import Room, get_chunk_size, quantise_blocks
+from studio.engine.held.buffer import borrow_buffer, borrow_scratch, keep_views
 from studio.engine.held.levels import NF4_LEVELS, get_nf4_levels
 from studio.engine.held.scales import NestedScales, Scales
 
@@ -63,73 +63,62 @@ class Nf4Weights:
         if fast is not None and self.device.type == "cuda" and self.levels == NF4_LEVELS:
             return fast(self, dtype)
         out = borrow_buffer(self.shape, dtype, self.device)
-        self._unfold_into(out)
+        # other threads may let the shared memory grow, so that it is elsewhere
+        key = "weights", out.data_ptr(), dtype, self.shape, self.block
+        self._fill(keep_views(key, self.device, lambda: self._divide(out)))
         return out
 
     def unfold(self) -> Tensor:
         """Returns the weights as a new fp32 tensor."""
         out = torch.empty(self.shape, dtype=torch.float32, device=self.device)
-        self._unfold_into(out)
+        self._fill(self._divide(out))
         return out
 
     def iter_lines(self) -> Iterator[Tensor]:
         """Yields all rows in order, fp32 ``(some, in)``, in memory that the next overwrite."""
-        width = self.shape[1]
-        together = math.lcm(width, 2 * self.block) // width  # rows that are whole blocks and bytes
-        size = get_chunk_size(self.block, self.device)
-        some = max(1, size // (together * width)) * together * width
-        for numbers in self._iter_numbers(min(some, self.shape[0] * width)):
-            yield numbers.view(-1, width)
+        key = "rooms", self.shape, self.block
+        for numbers in self._iter_numbers(keep_views(key, self.device, self._build_rooms)):
+            yield numbers.view(-1, self.shape[1])
 
-    def _unfold_into(self, out: Tensor) -> None:
-        """Fills ``out``; each weight is computed in fp32 and rounded once."""
-        size = get_chunk_size(self.block, self.device)
-        targets = torch.split(out.view(-1), size)
-        is_direct = out.dtype == torch.float32 and out.numel() % self.block == 0
-        found = self._iter_numbers(size, targets if is_direct else ())
-        for target, numbers in zip(targets, found, strict=True):
-            if not is_direct:
+    @cached_property
+    def _piece_size(self) -> int:
+        """How many weights are unfolded at once: whole rows that are whole blocks and bytes."""
+        least = math.lcm(self.shape[1], 2 * self.block)
+        return max(1, get_chunk_size(self.block, self.device) // least) * least
+
+    @cached_property
+    def _pieces(self) -> Sequence[Tensor]:
+        """The codes of each piece; to split them takes as long as the work on a small one."""
+        return torch.split(self.codes.view(-1), self._piece_size // 2)
+
+    def _build_rooms(self) -> Sequence[Room]:
+        """Returns room for each piece, in memory that the next one overwrites."""
+        whole, rest = divmod(self.shape[0] * self.shape[1], self._piece_size)
+        most = self._piece_size if whole else rest + rest % 2
+        room = Room.of(borrow_scratch(most, torch.float32, self.device), self.block, in_pairs=True)
+        last = Room.of(room.numbers[: rest + rest % 2], self.block, in_pairs=True).shorten(rest)
+        return [room] * whole + [last] * (rest > 0)
+
+    def _divide(self, out: Tensor) -> Sequence[tuple[Tensor, Room]]:
+        """Returns each piece of ``out`` and where it is worked out: in its place if it can be."""
+        targets = torch.split(out.view(-1), self._piece_size)
+        if out.dtype != torch.float32 or out.numel() % self.block:
+            return list(zip(targets, self._build_rooms(), strict=True))
+        return [(target, Room.of(target, self.block, in_pairs=True)) for target in targets]
+
+    def _fill(self, places: Sequence[tuple[Tensor, Room]]) -> None:
+        """Fills each piece; every weight is computed in fp32 and rounded once."""
+        found = self._iter_numbers([room for _, room in places])
+        for (target, _), numbers in zip(places, found, strict=True):
+            if numbers is not target:
                 target.copy_(numbers)
 
-    def _iter_numbers(self, size: int, into: Sequence[Tensor] = ()) -> Iterator[Tensor]:
-        """Yields the weights in fp32, ``size`` of them at a time.
-
-        They lie in memory that the next ones overwrite, or where they belong: in ``into``.
-        """
-        pairs, count = _get_pairs(self.levels, self.device), self.shape[0] * self.shape[1]
-        codes = torch.split(self.codes.view(-1), -(-size // 2))
-        scales = torch.split(self.scales.unfold()[:, None], -(-size // self.block))
-        room = None
-        for number, (code, scale) in enumerate(zip(codes, scales, strict=True)):
-            some = min(size, count - number * size)
-            if room is None or into or some != len(room.numbers):
-                room = _Room.of(some, self.block, into[number] if into else None, self.device)
-            room.places.copy_(code)
-            torch.index_select(pairs, 0, room.places, out=room.wide)  # two weights at once
-            if room.lines is None:
-                room.numbers.mul_(scale.expand(-1, self.block).flatten()[:some])
-            else:
-                room.lines.mul_(scale)
-            yield room.numbers
-
-
-class _Room(NamedTuple):
-    """Memory for ``numbers``, seen in several ways; each way costs as much as a small piece."""
-
-    places: Tensor
-    wide: Tensor
-    numbers: Tensor
-    lines: Tensor | None
-
-    @classmethod
-    def of(cls, count: int, block: int, target: Tensor | None, device: torch.device) -> _Room:
-        """Returns room for ``count`` numbers, in ``target`` if that is given."""
-        half = (count + 1) // 2
-        places = borrow_scratch(half, torch.int32, device)
-        whole = borrow_scratch(2 * half, torch.float32, device) if target is None else target
-        numbers = whole if len(whole) == count else whole[:count]
-        lines = None if count % block else numbers.view(-1, block)
-        return cls(places, whole.view(torch.float64), numbers, lines)
+    def _iter_numbers(self, rooms: Sequence[Room]) -> Iterator[Tensor]:
+        """Yields the weights of each piece in fp32, in its room."""
+        pairs = _get_pairs(self.levels, self.device)  # two weights at once
+        columns = self.scales.borrow_columns(self._piece_size // self.block)
+        for room, codes, column in zip(rooms, self._pieces, columns, strict=True):
+            yield room.fill(pairs, codes, column)
 
 
 def quantise(weight: Tensor) -> Nf4Weights:
