@@ -70,22 +70,7 @@ def iter_options(
             "computed again. The result is the same.",
             levels,
         )
-    if train.optimizer in ("adamw", "lion"):
-        yield Option(
-            "optimizer",
-            "Optimizer with 8 bits",
-            "The optimizer's memory shrinks to a quarter; the result hardly changes.",
-            ((("train.optimizer", "adamw8bit"),),),
-            penalty=0.01,
-        )
-    if train.optimizer in ("adamw", "adamw8bit") and not device.is_cpu:
-        yield Option(
-            "paged",
-            "Optimizer in the computer's memory",
-            "What AdamW remembers visits the card in each step and takes as much of the computer's "
-            "memory. The result is the usual one.",
-            ((("train.optimizer", "adamw_paged"),),),
-        )
+    yield from _iter_optimizers(train.optimizer, device)
     if base.dtype in ("auto", "float32"):
         yield Option(
             "bfloat16",
@@ -112,6 +97,26 @@ def iter_options(
             "as much of the computer's memory.",
             ((("base.offload", "layers"),),),
             penalty=0.1,
+        )
+
+
+def _iter_optimizers(optimizer: str, device: DeviceSpec) -> Iterator[Option]:
+    """Yield the optimizers that remember less than ``optimizer`` does, or do so elsewhere."""
+    if optimizer in ("adamw", "lion"):
+        yield Option(
+            "optimizer",
+            "Optimizer with 8 bits",
+            "The optimizer's memory shrinks to a quarter; the result hardly changes.",
+            ((("train.optimizer", "adamw8bit"),),),
+            penalty=0.01,
+        )
+    if optimizer in ("adamw", "adamw8bit") and not device.is_cpu:
+        yield Option(
+            "paged",
+            "Optimizer in the computer's memory",
+            "What AdamW remembers visits the card in each step and takes as much of the computer's "
+            "memory. The result is the usual one.",
+            ((("train.optimizer", "adamw_paged"),),),
         )
 
 
