@@ -7,13 +7,16 @@ from typing import Any
 
 import pytest
 
+from studio.core.memory.activations import Working, count_heap_gaps
 from studio.core.memory.card import DeviceSpec
 from studio.core.memory.ledger import (
+    PROCESS_BYTES,
     Correction,
     Ledger,
     build_ledger,
 )
 from studio.core.memory.rows import RowLengths, assume_rows
+from studio.core.memory.settled import Settled
 from studio.core.memory.speed import count_token_flops, estimate_time
 from studio.core.memory.weights import NF4_BYTES
 from tests.core.memory.published import GPT_3, PUBLISHED
@@ -201,6 +204,52 @@ def test_a_measurement_replaces_the_guesses() -> None:
     assert corrected.bytes_by_part["overhead"] == 123
     assert corrected.working_bytes == pytest.approx(2 * plain.working_bytes, abs=4)
     assert corrected.bytes_by_part["base"] == plain.bytes_by_part["base"]
+
+
+def test_eight_bits_take_a_byte_per_weight_and_four_per_output() -> None:
+    ledger = forecast("Llama-3.1-8B", build_card(80), base__quantisation="int8")
+    weights = 32 * (2 * 4096 * 4096 + 2 * 1024 * 4096 + 3 * 14336 * 4096)
+    outputs = 32 * (2 * 4096 + 2 * 1024 + 2 * 14336 + 4096)
+    rest = PUBLISHED["Llama-3.1-8B"][1] - weights
+    assert ledger.bytes_by_part["base"] == weights + 4 * outputs + 2 * rest
+
+
+def test_automatic_settings_plan_with_what_the_base_leaves() -> None:
+    def plan(form: str, tokens: int, **settings: Any) -> Settled:
+        rows = assume_rows(tokens)
+        return forecast(
+            "Llama-3.1-8B", build_card(20), rows, base__quantisation=form, **settings
+        ).settled
+
+    assert plan("none", 2048).recomputing.all > plan("nf4", 2048).recomputing.all
+    recomputed: dict[str, Any] = {"train__checkpointing": "all"}
+    tokens = [plan(form, 256, **recomputed).micro_batch_tokens for form in ("none", "nf4")]
+    assert tokens[0] < tokens[1]
+
+
+FEW_PREDICTIONS: dict[str, Any] = {"train__checkpointing": "all", "train__micro_batch_tokens": 2048}
+
+
+def test_where_the_backward_pass_is_the_peak_the_last_layer_is_over_by_then() -> None:
+    rows = RowLengths.of([2048] * 50, 0.01)
+    found = forecast("Llama-3.1-8B", build_card(80), rows, **FEW_PREDICTIONS)
+    inputs = 32 * 2048 * 4096 * 2
+    assert found.bytes_by_part["activations"] == pytest.approx(inputs, rel=0.04)
+
+
+def test_half_of_the_gaps_of_recomputed_layers_come_again_on_the_processor() -> None:
+    rows = RowLengths.of([2048] * 50, 0.01)
+    found = forecast("Llama-3.2-1B", build_cpu(80), rows, **FEW_PREDICTIONS)
+    layer = next(iter(found.adapted.layers.values()))
+    gaps = count_heap_gaps(
+        build_anatomy(PUBLISHED["Llama-3.2-1B"][0]),
+        layer,
+        found.settled.documents,
+        Working(4, is_cpu=True),
+        recomputes=True,
+    )
+    assert gaps > 0
+    assert found.bytes_by_part["overhead"] == PROCESS_BYTES + gaps // 2
 
 
 # ------------------------------------------------------------------ time

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from concurrent.futures import ThreadPoolExecutor
+
 import pytest
 import torch
 
+from studio.engine.held import buffer
 from studio.engine.held.fast import choose_path, run_self_test
 from studio.engine.held.scales import NestedScales, PlainScales
 from studio.engine.quant import get_quantise, nf4
@@ -82,6 +85,20 @@ def test_borrowed_weights_of_all_layers_lie_in_the_same_memory() -> None:
     assert large.unfold().data_ptr() != first.data_ptr()
     with torch.inference_mode():
         assert not small.borrow(torch.float16).is_inference()
+
+
+def test_weights_are_right_where_another_thread_let_their_memory_grow(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(buffer, "_buffers", {})
+    monkeypatch.setattr(buffer, "_own", buffer._OfThread())
+    small, large = nf4.quantise(_draw((16, 40))), nf4.quantise(_draw((512, 600)))
+    small.borrow(torch.bfloat16)
+    with ThreadPoolExecutor(1) as other:
+        other.submit(large.borrow, torch.bfloat16).result()
+    for weights in (small, large, small):
+        assert torch.equal(weights.borrow(torch.bfloat16), weights.unfold().bfloat16())
+        assert torch.equal(weights.borrow(torch.float32), weights.unfold())
 
 
 def test_the_error_is_that_of_nf4_on_normal_weights() -> None:
