@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import gc
 import os
 import signal
 import subprocess
@@ -150,6 +151,23 @@ def test_an_unexpected_failure_shows_its_last_line_and_keeps_the_details_for_the
     assert "what nobody thought of" in failure.message
     assert "Traceback" not in failure.message
     assert "Traceback" in capfd.readouterr().err
+
+
+def test_what_was_loaded_for_a_job_is_not_looked_through_for_garbage_while_it_works(
+    tmp_path: Path, base: Path, chats: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seen: list[tuple[bool, bool]] = []
+
+    def look(*_: object) -> Iterator[Event]:
+        seen.append((gc.isenabled(), gc.get_freeze_count() > 0))
+        yield RunFinished(step=0)
+
+    monkeypatch.setattr(train, "run", look)
+    layout = build_run(tmp_path / "run", base, chats)
+    assert worker.main([str(layout.folder)]) == 0
+    assert seen == [(True, True)]
+    assert gc.isenabled()
+    assert gc.get_freeze_count() == 0
 
 
 @pytest.mark.parametrize(
