@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 
 from PySide6.QtCore import QByteArray, QEvent, QSettings, QSize, Qt
 from PySide6.QtGui import QCloseEvent, QKeySequence, QShortcut
-from PySide6.QtWidgets import QHBoxLayout, QMainWindow, QStackedWidget, QWidget
+from PySide6.QtWidgets import QApplication, QHBoxLayout, QMainWindow, QStackedWidget, QWidget
 
 from studio.gui.context import Context
 from studio.gui.drop_desk import DropDesk
@@ -50,6 +50,9 @@ class Window(QMainWindow):
         for number, entry in enumerate(on_rail, 1):
             shortcut = QShortcut(QKeySequence(f"Ctrl+{number}"), self)
             shortcut.activated.connect(lambda key=entry.key: self.show_page(key))
+        app = QApplication.instance()
+        if isinstance(app, QApplication):
+            app.focusChanged.connect(self._on_app_focus_changed)
         context.draft.changed.connect(self._on_draft_changed)
         context.journey.marked.connect(self._rail.show_progress)
         self._on_draft_changed()
@@ -139,6 +142,17 @@ class Window(QMainWindow):
         kept = self._geometry.value("window/geometry")
         if not (isinstance(kept, QByteArray) and self.restoreGeometry(kept)):
             self.resize(DEFAULT_SIZE.boundedTo(available))
+
+    def _on_app_focus_changed(self, before: QWidget | None, now: QWidget | None) -> None:
+        """Keeps the keyboard on the page when what had it there is hidden or switched off.
+
+        Qt gives it to what comes next, which behind the last button is the first line of the rail.
+        """
+        page = self._stack.currentWidget()
+        if before is None or now is None or page is None or not self._rail.isAncestorOf(now):
+            return
+        if page.isAncestorOf(before) and not (before.isVisible() and before.isEnabled()):
+            page.setFocus(Qt.FocusReason.OtherFocusReason)
 
     def _on_draft_changed(self) -> None:
         draft = self._context.draft

@@ -129,6 +129,29 @@ def test_the_keyboard_reaches_every_control(studio: Studio, qtbot: QtBot, key: s
     assert wanted <= reached
 
 
+@pytest.mark.parametrize("is_hidden", [True, False])
+def test_the_keyboard_stays_on_the_page_when_what_had_it_goes_away(
+    studio: Studio, qtbot: QtBot, is_hidden: bool
+) -> None:
+    studio.window.show_page("home")
+    with qtbot.waitActive(studio.window):
+        studio.window.show()
+        studio.window.activateWindow()
+    page = studio.window.get_page("home")
+    last = page
+    while not studio.window._rail.isAncestorOf(following := last.nextInFocusChain()):
+        last = following
+    while not (_takes_tab(last) and last.isVisible()):
+        last = last.previousInFocusChain()
+    last.setFocus()
+    assert page.isAncestorOf(last)
+    assert last.hasFocus()
+    last.setVisible(not is_hidden)
+    last.setEnabled(is_hidden)
+    focus = studio.window.focusWidget()
+    assert focus is page or page.isAncestorOf(focus)
+
+
 def test_the_rail_marks_the_steps_that_are_done(studio: Studio) -> None:
     rail = studio.window._rail
     assert rail._buttons["model"].accessibleName() == "Step 1: Model"

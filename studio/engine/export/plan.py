@@ -112,7 +112,7 @@ def _check_dequantised(stored: StoredAdapter, *, keeps_zeros: bool) -> None:
         raise RecipeInvalid(
             "A merge cannot keep the zeros of the original weights and take the values of "
             "other ones at once.",
-            "Leave out one of --keep-zeros and --onto dequantised.",
+            "Choose one of the two: keep the zeros, or merge onto the weights of the training.",
         )
 
 

@@ -22,9 +22,9 @@ def check_original_fits(stored: StoredAdapter) -> None:
             f"The adapter in {stored.folder} was started with LoftQ over a base held in {name}: "
             "it also makes up for what that took from the weights. The original weights still "
             "hold all of it, so joined with them the adapter would answer wrongly.",
-            f"Export the adapter alone and use it over the base held in {name}, join it with the "
-            "weights as training saw them (--onto dequantised), or train again with another start "
-            "than LoftQ (adapter.init).",
+            "Merge it onto the weights as they were in training, export the adapter alone and use "
+            f"it over the base held in {name}, or train again with another start than LoftQ "
+            "(adapter.init).",
         )
 
 
@@ -53,8 +53,7 @@ def find_needed_base(seen: SeenBase) -> list[NoticeRaised]:
                 message="This adapter was trained to leave the zeros of its pruned base alone. "
                 "LoRA Studio does so wherever it loads it; PEFT and other tools do not, and would "
                 "answer differently.",
-                remedy="For other tools, export the merged model (--to merged): it is as sparse as "
-                "its base.",
+                remedy="For other tools, export the merged model: it is as sparse as its base.",
             )
         ]
     if not seen.has_residual:
@@ -66,8 +65,8 @@ def find_needed_base(seen: SeenBase) -> list[NoticeRaised]:
             code="export_needs_quantised_base",
             message=f"This adapter was started with LoftQ over a base held in {name}. It is right "
             "only over the base quantised as in training, and wrong over the original weights.",
-            remedy=f"Load the base in {name} wherever you use the adapter, or merge it with the "
-            "weights as training saw them (--onto dequantised).",
+            remedy=f"Load the base in {name} wherever you use the adapter, or merge it onto the "
+            "weights as they were in training.",
         )
     ]
 

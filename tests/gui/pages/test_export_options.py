@@ -154,6 +154,11 @@ def test_a_warning_about_loftq_is_settled_by_its_button(page: ExportPage, qtbot:
     page._tools._cards["merged"].chosen.emit()
     show_checked(page)
     assert page._tools._cards["merged"].accessibleDescription() == "Needs a change"
+    qtbot.waitUntil(lambda: page._presenter.place is not None, timeout=TIMEOUT_MS)
+    page._place.export.click()
+    assert not page._presenter.is_busy
+    words = page._place._words
+    assert words.text() == "These files would not work. Choose a change in step 2 first."
     (button,) = [
         one
         for one in page._tools.findChildren(QPushButton)
@@ -162,6 +167,7 @@ def test_a_warning_about_loftq_is_settled_by_its_button(page: ExportPage, qtbot:
     button.click()
     assert page._presenter.options.onto == "dequantised"
     assert page._tools._findings.count() == 0
+    qtbot.waitUntil(words.isHidden, timeout=TIMEOUT_MS)
     assert export(page, qtbot).onto == "dequantised"
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from PySide6.QtCore import QObject, Signal
 
+from studio.core.events.types import ExportFinding
 from studio.gui.bridge.export_check import ExportCheck
 from studio.gui.pages.export.findings import describe_applied, describe_price, get_state, list_open
 from studio.gui.pages.export.options import list_bases, list_layouts
@@ -24,6 +25,7 @@ class CheckDesk(QObject):
     def __init__(self, check: ExportCheck, presenter: ExportPresenter, card: ToolCard) -> None:
         super().__init__(card)
         self._check, self._presenter, self._card = check, presenter, card
+        self._found: list[ExportFinding] = []
         check.changed.connect(self._show)
         presenter.changed.connect(self._on_presenter_changed)
         card.chosen.connect(presenter.choose_tool)
@@ -31,6 +33,11 @@ class CheckDesk(QObject):
         card.option_chosen.connect(presenter.choose_option)
         card.remedy_chosen.connect(presenter.apply)
         card.remedy_dropped.connect(presenter.take_back)
+
+    @property
+    def is_blocked(self) -> bool:
+        """Whether the chosen tool would refuse the files as they are chosen now."""
+        return any(one.is_fatal for one in self._found)
 
     def _on_presenter_changed(self) -> None:
         presenter = self._presenter
@@ -55,7 +62,7 @@ class CheckDesk(QObject):
             settled = (*settled, "merge_dequantised")
         if options.experts == "single":
             settled = (*settled, "single_experts")
-        found = list_open(checked, presenter.tool, presenter.target, settled)
+        self._found = found = list_open(checked, presenter.tool, presenter.target, settled)
         self._card.show_findings(
             found,
             {name: describe_applied(name, checked) for name in presenter.remedies},

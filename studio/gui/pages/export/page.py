@@ -85,9 +85,7 @@ class ExportPage(Page):
         self._sources.failed.connect(self._notice.show_error)
         self._checks.failed.connect(self._notice.show_error)
         place.folder_requested.connect(self._on_place_folder_requested)
-        place.export_requested.connect(self._notice.clear)
-        place.export_requested.connect(presenter.start)
-        place.export_requested.connect(lambda: self.show_widget(place))
+        place.export_requested.connect(self._on_place_export_requested)
         place.stop_requested.connect(presenter.stop)
         self._history.chosen.connect(self._show_record)
         self._result.open_requested.connect(open_folder)
@@ -96,6 +94,15 @@ class ExportPage(Page):
         self._desk.show_record(record)
         self._result.take_focus()
         self.show_top()
+
+    def _on_place_export_requested(self) -> None:
+        self._notice.clear()
+        if self._checks.is_blocked:
+            self._place.show_words("These files would not work. Choose a change in step 2 first.")
+            self.show_widget(self._tools.point_at_finding())
+            return
+        self._presenter.start()
+        self.show_widget(self._place)
 
     def _on_presenter_changed(self) -> None:
         place = self._presenter.place

@@ -71,19 +71,21 @@ class PlaceCard(Card):
     def show_idle(self, reason: str) -> None:
         """Offers Export, or says why it cannot work yet."""
         self._change.setEnabled(True)
-        self.export.show()
         self.export.setEnabled(not reason)
         self.export.setToolTip(plain_tooltip(reason or _HELP))
-        self.stop.hide()
+        _exchange(self.stop, self.export)
         self._bar.hide()
-        self._words.setText(reason)
-        self._words.setVisible(bool(reason))
+        self.show_words(reason)
+
+    def show_words(self, words: str) -> None:
+        """Shows below the place why nothing is written; empty: nothing."""
+        self._words.setText(words)
+        self._words.setVisible(bool(words))
 
     def show_progress(self, words: str, done_bytes: int, total_bytes: int) -> None:
         """Shows what is being written and how far it is."""
         self._change.setEnabled(False)
-        self.export.hide()
-        self.stop.show()
+        _exchange(self.export, self.stop)
         self._words.show()
         self._bar.show()
         self._bar.setRange(0, _FULL if total_bytes else 0)
@@ -91,3 +93,12 @@ class PlaceCard(Card):
             self._bar.setValue(round(done_bytes / total_bytes * _FULL))
             words = f"{words}: {format_bytes(done_bytes)} of {format_bytes(total_bytes)}"
         self._words.setText(words)
+
+
+def _exchange(gone: Button, shown: Button) -> None:
+    """Shows one button in place of another, which hands the keyboard on."""
+    had_focus = gone.hasFocus()
+    shown.show()
+    if had_focus:
+        shown.setFocus(Qt.FocusReason.OtherFocusReason)
+    gone.hide()

@@ -114,7 +114,7 @@ class ExportPresenter(QObject):
         if self.choice is None:
             return "Choose an adapter first."
         if self.place is None:
-            return "Choose a folder first."
+            return "Choose a folder first." if self.parent_folder is None else "Looking for space…"
         free, needed = self.place.free_bytes, self.place.needed_bytes
         if free is not None and needed is not None and free < needed:
             return "There is not enough space on this drive. Choose a folder on another one."

@@ -137,20 +137,31 @@ class ToolCard(Card):
     ) -> None:
         """Shows what speaks against the files, and remedies that were chosen, in words by name.
 
-        ``prices`` are the words of the remedies' buttons.
+        What the tool would refuse comes first. ``prices`` are the words of the remedies' buttons.
         """
         while (item := self._findings.takeAt(0)) is not None:
             widget = item.widget()
             if widget is not None:
                 widget.hide()
                 widget.deleteLater()
-        for finding in findings:
+        for finding in sorted(findings, key=lambda one: not one.is_fatal):
             self._findings.addWidget(self._build_finding(finding, prices))
         for name, words in applied.items():
             undo = Button("Take back", kind="quiet")
             undo.setAccessibleName(f"Take back: {REMEDIES[name].words}")
             undo.clicked.connect(lambda _=False, name=name: self.remedy_dropped.emit(name))
             self._findings.addWidget(_build_strip("note", words, "", [undo]))
+
+    def point_at_finding(self) -> QWidget:
+        """Moves the keyboard to the first remedy of the first finding; returns what to look at."""
+        item = self._findings.itemAt(0)
+        strip = None if item is None else item.widget()
+        if strip is None:
+            return self
+        remedy = strip.findChild(Button)
+        if remedy is not None:
+            remedy.setFocus(Qt.FocusReason.OtherFocusReason)
+        return strip
 
     def _build_finding(self, finding: ExportFinding, prices: Mapping[str, str]) -> QWidget:
         buttons = []
