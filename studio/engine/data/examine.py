@@ -69,9 +69,10 @@ class Examined:
 def examine(source: DataSource, base_folder: Path) -> Examined:
     """Return what a source seems to be, judged by its first rows; broken rows are passed over."""
     skipped = SkippedRows()
+    notes: list[str] = []
     try:
         path = source_path(source, base_folder)
-        reading = Reading(source.documents, skipped.add)
+        reading = Reading(source.documents, skipped.add, notes.append)
         found = iter_rows(path, source.limit, split=source.split, reading=reading)
         rows = tuple(islice(found, SAMPLE_ROWS))
         if not rows:
@@ -98,6 +99,7 @@ def examine(source: DataSource, base_folder: Path) -> Examined:
             rows=rows,
         )
     certainty, why = _judge(source, layout, rows)
+    why = " ".join((why, *notes[:1]))
     return Examined(str(path), certainty, why, layout, columns, rows=rows)
 
 

@@ -16,6 +16,7 @@ from studio.core.files import get_file_error
 from studio.core.hub.client import HubFile
 from studio.core.hub.first_rows import FirstRows
 from studio.core.hub.resolve import find_data_path
+from studio.core.line_decoder import decode_beginning
 from studio.core.units import format_bytes
 
 _HEAD_BYTES = 4_000_000
@@ -77,12 +78,13 @@ def load_raw_rows(path: Path, limit: int = 50) -> RawRows:
             raise _leave_to_child(path)
         with path.open("rb") as stream:
             head = stream.read(_HEAD_BYTES)
-        text = head.decode("utf-8-sig", errors="replace")
+        is_json = kind == "json"
+        text = head.decode("utf-8-sig", "replace") if is_json else decode_beginning(head)
         is_whole = size_bytes <= _HEAD_BYTES
         if not text.strip():
             raise DatasetInvalid(f"{path.name} is empty.", "Choose a file with examples.")
         broken: list[str] = []
-        is_array = kind == "json" and text.lstrip()[:1] == "["
+        is_array = is_json and text.lstrip()[:1] == "["
         objects = list(islice(_iter_objects(kind, text, path, is_whole, broken), _MOST_ROWS))
         has_lines = not is_array and kind not in ("csv", "tsv")
         count = None

@@ -17,6 +17,7 @@ from hypothesis import strategies as st
 from studio.core.errors import DatasetInvalid, FileUnusable, StudioError
 from studio.engine.data.sources import json as json_source
 from studio.engine.data.sources.registry import iter_rows, known_suffixes, source_kinds
+from studio.engine.data.sources.row import Reading
 
 VALUES = st.recursive(
     st.none() | st.booleans() | st.integers(-(10**20), 10**20) | st.text(max_size=30),
@@ -103,7 +104,7 @@ BROKEN: list[tuple[str, bytes, str]] = [
     ("ragged.csv", b'a,b\n1,2\n"x\ny",2,3\n', "line 3 has 3 values"),
     ("quote.csv", b'a,b\n1,"never closed\n', "never closed"),
     ("zero.csv", b"a,b\n1,\0\n", "line 2 holds zero bytes"),
-    ("latin.csv", b"a,b\n1,\xe9\n", "line 2: byte 3 is not UTF-8"),
+    ("latin.csv", b"a,b\n\xc3\xa9,2\n1,\xe9\n", "line 3: byte 3 is not UTF-8"),
     ("cut.json", b'[{"a": "never closed', "line 1, column 8"),
 ]
 
@@ -118,6 +119,21 @@ def test_broken_files_say_what_is_wrong_and_where(
         list(iter_rows(path))
     assert said in str(caught.value)
     assert caught.value.remedy
+
+
+@pytest.mark.parametrize("name", ["fragen.csv", "fragen.txt"])
+def test_tables_and_texts_of_windows_programs_are_read_and_that_is_told(
+    name: str, tmp_path: Path
+) -> None:
+    path = tmp_path / name
+    text = "Nr;Frage;Antwort\r\n1;Wie heißt die größte Stadt?;„Wien“ … für 28 €\r\n2;ü;ö\r\n"
+    path.write_bytes(text.encode("cp1252"))
+    notes: list[str] = []
+    rows = list(iter_rows(path, reading=Reading(on_note=notes.append)))
+    assert notes == [f"{name} is not UTF-8 and is read as Windows-1252, as Excel saves tables."]
+    told = "".join(str(value) for row in rows for value in row.values.values())
+    for words in ("größte Stadt?", "„Wien“ … für 28 €", "ü"):
+        assert words in told
 
 
 TABLES = st.integers(1, 4).flatmap(

@@ -126,7 +126,7 @@ def test_broken_rows_are_left_out_only_after_the_user_agreed(
 @pytest.mark.parametrize(
     ("name", "content", "rows", "broken"),
     [
-        ("a.csv", b"prompt,answer\n1,2\n3\n\xff,4\n5,6\n", 2, 2),
+        ("a.csv", b"prompt,answer\n1,2\n3\n\x81,4\n5,6\n", 2, 2),
         ("a.json", b'[{"prompt": "a", "answer": "b"}, 7, {"prompt": "c", "answer": "d"}]', 2, 1),
         ("a.jsonl", b'{"prompt": "a", "answer": "b"}\n{"prompt": "c", "answer": null}\n', 1, 1),
     ],

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import BinaryIO
 
 from studio.core.errors import DatasetInvalid
-from studio.engine.data.sources.encoding import decode, iter_raw_lines, open_text
+from studio.engine.data.sources.encoding import build_decoder, decode, iter_raw_lines, open_text
 from studio.engine.data.sources.packed import inner_name
 from studio.engine.data.sources.row import MAX_ROW_BYTES, NO_ROWS, Reading, Row
 
@@ -35,6 +35,7 @@ def iter_rows(path: Path, reading: Reading) -> Iterator[Row]:
         reader = csv.reader(_chain(head, lines), delimiter=_delimiter(path, head), strict=True)
         columns = _read_columns(reader, path)
         number, line = 0, reader.line_num + 1
+        head_end = line
         for values in _iter_checked(reader, path):
             if len(values) == len(columns):
                 number += 1
@@ -42,7 +43,7 @@ def iter_rows(path: Path, reading: Reading) -> Iterator[Row]:
             elif values:
                 reading.on_broken(_ragged(values, columns, path, line))
             line = reader.line_num + 1
-    if number == 0:
+    if line == head_end:
         raise DatasetInvalid(
             f"{path.name} holds the names of columns and no rows.",
             "Choose a file with examples.",
@@ -51,6 +52,7 @@ def iter_rows(path: Path, reading: Reading) -> Iterator[Row]:
 
 
 def _iter_lines(stream: BinaryIO, path: Path, reading: Reading) -> Iterator[str]:
+    decoder = build_decoder(path, reading)
     for number, raw in enumerate(iter_raw_lines(stream), start=1):
         if raw is None:
             raise DatasetInvalid(
@@ -58,7 +60,7 @@ def _iter_lines(stream: BinaryIO, path: Path, reading: Reading) -> Iterator[str]
                 "Check that this is a table with one example per row.",
             )
         try:
-            text = decode(raw, path, number)
+            text = decode(raw, path, number, decoder.decode)
         except DatasetInvalid as error:
             if number == 1:
                 raise

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import codecs
 import io
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import BinaryIO, cast
 
 from studio.core.errors import DatasetInvalid, FileUnusable
+from studio.core.line_decoder import LineDecoder
 from studio.engine.data.sources.packed import open_packed
-from studio.engine.data.sources.row import MAX_ROW_BYTES, NO_ROWS
+from studio.engine.data.sources.row import MAX_ROW_BYTES, NO_ROWS, Reading
 
 _OTHER_MARKS = (
     (codecs.BOM_UTF32_LE, "UTF-32"),
@@ -80,14 +81,16 @@ def iter_raw_lines(stream: BinaryIO) -> Iterator[bytes | None]:
         yield None
 
 
-def decode(raw: bytes, path: Path, line: int) -> str:
-    """Return the text of one line.
+def decode(
+    raw: bytes, path: Path, line: int, decoding: Callable[[bytes], str] = bytes.decode
+) -> str:
+    """Return the text of one line, UTF-8 unless the file's ``decoding`` knows better.
 
     Raises:
         DatasetInvalid: The bytes are not UTF-8, or hold zero bytes as binary files do.
     """
     try:
-        text = raw.decode("utf-8")
+        text = decoding(raw)
     except UnicodeDecodeError as error:
         raise DatasetInvalid(
             f"{path.name}, line {line}: byte {error.start + 1} is not UTF-8 text.",
@@ -100,6 +103,15 @@ def decode(raw: bytes, path: Path, line: int) -> str:
             "Export the data again as UTF-8 text.",
         )
     return text
+
+
+def build_decoder(path: Path, reading: Reading) -> LineDecoder:
+    """Return what decodes a file of lines that need not be UTF-8, and tells it where they are not.
+
+    Tables and texts are saved otherwise by many programs; JSON is UTF-8 by its definition.
+    """
+    note = f"{path.name} is not UTF-8 and is read as Windows-1252, as Excel saves tables."
+    return LineDecoder(lambda: reading.on_note(note))
 
 
 def _open(path: Path) -> BinaryIO:

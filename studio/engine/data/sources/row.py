@@ -27,15 +27,22 @@ def refuse(error: DatasetInvalid) -> None:
     raise error
 
 
+def keep_quiet(note: str) -> None:
+    """Tell nobody."""
+    del note
+
+
 @dataclass(frozen=True)
 class Reading:
     """How a file is read.
 
-    ``documents`` matters to text files alone. ``on_broken`` is told of each broken row.
+    ``documents`` matters to text files alone. ``on_broken`` is told of each broken row, ``on_note``
+    what else is good to know about a file, as a sentence.
     """
 
     documents: Documents = "auto"
     on_broken: OnBroken = refuse
+    on_note: Callable[[str], None] = keep_quiet
 
 
 @dataclass(frozen=True)

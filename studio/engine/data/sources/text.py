@@ -6,7 +6,8 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from studio.core.errors import DatasetInvalid
-from studio.engine.data.sources.encoding import decode, iter_raw_lines, open_text
+from studio.core.line_decoder import LineDecoder
+from studio.engine.data.sources.encoding import build_decoder, decode, iter_raw_lines, open_text
 from studio.engine.data.sources.row import MAX_ROW_BYTES, NO_ROWS, Documents, Reading, Row
 
 suffixes = (".txt", ".text", ".md", ".markdown")
@@ -31,8 +32,9 @@ def iter_rows(path: Path, reading: Reading) -> Iterator[Row]:
     """
     number = 0
     with open_text(path) as stream:
+        decoder = build_decoder(path, reading)
         lines = (
-            _decode_line(raw, path, line)
+            _decode_line(raw, path, line, decoder)
             for line, raw in enumerate(iter_raw_lines(stream), start=1)
         )
         for text, line, ends in _iter_pieces(lines, reading.documents):
@@ -44,13 +46,13 @@ def iter_rows(path: Path, reading: Reading) -> Iterator[Row]:
         )
 
 
-def _decode_line(raw: bytes | None, path: Path, line: int) -> str:
+def _decode_line(raw: bytes | None, path: Path, line: int, decoder: LineDecoder) -> str:
     if raw is None:
         raise DatasetInvalid(
             f"{path.name}, line {line} is longer than {MAX_ROW_BYTES >> 20} MB.",
             "Put line breaks into the text.",
         )
-    return decode(raw, path, line).replace("\r\n", "\n")
+    return decode(raw, path, line, decoder.decode).replace("\r\n", "\n")
 
 
 def _iter_pieces(lines: Iterator[str], documents: Documents) -> Iterator[tuple[str, int, bool]]:
