@@ -7,17 +7,18 @@ from pathlib import Path
 
 from studio.core.errors import RecipeInvalid
 from studio.core.events.measures import BlendFinished, BlendProgressed
-from studio.core.events.types import Event, NoticeRaised, PhaseEntered, RunFinished, RunStopped
+from studio.core.events.types import Event, NoticeRaised, PhaseEntered, RunFinished
 from studio.core.jobs.orders import BlendOrder, ImportOrder
 from studio.core.paths import Home
 from studio.core.runs.importing import import_adapter
 from studio.core.runs.layout import RunLayout
-from studio.engine.jobs.requests import RequestFeed, StopWished
+from studio.engine.jobs.requests import RequestFeed, ends_when_stopped
 from studio.engine.lora.blend import BlendedModule, Mix, compute_error_fraction, iter_blended
 from studio.engine.lora.blended import write_blended
 from studio.engine.lora.stored import StoredAdapter, read_adapter
 
 
+@ends_when_stopped
 def run(order: BlendOrder, layout: RunLayout, control: RequestFeed) -> Iterator[Event]:
     """Mixes the adapters, layer by layer, and writes the result.
 
@@ -28,13 +29,6 @@ def run(order: BlendOrder, layout: RunLayout, control: RequestFeed) -> Iterator[
     Raises:
         StudioError: An adapter cannot be used or mixed, or the target cannot be written.
     """
-    try:
-        yield from _blend(order, layout, control)
-    except StopWished:
-        yield RunStopped(step=0)
-
-
-def _blend(order: BlendOrder, layout: RunLayout, control: RequestFeed) -> Iterator[Event]:
     if order.out is None and order.home is None:
         raise RecipeInvalid("The mix has no place to go.", "Name a folder, or let it be a run.")
     yield PhaseEntered(phase="loading_model")

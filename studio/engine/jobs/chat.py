@@ -18,7 +18,6 @@ from studio.core.events.types import (
     Event,
     PhaseEntered,
     RequestFailed,
-    RunStopped,
 )
 from studio.core.jobs.orders import (
     AddColumn,
@@ -39,7 +38,7 @@ from studio.engine.jobs.quantised import (
     load_quantised,
     tell_other_form,
 )
-from studio.engine.jobs.requests import RequestFeed, StopWished
+from studio.engine.jobs.requests import RequestFeed, StopWished, ends_when_stopped
 from studio.engine.models.files import load_config, load_tokenizer
 from studio.engine.models.load import resolve_device, resolve_dtype
 from studio.engine.models.reference import find_model
@@ -49,6 +48,7 @@ Wish = Ask | AddColumn | RemoveColumn | SetBlend
 _POLL_SECONDS = 0.03
 
 
+@ends_when_stopped
 def run(order: ChatOrder, layout: RunLayout, control: RequestFeed) -> Iterator[Event]:
     """Loads the models, then answers requests one after the other.
 
@@ -63,29 +63,26 @@ def run(order: ChatOrder, layout: RunLayout, control: RequestFeed) -> Iterator[E
     Raises:
         StudioError: The base or an adapter cannot be loaded.
     """
-    try:
-        yield PhaseEntered(phase="loading_model")
-        reference = find_model(order.base, Path.cwd())
-        check_all_trained_on(order.adapters.values(), reference.folder)
-        device, _ = resolve_device(order.device)
-        yield from wait_for_device(layout, device, control)
-        dtype, _ = resolve_dtype(order.dtype, device)
-        config = load_config(reference.folder)
-        tokenizer = load_tokenizer(reference.folder)
-        speech = build_speech(reference.folder, tokenizer, config, base_folder=reference.folder)
-        adapters = (*order.adapters.values(), *order.expected)
-        held_in = choose_quantisation(order.quantisation, adapters)
-        model = yield from load_quantised(reference.folder, dtype, device, held_in)
-        session = ChatSession(model, speech)
-        session.add_adapters({name: Path(folder) for name, folder in order.adapters.items()})
-        control.check_stop()
-        yield ChatReady(columns=session.columns)
-        blends = LiveBlends(session, layout.folder / "blends")
-        watched = model if order.quantisation == "auto" else None
-        desk = _Desk(control)
-        yield from _serve(_Columns(session, blends, desk, reference.folder, watched), desk)
-    except StopWished:
-        yield RunStopped(step=0)
+    yield PhaseEntered(phase="loading_model")
+    reference = find_model(order.base, Path.cwd())
+    check_all_trained_on(order.adapters.values(), reference.folder)
+    device, _ = resolve_device(order.device)
+    yield from wait_for_device(layout, device, control)
+    dtype, _ = resolve_dtype(order.dtype, device)
+    config = load_config(reference.folder)
+    tokenizer = load_tokenizer(reference.folder)
+    speech = build_speech(reference.folder, tokenizer, config, base_folder=reference.folder)
+    adapters = (*order.adapters.values(), *order.expected)
+    held_in = choose_quantisation(order.quantisation, adapters)
+    model = yield from load_quantised(reference.folder, dtype, device, held_in)
+    session = ChatSession(model, speech)
+    session.add_adapters({name: Path(folder) for name, folder in order.adapters.items()})
+    control.check_stop()
+    yield ChatReady(columns=session.columns)
+    blends = LiveBlends(session, layout.folder / "blends")
+    watched = model if order.quantisation == "auto" else None
+    desk = _Desk(control)
+    yield from _serve(_Columns(session, blends, desk, reference.folder, watched), desk)
 
 
 class Superseded(StudioError):

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from studio.core.errors import DatasetInvalid, RecipeInvalid
 from studio.core.events.measures import EvaluationFinished, EvaluationProgressed, RowEvaluated
-from studio.core.events.types import Event, NoticeRaised, PhaseEntered, RunFinished, RunStopped
+from studio.core.events.types import Event, NoticeRaised, PhaseEntered, RunFinished
 from studio.core.jobs.orders import EvaluateOrder
 from studio.core.recipe.schema_data import DataSource
 from studio.core.runs.data_of_run import load_run_data
@@ -25,7 +25,7 @@ from studio.engine.infer.session import BASE_COLUMN
 from studio.engine.infer.speech import Speech, build_speech
 from studio.engine.jobs.lease import wait_for_device
 from studio.engine.jobs.quantised import choose_quantisation, load_quantised
-from studio.engine.jobs.requests import RequestFeed, StopWished
+from studio.engine.jobs.requests import RequestFeed, ends_when_stopped
 from studio.engine.lora.routing import RowChoice
 from studio.engine.lora.stack import AdapterStack
 from studio.engine.models.body import CausalBody, split_model
@@ -36,6 +36,7 @@ from studio.engine.models.reference import find_model
 from studio.engine.train.manifest import check_all_trained_on
 
 
+@ends_when_stopped
 def run(order: EvaluateOrder, layout: RunLayout, control: RequestFeed) -> Iterator[Event]:
     """Measures every column on the rows of one file.
 
@@ -46,13 +47,6 @@ def run(order: EvaluateOrder, layout: RunLayout, control: RequestFeed) -> Iterat
     Raises:
         StudioError: Model, adapters, data or metrics cannot be used.
     """
-    try:
-        yield from _evaluate(order, layout, control)
-    except StopWished:
-        yield RunStopped(step=0)
-
-
-def _evaluate(order: EvaluateOrder, layout: RunLayout, control: RequestFeed) -> Iterator[Event]:
     wishes = read_wishes(order.metrics)
     yield PhaseEntered(phase="loading_data")
     folder = find_model(order.base, Path.cwd()).folder

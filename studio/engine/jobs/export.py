@@ -14,7 +14,6 @@ from studio.core.events.types import (
     NoticeRaised,
     PhaseEntered,
     RunFinished,
-    RunStopped,
 )
 from studio.core.files import remove
 from studio.core.jobs.orders import ExportOrder
@@ -42,7 +41,12 @@ from studio.engine.export.merged import export_merged
 from studio.engine.export.ollama import build_modelfile, export_ollama
 from studio.engine.export.reduced import write_reduced
 from studio.engine.export.seen_base import find_needed_base
-from studio.engine.jobs.requests import RequestFeed, StopWished
+from studio.engine.jobs.requests import (
+    RequestFeed,
+    StopWished,
+    ends_when_stopped,
+    follow_until_stopped,
+)
 from studio.engine.lora.stored import read_adapter
 from studio.engine.models.reference import find_model
 from studio.engine.train.guard.memory import give_memory_back
@@ -51,6 +55,7 @@ from studio.engine.train.manifest import check_trained_on
 Steps = Generator[ExportProgressed, None, tuple[str, ...]]
 
 
+@ends_when_stopped
 def run(order: ExportOrder, layout: RunLayout, control: RequestFeed) -> Iterator[Event]:
     """Writes the files that the order asks for and verifies them by loading them again.
 
@@ -62,10 +67,7 @@ def run(order: ExportOrder, layout: RunLayout, control: RequestFeed) -> Iterator
     Raises:
         StudioError: Adapter or base cannot be used, or the target cannot be written.
     """
-    try:
-        yield from _export(order, layout, control)
-    except StopWished:
-        yield RunStopped(step=0)
+    return _export(order, layout, control)
 
 
 def _export(asked: ExportOrder, layout: RunLayout, control: RequestFeed) -> Iterator[Event]:
@@ -87,7 +89,7 @@ def _export(asked: ExportOrder, layout: RunLayout, control: RequestFeed) -> Iter
     yield from _clear(out)
     steps, notices = _start(order, base, out)
     yield from notices
-    files = yield from _write(steps, control)
+    files = yield from follow_until_stopped(steps, control)
     yield PhaseEntered(phase="finishing", detail="Loading the files again and comparing")
     certificate: Certificate | None = None
     exported = Exported(order, base, out, files)
@@ -153,27 +155,13 @@ def _reduce(
     return order.model_copy(update={"adapter": str(reduced.folder), "origin": order.adapter})
 
 
-def _write(
-    steps: Steps, control: RequestFeed
-) -> Generator[ExportProgressed, None, tuple[str, ...]]:
-    """Writes the files, looking for a Stop between the blocks; returns their names."""
-    while True:
-        control.check_stop()
-        try:
-            progressed = next(steps)
-        except StopIteration as end:
-            files: tuple[str, ...] = end.value
-            return files
-        yield progressed
-
-
 def _pack(order: ExportOrder, out: Path, control: RequestFeed) -> Iterator[Event]:
     """Writes a capsule and compares every hash in it; no model is needed for that."""
     yield PhaseEntered(phase="saving", detail=f"Writing to {out}")
     yield from _clear(out)
     yield from find_needed_base(read_adapter(Path(order.adapter)).seen)
     steps = export_capsule(Path(order.adapter), out, name=order.name, base=order.base)
-    files = yield from _write(steps, control)
+    files = yield from follow_until_stopped(steps, control)
     yield PhaseEntered(phase="finishing", detail="Reading the capsule again")
     faults = find_capsule_faults(out / files[0])
     yield ExportFinished(

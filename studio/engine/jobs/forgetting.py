@@ -7,7 +7,7 @@ from pathlib import Path
 
 from studio.core.errors import StudioError
 from studio.core.events.measures import ProbeAnswered
-from studio.core.events.types import Event, NoticeRaised, PhaseEntered, RunFinished, RunStopped
+from studio.core.events.types import Event, NoticeRaised, PhaseEntered, RunFinished
 from studio.core.forgetting.probes import Probe
 from studio.core.forgetting.verdict import is_right
 from studio.core.jobs.orders import ForgettingOrder, Turn
@@ -21,7 +21,7 @@ from studio.engine.infer.session import BASE_COLUMN
 from studio.engine.infer.speech import Speech, build_speech
 from studio.engine.jobs.lease import wait_for_device
 from studio.engine.jobs.quantised import choose_quantisation, load_quantised
-from studio.engine.jobs.requests import RequestFeed, StopWished
+from studio.engine.jobs.requests import RequestFeed, ends_when_stopped
 from studio.engine.lora.routing import RowChoice
 from studio.engine.lora.stack import AdapterStack
 from studio.engine.models.body import CausalBody, split_model
@@ -31,6 +31,7 @@ from studio.engine.models.reference import find_model
 from studio.engine.train.manifest import check_all_trained_on
 
 
+@ends_when_stopped
 def run(order: ForgettingOrder, layout: RunLayout, control: RequestFeed) -> Iterator[Event]:
     """Lets base and adapters answer every probe.
 
@@ -41,13 +42,6 @@ def run(order: ForgettingOrder, layout: RunLayout, control: RequestFeed) -> Iter
     Raises:
         StudioError: The base or an adapter cannot be used.
     """
-    try:
-        yield from _check(order, layout, control)
-    except StopWished:
-        yield RunStopped(step=0)
-
-
-def _check(order: ForgettingOrder, layout: RunLayout, control: RequestFeed) -> Iterator[Event]:
     yield PhaseEntered(phase="loading_model")
     folder = find_model(order.base, Path.cwd()).folder
     check_all_trained_on(order.adapters.values(), folder)

@@ -5,14 +5,15 @@ from __future__ import annotations
 from collections.abc import Iterator
 from pathlib import Path
 
-from studio.core.events.types import Event, ModelGrown, PhaseEntered, RunFinished, RunStopped
+from studio.core.events.types import Event, ModelGrown, PhaseEntered, RunFinished
 from studio.core.jobs.orders import GrowOrder
 from studio.core.runs.layout import RunLayout
-from studio.engine.jobs.requests import RequestFeed, StopWished
+from studio.engine.jobs.requests import RequestFeed, ends_when_stopped, follow_until_stopped
 from studio.engine.models.reference import find_model
 from studio.engine.vocabulary.grow import grow_model
 
 
+@ends_when_stopped
 def run(order: GrowOrder, layout: RunLayout, control: RequestFeed) -> Iterator[Event]:
     """Writes the model with the new tokens.
 
@@ -27,17 +28,6 @@ def run(order: GrowOrder, layout: RunLayout, control: RequestFeed) -> Iterator[E
     base = find_model(order.base, Path.cwd(), None).folder
     yield PhaseEntered(phase="saving", detail=f"Writing to {order.out}")
     steps = grow_model(base, Path(order.out), order.tokens)
-    while True:
-        try:
-            control.check_stop()
-            progressed = next(steps)
-        except StopWished:
-            steps.close()
-            yield RunStopped(step=0)
-            return
-        except StopIteration as end:
-            files: tuple[str, ...] = end.value
-            break
-        yield progressed
+    files = yield from follow_until_stopped(steps, control)
     yield ModelGrown(folder=order.out, files=files, tokens=order.tokens)
     yield RunFinished(step=0)

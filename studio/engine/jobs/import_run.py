@@ -15,7 +15,6 @@ from studio.core.events.types import (
     NoticeRaised,
     PhaseEntered,
     RunFinished,
-    RunStopped,
 )
 from studio.core.jobs.orders import ImportOrder
 from studio.core.paths import Home
@@ -29,11 +28,12 @@ from studio.core.runs.importing import (
 )
 from studio.core.runs.layout import RunLayout
 from studio.core.runs.store import RunStore
-from studio.engine.jobs.requests import RequestFeed, StopWished
+from studio.engine.jobs.requests import RequestFeed, ends_when_stopped
 from studio.engine.lora.stored import read_adapter
 from studio.engine.models.reference import find_model, hash_file, hash_model
 
 
+@ends_when_stopped
 def run(order: ImportOrder, layout: RunLayout, control: RequestFeed) -> Iterator[Event]:
     """Brings what ``order.source`` names into the history of ``order.home``.
 
@@ -45,13 +45,6 @@ def run(order: ImportOrder, layout: RunLayout, control: RequestFeed) -> Iterator
         StudioError: The adapter or capsule is broken or unsafe; nothing was imported.
     """
     del layout  # the order says everything
-    try:
-        yield from _import(order, control)
-    except StopWished:
-        yield RunStopped(step=0)
-
-
-def _import(order: ImportOrder, control: RequestFeed) -> Iterator[Event]:
     source, store = Path(order.source), RunStore(Home(Path(order.home)))
     yield PhaseEntered(phase="loading_data", detail=f"Checking {source.name}")
     modules: list[int] = []

@@ -14,11 +14,11 @@ from studio.core.events.measures import (
     ModuleLook,
     SimilarityMeasured,
 )
-from studio.core.events.types import Event, NoticeRaised, PhaseEntered, RunFinished, RunStopped
+from studio.core.events.types import Event, NoticeRaised, PhaseEntered, RunFinished
 from studio.core.jobs.orders import InsideOrder
 from studio.core.runs.layout import RunLayout
 from studio.engine.export.weight_norms import WeightNorms
-from studio.engine.jobs.requests import RequestFeed, StopWished
+from studio.engine.jobs.requests import RequestFeed, ends_when_stopped
 from studio.engine.lora.inside import (
     compute_layer_similarities,
     compute_norm,
@@ -29,6 +29,7 @@ from studio.engine.lora.stored import StoredAdapter, read_adapter
 from studio.engine.models.reference import find_model
 
 
+@ends_when_stopped
 def run(order: InsideOrder, layout: RunLayout, control: RequestFeed) -> Iterator[Event]:
     """Measures the low-rank updates of every adapter, beside the base's weights where it is here.
 
@@ -41,13 +42,6 @@ def run(order: InsideOrder, layout: RunLayout, control: RequestFeed) -> Iterator
         StudioError: An adapter cannot be used.
     """
     del layout  # the order says everything
-    try:
-        yield from _look(order, control)
-    except StopWished:
-        yield RunStopped(step=0)
-
-
-def _look(order: InsideOrder, control: RequestFeed) -> Iterator[Event]:
     yield PhaseEntered(phase="loading_model")
     adapters = {name: read_adapter(Path(folder)) for name, folder in order.adapters.items()}
     for name, stored in adapters.items():

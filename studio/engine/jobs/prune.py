@@ -5,14 +5,15 @@ from __future__ import annotations
 from collections.abc import Iterator
 from pathlib import Path
 
-from studio.core.events.types import Event, PhaseEntered, PruneFinished, RunFinished, RunStopped
+from studio.core.events.types import Event, PhaseEntered, PruneFinished, RunFinished
 from studio.core.jobs.orders import PruneOrder
 from studio.core.runs.layout import RunLayout
-from studio.engine.jobs.requests import RequestFeed, StopWished
+from studio.engine.jobs.requests import RequestFeed, ends_when_stopped, follow_until_stopped
 from studio.engine.models.reference import find_model
 from studio.engine.prune.folder import prune_model
 
 
+@ends_when_stopped
 def run(order: PruneOrder, layout: RunLayout, control: RequestFeed) -> Iterator[Event]:
     """Writes the pruned model.
 
@@ -27,18 +28,7 @@ def run(order: PruneOrder, layout: RunLayout, control: RequestFeed) -> Iterator[
     base = find_model(order.base, Path.cwd(), None).folder
     yield PhaseEntered(phase="saving", detail=f"Writing to {order.out}")
     steps = prune_model(base, Path(order.out), order.pattern, order.sparsity)
-    while True:
-        try:
-            control.check_stop()
-            progressed = next(steps)
-        except StopWished:
-            steps.close()
-            yield RunStopped(step=0)
-            return
-        except StopIteration as end:
-            pruned = end.value
-            break
-        yield progressed
+    pruned = yield from follow_until_stopped(steps, control)
     yield PruneFinished(
         folder=order.out,
         files=pruned.files,

@@ -5,15 +5,16 @@ from __future__ import annotations
 from collections.abc import Iterator
 from pathlib import Path
 
-from studio.core.events.types import Event, PhaseEntered, PushFinished, RunFinished, RunStopped
+from studio.core.events.types import Event, PhaseEntered, PushFinished, RunFinished
 from studio.core.jobs.orders import PushOrder
 from studio.core.network.gate import find_gate
 from studio.core.paths import find_home
 from studio.core.runs.layout import RunLayout
 from studio.engine.export.push import collect_upload, push
-from studio.engine.jobs.requests import RequestFeed, StopWished
+from studio.engine.jobs.requests import RequestFeed, ends_when_stopped, follow_until_stopped
 
 
+@ends_when_stopped
 def run(order: PushOrder, layout: RunLayout, control: RequestFeed) -> Iterator[Event]:
     """Uploads the folder that the order names.
 
@@ -28,16 +29,6 @@ def run(order: PushOrder, layout: RunLayout, control: RequestFeed) -> Iterator[E
     upload = collect_upload(Path(order.folder))
     yield PhaseEntered(phase="saving", detail=f"Uploading to {order.repository}")
     steps = push(gate, upload, order.repository, is_private=order.is_private)
-    while True:
-        try:
-            control.check_stop()
-            progressed = next(steps)
-        except StopWished:
-            steps.close()
-            yield RunStopped(step=0)
-            return
-        except StopIteration as end:
-            yield PushFinished(url=end.value.url, commit=end.value.commit)
-            yield RunFinished(step=0)
-            return
-        yield progressed
+    pushed = yield from follow_until_stopped(steps, control)
+    yield PushFinished(url=pushed.url, commit=pushed.commit)
+    yield RunFinished(step=0)

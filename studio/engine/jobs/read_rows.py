@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from studio.core.errors import StudioError
-from studio.core.events.types import Event, RowRead, RunFinished, RunStopped
+from studio.core.events.types import Event, RowRead, RunFinished
 from studio.core.jobs.orders import ReadRows, ReadRowsOrder, RowPlace
 from studio.core.runs.data_of_run import load_run_data
 from studio.core.runs.layout import RunLayout
@@ -16,12 +16,13 @@ from studio.engine.data.conversation import Conversation, Record, RunningText
 from studio.engine.data.digest import digest_row
 from studio.engine.data.row_view import RowFinder, write_row
 from studio.engine.jobs.presence import Presence
-from studio.engine.jobs.requests import RequestFeed, StopWished
+from studio.engine.jobs.requests import RequestFeed, StopWished, ends_when_stopped
 
 _POLL_SECONDS = 0.03
 _LONGEST = 4_000
 
 
+@ends_when_stopped
 def run(order: ReadRowsOrder, layout: RunLayout, control: RequestFeed) -> Iterator[Event]:
     """Reads the rows of the order, then those that are asked for.
 
@@ -32,27 +33,24 @@ def run(order: ReadRowsOrder, layout: RunLayout, control: RequestFeed) -> Iterat
         StudioError: The run's recipe cannot be read.
     """
     del layout
-    try:
-        reader = _Reader(Path(order.run))
-        waiting = deque(order.rows)
-        presence = Presence()
-        while True:
-            control.check_stop()
-            for request in control.poll():
-                presence.note()
-                if isinstance(request, ReadRows):
-                    waiting = deque(request.rows)
-            if waiting:
-                yield reader.read(waiting.popleft())
-            elif not order.stays:
-                break
-            elif presence.is_abandoned:
-                raise StopWished
-            else:
-                time.sleep(_POLL_SECONDS)
-        yield RunFinished(step=0)
-    except StopWished:
-        yield RunStopped(step=0)
+    reader = _Reader(Path(order.run))
+    waiting = deque(order.rows)
+    presence = Presence()
+    while True:
+        control.check_stop()
+        for request in control.poll():
+            presence.note()
+            if isinstance(request, ReadRows):
+                waiting = deque(request.rows)
+        if waiting:
+            yield reader.read(waiting.popleft())
+        elif not order.stays:
+            break
+        elif presence.is_abandoned:
+            raise StopWished
+        else:
+            time.sleep(_POLL_SECONDS)
+    yield RunFinished(step=0)
 
 
 class _Reader:

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 from pydantic import ValidationError
 
 from studio.core.errors import RecipeInvalid, StudioError
-from studio.core.events.types import Event, PhaseEntered, RequestFailed, RunStopped
+from studio.core.events.types import Event, PhaseEntered, RequestFailed
 from studio.core.jobs.orders import (
     CancelCopy,
     LookAt,
@@ -28,7 +28,7 @@ from studio.core.paths import find_home
 from studio.core.recipe.schema_data import DataSettings
 from studio.core.runs.layout import RunLayout
 from studio.engine.jobs.presence import Presence
-from studio.engine.jobs.requests import RequestFeed, StopWished
+from studio.engine.jobs.requests import RequestFeed, StopWished, ends_when_stopped
 from studio.engine.jobs.survey_first import iter_first
 
 if TYPE_CHECKING:
@@ -40,6 +40,7 @@ _COPY, _LOOK = "copy", "look"
 Wish = LookAt | ShowRow | TryTemplate | OpenRow | TryRow | SaveCopy | CancelCopy
 
 
+@ends_when_stopped
 def run(order: SurveyOrder, layout: RunLayout, control: RequestFeed) -> Iterator[Event]:
     """Answers requests; a newer look ends an older one.
 
@@ -52,12 +53,9 @@ def run(order: SurveyOrder, layout: RunLayout, control: RequestFeed) -> Iterator
         RowOpened, RowTried, CopyProgressed, CopySaved or RequestFailed for the other requests; at
         the end RunStopped.
     """
-    try:
-        yield PhaseEntered(phase="loading_data")
-        cache = find_home(layout.folder).cache / "rows"
-        yield from _serve(_Service(order, cache), _Desk(control))
-    except StopWished:
-        yield RunStopped(step=0)
+    yield PhaseEntered(phase="loading_data")
+    cache = find_home(layout.folder).cache / "rows"
+    yield from _serve(_Service(order, cache), _Desk(control))
 
 
 class _Desk:
