@@ -7,8 +7,9 @@ from contextlib import ExitStack
 from dataclasses import replace
 from pathlib import Path
 
+from studio.core.awake import find_switch, kept_awake
 from studio.core.errors import NotAvailableYet
-from studio.core.events.types import Event, PlanMade, RunStopped
+from studio.core.events.types import Event, NoticeRaised, PlanMade, RunStopped
 from studio.core.jobs.orders import TrainOrder
 from studio.core.recipe.load import load_recipe
 from studio.core.runs.layout import RunLayout
@@ -69,7 +70,14 @@ def run(order: TrainOrder, layout: RunLayout, control: RequestFeed) -> Iterator[
         StudioError: Something in the recipe, the model, the data or the disk forbids to go on.
     """
     try:
-        yield from _run(order, layout, control)
+        with kept_awake(find_switch()) as is_awake:
+            if is_awake:
+                yield NoticeRaised(
+                    code="kept_awake",
+                    message="Windows does not put this computer to sleep while the run works; the "
+                    "screen may go dark.",
+                )
+            yield from _run(order, layout, control)
     except StopWished:
         newest = find_newest_checkpoint(layout.checkpoints)
         yield RunStopped(step=0 if newest is None else read_progress(newest).step)

@@ -10,6 +10,7 @@ import pytest
 import torch
 import transformers
 
+from studio.core.awake import CONTINUOUS, SYSTEM_REQUIRED
 from studio.core.errors import DatasetInvalid, ModelUnusable, NotAvailableYet, RecipeInvalid
 from studio.core.events.types import (
     AdapterSaved,
@@ -30,6 +31,7 @@ from studio.core.jobs.orders import Stop
 from studio.core.recipe.load import load_recipe
 from studio.core.recipe.save import save_recipe
 from studio.core.runs.layout import RunLayout
+from studio.engine.jobs import train
 from studio.engine.lora.state import load_adapter
 from studio.engine.models.load import load_model
 from studio.engine.models.reference import hash_file
@@ -172,6 +174,24 @@ def test_stop_is_heard_while_the_data_is_still_read(
     events = train_run(layout, control)
     assert events[-1] == RunStopped(step=0)
     assert not of_type(events, ModelLoaded)
+
+
+def test_windows_stays_awake_while_a_run_works_and_the_user_is_told(
+    tmp_path: Path, tiny_base: Path, tiny_chats: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    wishes: list[int] = []
+
+    def switch(wish: int) -> int:
+        wishes.append(wish)
+        return 1
+
+    monkeypatch.setattr(train, "find_switch", lambda: switch)
+    layout = build_run(tmp_path / "run", tiny_base, tiny_chats)
+    control = ScriptedControl(layout)
+    control.at(lambda events: bool(of_type(events, PhaseEntered)), Stop())
+    told, *_, last = train_run(layout, control)
+    assert (told.code, last) == ("kept_awake", RunStopped(step=0))
+    assert wishes == [CONTINUOUS | SYSTEM_REQUIRED, CONTINUOUS]
 
 
 def _set(layout: RunLayout, section: str, **values: object) -> None:
