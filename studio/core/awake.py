@@ -32,8 +32,8 @@ def kept_awake(switch: Switch | None) -> Iterator[bool]:
 
 def find_switch() -> Switch | None:
     """Returns the switch of Windows, None elsewhere."""
-    if sys.platform != "win32":
-        return None
-    switch = ctypes.WinDLL("kernel32").SetThreadExecutionState
-    switch.argtypes, switch.restype = [ctypes.c_uint32], ctypes.c_uint32
-    return switch
+    if sys.platform == "win32":
+        switch = ctypes.WinDLL("kernel32").SetThreadExecutionState
+        switch.argtypes, switch.restype = [ctypes.c_uint32], ctypes.c_uint32
+        return switch
+    return None
