@@ -208,6 +208,18 @@ def test_starter_data_without_a_model_brings_the_starter_model(
     assert studio.context.draft.get_value("base.model") == str(studio.context.starter.model_folder)
 
 
+def test_ones_own_file_takes_the_place_of_the_starters_and_is_shown(
+    page: DataPage, studio: Studio, qtbot: QtBot, tmp_path: Path
+) -> None:
+    page._offers.starter_chosen.emit("json")
+    qtbot.waitUntil(lambda: page._tabs._table.model().rowCount() > 2)
+    page.take_paths([str(write_rows(tmp_path / "rows.jsonl", 2))])
+    starter, own = studio.context.draft.get_value("data.train")
+    assert starter["enabled"] is False
+    assert own == {"source": str(tmp_path / "rows.jsonl")}
+    qtbot.waitUntil(lambda: page._tabs._table.model().rowCount() == 2)
+
+
 def test_a_file_is_switched_off_and_stays_in_the_list(
     page: DataPage, studio: Studio, tmp_path: Path
 ) -> None:

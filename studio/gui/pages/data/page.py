@@ -70,13 +70,22 @@ class DataPage(Page):
         self._view.refresh()
 
     def take_paths(self, paths: Sequence[str]) -> None:
-        """Adds files or folders to the training data."""
+        """Adds files or folders to the training data, instead of what came with the starter.
+
+        The starter's file stays in the list, switched off.
+        """
         sources = self._context.draft.get_value("data.train")
         there = {Path(source["source"]) for source in sources}
         wanted = [Path(path) for path in paths]  # dialogs of Windows write C:/a, drops C:\\a
         new = [{"source": str(path)} for path in wanted if path not in there and path.exists()]
         if new:
-            self._context.draft.set_value("data.train", [*sources, *new])
+            own = [self._switch_starter_off(source) for source in sources]
+            self._context.draft.set_value("data.train", [*own, *new])
+
+    def _switch_starter_off(self, source: dict[str, Any]) -> dict[str, Any]:
+        starter = self._context.starter
+        is_starter = starter and Path(source["source"]).is_relative_to(starter.folder)
+        return {**source, "enabled": False} if is_starter else source
 
     def _build_layout(self) -> None:
         add = Button("&Add files…", "plus")

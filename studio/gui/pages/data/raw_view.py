@@ -70,11 +70,15 @@ class RawView(QObject):
         self._parts: dict[int, tuple[Path, bool]] = {}
 
     def show_files(self, sources: Sequence[Mapping[str, Any]]) -> None:
-        """Reads files that are not the same as before, and shows the rows of the first one."""
+        """Reads files that are not the same as before, and shows the rows of one of them.
+
+        It is the first one that was added, else the first of all.
+        """
         read = [_Wanted.of(source) for source in sources]
         if read != self._read:
+            known = len(self._read)
+            self._shown = known if read[:known] == self._read and known < len(read) else 0
             self._read = read
-            self._shown = 0
             self._load()
             return
         for place, (words, is_broken) in self._counts.items():
