@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Mapping
 from pathlib import Path
@@ -11,6 +10,7 @@ from typing import Any, Literal
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from studio.core.errors import FileUnusable
+from studio.core.json_text import parse_json
 from studio.core.recipe.load import parse_recipe
 from studio.core.recipe.schema import Recipe
 from studio.core.resources import resource_folder
@@ -31,7 +31,7 @@ class Behaviour(_Part):
         if self.kind == "regex":
             return re.search(self.pattern, answer, re.DOTALL) is not None
         try:
-            return isinstance(json.loads(answer), dict)
+            return isinstance(parse_json(answer), dict)
         except ValueError:
             return False
 
@@ -95,7 +95,7 @@ class StarterKit(_Part):
     def load_held_out_prompts(self, data_set: StarterDataSet) -> tuple[str, ...]:
         """Return prompts that are not among the training rows."""
         lines = (self.folder / data_set.held_out_file).read_text(encoding="utf-8").splitlines()
-        return tuple(json.loads(line)["prompt"] for line in lines if line.strip())
+        return tuple(parse_json(line)["prompt"] for line in lines if line.strip())
 
 
 def load_starter() -> StarterKit:
@@ -106,7 +106,7 @@ def load_starter() -> StarterKit:
     """
     folder = resource_folder() / "starter"
     try:
-        raw = json.loads((folder / "starter.json").read_text(encoding="utf-8"))
+        raw = parse_json((folder / "starter.json").read_text(encoding="utf-8"))
         return StarterKit.model_validate({**raw, "folder": folder})
     except (OSError, ValueError, ValidationError) as error:
         raise FileUnusable(

@@ -18,6 +18,7 @@ from PySide6.QtCore import QSettings, QTimer
 from PySide6.QtWidgets import QApplication
 
 from studio.core.errors import StudioError
+from studio.core.kept_values import KeptValues
 from studio.core.network.gate import OFFLINE_VARIABLE, find_gate
 from studio.core.paths import Home, default_home
 from studio.core.runs.store import RunStore
@@ -25,7 +26,7 @@ from studio.core.starter import StarterKit, load_starter
 from studio.gui.bridge.background import Background
 from studio.gui.bridge.hub_shelf import HubShelf
 from studio.gui.bridge.model_shelf import ModelShelf
-from studio.gui.bridge.preferences import Preferences, load_preferences
+from studio.gui.bridge.preferences import Preferences
 from studio.gui.bridge.run_feed import RunFeed
 from studio.gui.closing import CloseQuestion
 from studio.gui.context import Context
@@ -94,7 +95,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     if arguments.offline:
         os.environ[OFFLINE_VARIABLE] = "1"  # children inherit it
     _start_log(get_log_path(home))
-    _set_scale(load_preferences(home.preferences).get("scale_percent"))
+    _set_scale(KeptValues(home.preferences, "Your settings").load().get("scale_percent"))
     app = QApplication([sys.argv[0]])
     app.setApplicationName("lora-studio")
     app.setApplicationDisplayName("LoRA Studio")

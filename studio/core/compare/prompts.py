@@ -11,6 +11,7 @@ from pydantic import ValidationError
 from studio.core.errors import FileUnusable
 from studio.core.files import get_file_error, remove, write_atomically
 from studio.core.jobs.orders import Turn
+from studio.core.json_text import parse_json
 from studio.core.paths import slug
 
 Conversation = tuple[Turn, ...]
@@ -114,7 +115,7 @@ class PromptSets:
 
 def _parse(line: str, path: Path, number: int) -> Conversation:
     try:
-        row = json.loads(line)
+        row = parse_json(line)
         turns = row.get("messages", [{"role": "user", "content": row.get("prompt")}])
         found = tuple(Turn(role=turn["role"], content=turn["content"]) for turn in turns)
     except ValidationError as error:

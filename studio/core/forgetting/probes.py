@@ -11,6 +11,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 
 from studio.core.errors import FileUnusable
 from studio.core.files import get_file_error, write_atomically
+from studio.core.json_text import parse_json
 from studio.core.paths import Home
 from studio.core.resources import resource_folder
 
@@ -149,7 +150,7 @@ def format_lines(probes: Sequence[Probe]) -> str:
 def _read(path: Path, area: str) -> list[Probe]:
     try:
         lines = path.read_text(encoding="utf-8").splitlines()
-        return [Probe.model_validate({"area": area} | json.loads(x)) for x in lines if x.strip()]
+        return [Probe.model_validate({"area": area} | parse_json(x)) for x in lines if x.strip()]
     except OSError as error:
         raise get_file_error(path, error, "read") from error
     except (ValueError, TypeError, ValidationError) as error:
@@ -163,6 +164,6 @@ def _is_json(answer: str, wanted: str) -> bool:
     text = answer.strip()
     fenced = _FENCE.match(text)
     try:
-        return bool(json.loads(fenced.group(1) if fenced else text) == json.loads(wanted))
+        return bool(parse_json(fenced.group(1) if fenced else text) == parse_json(wanted))
     except (ValueError, RecursionError):
         return False

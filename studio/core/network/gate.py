@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import ipaddress
-import json
 import os
 from collections.abc import Mapping
 from pathlib import Path
@@ -11,6 +10,7 @@ from typing import Literal
 
 from studio.core.errors import Offline
 from studio.core.files import read_shared
+from studio.core.json_text import parse_json
 from studio.core.paths import Home
 
 OFFLINE_VARIABLE = "LORA_STUDIO_OFFLINE"
@@ -132,7 +132,7 @@ def find_fixed(environment: Mapping[str, str]) -> ClosedBy | None:
 def read_setting(preferences: Path) -> bool:
     """Returns whether the user switched "Stay offline" on; a missing or damaged file says no."""
     try:
-        values = json.loads(read_shared(preferences))
+        values = parse_json(read_shared(preferences))
     except (OSError, ValueError):
         return False
     return isinstance(values, dict) and values.get(OFFLINE_SETTING) is True

@@ -12,6 +12,7 @@ from urllib.parse import urlsplit
 
 from studio.core.errors import NetworkFailed, RecipeInvalid
 from studio.core.files import get_file_error
+from studio.core.json_text import parse_json
 from studio.core.network.fetch import Cancelled, FetchCancelled, run_beside
 from studio.core.network.gate import Gate
 
@@ -73,7 +74,7 @@ class LocalServer:
             with closing(self._connect(timeout_seconds)) as connection:
                 self._send(connection, method, path, body)
                 answer = self._read(connection.getresponse())
-                return json.loads(answer) if answer.strip() else None
+                return parse_json(answer) if answer.strip() else None
 
         return run_beside(lambda: self._tell(work), is_cancelled)
 
@@ -112,7 +113,7 @@ class LocalServer:
             response = self._tell(begin)
             while line := self._tell(lambda: response.readline(_LARGEST_ANSWER_BYTES)):
                 if line.strip():
-                    found = self._tell(lambda line=line: json.loads(line))
+                    found = self._tell(lambda line=line: parse_json(line))
                     yield found if isinstance(found, dict) else {}
 
     def upload(self, path: str, file: Path, is_cancelled: Cancelled) -> Iterator[int]:
@@ -203,7 +204,7 @@ def clean_address(text: str) -> str:
 def _find_words(answer: bytes) -> str:
     """Returns what a server says in an error, as one short line."""
     try:
-        content = json.loads(answer)
+        content = parse_json(answer)
     except ValueError:
         content = None
     text = content.get("error") if isinstance(content, dict) else answer.decode(errors="replace")

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from studio.core.errors import FileUnusable
 from studio.core.files import get_file_error
+from studio.core.json_text import parse_json
 
 CERTIFICATE_NAME = "certificate.json"
 _LARGEST_BYTES = 64 << 20
@@ -37,7 +37,7 @@ def read_certificate(folder: Path) -> dict[str, Any]:
     path = folder / CERTIFICATE_NAME
     try:
         with path.open("rb") as stream:
-            certificate = json.loads(stream.read(_LARGEST_BYTES))
+            certificate = parse_json(stream.read(_LARGEST_BYTES))
     except OSError as error:
         raise get_file_error(path, error, "read") from error
     except ValueError as error:

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import json
 import os
 from collections.abc import Generator
 from pathlib import Path
 
 from studio.core.errors import FileUnusable
 from studio.core.files import check_free_space, get_file_error, get_temporary_path
+from studio.core.json_text import parse_json
 from studio.core.network.fetch import Cancelled, FetchCancelled
 from studio.core.paths import slug
 
@@ -118,7 +118,7 @@ def _read_chosen(home: Path) -> Path | None:
     """Returns the folder of downloads that LM Studio's settings name, if they name one."""
     try:
         with (home / _SETTINGS).open("rb") as stream:
-            settings = json.loads(stream.read(_LARGEST_SETTINGS_BYTES))
+            settings = parse_json(stream.read(_LARGEST_SETTINGS_BYTES))
     except (OSError, ValueError):
         return None
     folder = settings.get("downloadsFolder") if isinstance(settings, dict) else None

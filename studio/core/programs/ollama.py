@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import json
 import os
 import re
 from collections.abc import Generator, Mapping
@@ -13,6 +12,7 @@ from typing import Any
 
 from studio.core.errors import FileUnusable, NetworkFailed, RecipeInvalid
 from studio.core.files import get_file_error
+from studio.core.json_text import parse_json
 from studio.core.network.fetch import Cancelled, FetchCancelled
 from studio.core.network.gate import Gate
 from studio.core.network.local_server import (
@@ -280,6 +280,6 @@ def _add_parameter(parameters: dict[str, Any], key: str, value: Any) -> None:
 
 def _read_value(text: str) -> Any:
     try:
-        return json.loads(text)
+        return parse_json(text)
     except ValueError:
         return text

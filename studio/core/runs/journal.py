@@ -14,6 +14,7 @@ from studio.core.errors import FileUnusable
 from studio.core.events.tail import EventTail
 from studio.core.events.types import Event
 from studio.core.files import write_atomically
+from studio.core.json_text import parse_json
 from studio.core.runs.fold import FOLD_VERSION, fold
 from studio.core.runs.layout import RunLayout
 from studio.core.runs.record import RunRecord
@@ -61,13 +62,13 @@ def load_snapshot(layout: RunLayout, *, has_series: bool = True) -> RunSnapshot 
     """
     try:
         with layout.snapshot.open("rb") as stream:
-            head = json.loads(stream.readline())
+            head = parse_json(stream.readline())
             if head["version"] != FOLD_VERSION or head["byteorder"] != sys.byteorder:
                 return None
             if head["probe"] != _probe(layout.events, head["offset"]):
                 return None
             record = RunRecord.model_validate_json(head["record"])
-            series = RunSeries.parse(json.loads(stream.readline())) if has_series else None
+            series = RunSeries.parse(parse_json(stream.readline())) if has_series else None
     except FileNotFoundError:
         return None
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:

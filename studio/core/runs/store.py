@@ -23,6 +23,7 @@ from studio.core.files import (
     write_atomically,
 )
 from studio.core.jobs.orders import AnyOrder, order_type
+from studio.core.json_text import parse_json
 from studio.core.paths import Home, slug
 from studio.core.recipe.load import load_recipe
 from studio.core.recipe.save import save_recipe
@@ -299,7 +300,7 @@ def _build_start(layout: RunLayout) -> RunRecord:
 def _load_title(layout: RunLayout) -> tuple[str, float]:
     """Returns name and time of creation; empty and 0 where they are not written down."""
     try:
-        content = json.loads(read_shared(layout.title))
+        content = parse_json(read_shared(layout.title))
         return str(content["name"]), float(content["created_seconds"])
     except FileNotFoundError:
         return "", 0.0

@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from studio.core.errors import DatasetInvalid
+from studio.core.json_text import parse_json
 from studio.engine.data.answers import Span
 from studio.engine.data.chunks import iter_chunks, let_go, mark_rows, read_column
 from studio.engine.data.digest import RowDigest
@@ -163,7 +164,7 @@ class RowTable:
         """
         raw: dict[str, NDArray[np.uint8]] = {}
         try:
-            about = TableAbout(**json.loads((folder / _ABOUT).read_text(encoding="utf-8")))
+            about = TableAbout(**parse_json((folder / _ABOUT).read_text(encoding="utf-8")))
             for name in _FILES:
                 raw[name] = yield from _map(folder / f"{name}.bin", *about.sums[name])
         except (OSError, ValueError, TypeError, KeyError):
@@ -214,7 +215,7 @@ class TableWriter:
         """
         place = folder / _UNFINISHED
         try:
-            known = json.loads(place.read_text(encoding="utf-8"))
+            known = parse_json(place.read_text(encoding="utf-8"))
             about = TableAbout(**known["about"])
             rows, tokens, spans = (int(known[name]) for name in ("rows", "tokens", "spans"))
             for name in _FILES:

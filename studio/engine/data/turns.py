@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from types import MappingProxyType
 from typing import Any
 
+from studio.core.json_text import parse_json
 from studio.engine.data.conversation import Role, Turn
 
 OPENAI_ROLES: dict[str, Role] = {
@@ -74,7 +74,7 @@ def read_tools(value: object) -> tuple[Mapping[str, Any], ...]:
         if not value.strip():
             return ()
         try:
-            value = json.loads(value)
+            value = parse_json(value)
         except ValueError as error:
             raise RowInvalid(f"the tools are not valid JSON ({error})") from error
     if value is None:
@@ -208,7 +208,7 @@ def _read_call(call: dict[str, Any], position: int) -> dict[str, Any]:
     arguments = function.get("arguments", {})
     if isinstance(arguments, str):
         try:
-            arguments = json.loads(arguments)
+            arguments = parse_json(arguments)
         except ValueError:
             arguments = function["arguments"]  # a template may still print the text as it is
     cleaned = {"type": "function", "function": {"name": function["name"], "arguments": arguments}}
@@ -228,7 +228,7 @@ def _read_sharegpt_entry(entry: dict[str, Any], position: int) -> Turn:
 def _call_turn(text: str, position: int) -> Turn:
     """Return an assistant turn whose text is a tool call written as JSON."""
     try:
-        value = json.loads(text)
+        value = parse_json(text)
     except ValueError:
         return Turn("assistant", text)
     calls = value if isinstance(value, list) else [value]

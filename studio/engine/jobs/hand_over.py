@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import json
 from collections.abc import Generator, Iterator
 from pathlib import Path
 from typing import Any
@@ -20,6 +19,7 @@ from studio.core.events.types import (
 )
 from studio.core.files import read_shared
 from studio.core.jobs.orders import HandOverOrder
+from studio.core.json_text import parse_json
 from studio.core.network.fetch import FetchCancelled
 from studio.core.network.gate import find_gate
 from studio.core.paths import Home, find_home
@@ -147,7 +147,7 @@ def _put_into_lm_studio(order: HandOverOrder, home: Home, control: RequestFeed) 
 def read_setting(home: Home, name: str) -> str:
     """Returns a text of the user's preferences; empty where nothing was chosen."""
     try:
-        values: Any = json.loads(read_shared(home.preferences))
+        values: Any = parse_json(read_shared(home.preferences))
     except (OSError, ValueError):
         return ""
     value = values.get(name) if isinstance(values, dict) else None

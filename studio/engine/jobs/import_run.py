@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -17,6 +16,7 @@ from studio.core.events.types import (
     RunFinished,
 )
 from studio.core.jobs.orders import ImportOrder
+from studio.core.json_text import parse_json
 from studio.core.paths import Home
 from studio.core.runs.capsule import read_index
 from studio.core.runs.importing import (
@@ -108,7 +108,7 @@ def _compare_inputs(layout: RunLayout) -> Iterator[NoticeRaised]:
     if not layout.manifest.is_file():
         return
     try:
-        manifest: dict[str, Any] = json.loads(layout.manifest.read_bytes())
+        manifest: dict[str, Any] = parse_json(layout.manifest.read_bytes())
         folder, base_files = Path(manifest["base"]["folder"]), dict(manifest["base"]["files"])
         data = dict(manifest["data"])
     except (ValueError, KeyError, TypeError) as error:

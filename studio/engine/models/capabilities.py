@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from studio.core.errors import ModelUnusable
+from studio.core.json_text import parse_json
 from studio.core.memory.auto import RoughSize
 
 if TYPE_CHECKING:
@@ -57,7 +57,7 @@ def read_stop_ids(folder: Path, config: Any) -> tuple[int, ...]:
     value = getattr(config.get_text_config(), "eos_token_id", None)
     if path.is_file():
         try:
-            value = json.loads(path.read_text(encoding="utf-8")).get("eos_token_id", value)
+            value = parse_json(path.read_text(encoding="utf-8")).get("eos_token_id", value)
         except (OSError, ValueError, AttributeError) as error:
             raise ModelUnusable(
                 f"{path} is damaged: {error}.", "Copy or download the model again."

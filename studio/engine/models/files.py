@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Any
 
 from transformers import AutoConfig, AutoTokenizer, PreTrainedTokenizerFast
 
 from studio.core.errors import ModelUnusable
+from studio.core.json_text import parse_json
 from studio.engine.models.quiet import quiet_transformers
 
 
@@ -20,7 +20,7 @@ def load_config(folder: Path) -> Any:
     """
     try:
         text = (folder / "config.json").read_text(encoding="utf-8")
-        declared = json.loads(text)
+        declared = parse_json(text)
     except (OSError, ValueError) as error:
         raise ModelUnusable(
             f"{folder / 'config.json'} is damaged: {error}.", "Copy or download the model again."

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import json
 import os
 import re
 from dataclasses import dataclass
@@ -13,6 +12,7 @@ from studio.core.errors import ModelUnusable
 from studio.core.files import get_file_error
 from studio.core.hub.cache import find_hub_snapshot
 from studio.core.hub.names import PREFIX
+from studio.core.json_text import parse_json
 
 _HUB_NAME = re.compile(r"^[\w.-]+(/[\w.-]+)?$")
 _COMMIT = re.compile(r"^[0-9a-f]{40}$")
@@ -153,7 +153,7 @@ def read_architecture(folder: Path) -> str:
     """
     path = folder / "config.json"
     try:
-        config = json.loads(path.read_text(encoding="utf-8"))
+        config = parse_json(path.read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
         raise ModelUnusable(
             f"{path} is damaged: {error}.", "Copy or download the model again."

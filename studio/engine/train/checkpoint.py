@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import re
 import shutil
 from collections.abc import Iterator
@@ -27,6 +26,7 @@ from studio.core.files import (
     write_atomically,
     write_json_atomically,
 )
+from studio.core.json_text import parse_json
 from studio.core.weights.adapter_file import WEIGHTS_NAME
 from studio.core.weights.checksum import compute_file_checksum, compute_json_checksum
 from studio.engine.lora.adapter import Adapter
@@ -158,8 +158,7 @@ def set_checkpoint_aside(path: Path) -> Path:
     """
     aside = path.with_name(f"{path.name}.damaged")
     with _words_for(path, "set aside"):
-        if aside.exists():
-            shutil.rmtree(aside)
+        remove(aside)
         return move(path, aside)
 
 
@@ -244,7 +243,7 @@ def _restore_optimizer(optimizer: torch.optim.Optimizer, tensors: dict[str, Tens
 
 def _read_state(folder: Path) -> dict[str, Any]:
     try:
-        state: dict[str, Any] = json.loads((folder / _STATE_NAME).read_text(encoding="utf-8"))
+        state: dict[str, Any] = parse_json((folder / _STATE_NAME).read_text(encoding="utf-8"))
     except OSError as error:
         raise get_file_error(folder / _STATE_NAME, error, "read") from error
     except ValueError as error:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import platform
 from collections.abc import Iterable, Mapping
 from pathlib import Path
@@ -14,6 +13,7 @@ import transformers
 import studio
 from studio.core.errors import AdapterUnusable, DatasetInvalid, FileUnusable, ModelUnusable
 from studio.core.files import get_file_error, write_json_atomically
+from studio.core.json_text import parse_json
 from studio.core.runs.layout import RunLayout
 from studio.core.weights.adapter_file import read_seen_base
 from studio.engine.data.prepare import PreparedData
@@ -118,7 +118,7 @@ def write_recipe(path: Path, recipe: dict[str, Any]) -> None:
         FileUnusable: The manifest cannot be read or written.
     """
     _load(path)
-    write_json_atomically(path, json.loads(path.read_text(encoding="utf-8")) | {"recipe": recipe})
+    write_json_atomically(path, parse_json(path.read_text(encoding="utf-8")) | {"recipe": recipe})
 
 
 def check_trained_on(adapter: Path, model: Path) -> None:
@@ -175,7 +175,7 @@ def _made(place: Path, adapter: Path) -> bool:
 
 def _load(path: Path) -> dict[str, Any]:
     try:
-        manifest = json.loads(path.read_text(encoding="utf-8"))
+        manifest = parse_json(path.read_text(encoding="utf-8"))
         return {
             "base": {"files": dict(manifest["base"]["files"])},
             "data": dict(manifest["data"]),

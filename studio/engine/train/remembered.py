@@ -11,6 +11,7 @@ import torch
 
 from studio.core.errors import FileUnusable
 from studio.core.files import write_atomically
+from studio.core.json_text import parse_json
 
 
 class Remembered:
@@ -28,7 +29,7 @@ class Remembered:
         if self._path is None:
             return None
         try:
-            number = json.loads(self._path.read_text(encoding="utf-8"))["rows"]
+            number = parse_json(self._path.read_text(encoding="utf-8"))["rows"]
         except (OSError, ValueError, KeyError, TypeError):
             return None  # it can be measured again
         return number if isinstance(number, int) and number > 0 else None

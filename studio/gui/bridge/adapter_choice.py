@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import json
 import re
 from dataclasses import dataclass
 from pathlib import Path
 
 from studio.core.errors import AdapterUnusable
 from studio.core.files import get_file_error
+from studio.core.json_text import parse_json
 from studio.core.runs.layout import RunLayout
 from studio.gui.bridge.run_catalog import RunRow, get_base_name
 
@@ -93,7 +93,7 @@ def load_choice(folder: Path) -> AdapterChoice:
                 "Save the adapter again as safetensors.",
             )
         with path.open("rb") as stream:
-            config = json.loads(stream.read(_LARGEST_CONFIG_BYTES))
+            config = parse_json(stream.read(_LARGEST_CONFIG_BYTES))
     except ValueError as error:
         raise AdapterUnusable(
             f"{path} is damaged: it is not JSON.", "Copy the adapter again."

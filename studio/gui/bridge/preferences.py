@@ -2,21 +2,21 @@
 
 from __future__ import annotations
 
-import json
 import logging
 from pathlib import Path
-from typing import Any
 
 from PySide6.QtCore import QObject, Signal
 
 from studio.core.errors import StudioError
-from studio.core.files import get_file_error, read_shared, write_json_atomically
+from studio.core.kept_values import KeptValues
 
 _log = logging.getLogger(__name__)
 
 
 class Preferences(QObject):
     """Named values that survive the window; a damaged file starts again from the defaults.
+
+    ``trouble`` is what was wrong with the file when the window opened, if anything was.
 
     Signals:
         changed: The preference with this name has another value.
@@ -28,8 +28,9 @@ class Preferences(QObject):
 
     def __init__(self, path: Path, parent: QObject | None = None) -> None:
         super().__init__(parent)
-        self._path = path
-        self._values = load_preferences(path)
+        self._file = KeptValues(path, "Your settings")
+        self._values = self._file.load()
+        self.trouble = self._file.trouble
 
     def get_text(self, name: str, default: str = "") -> str:
         """Return a text, or the default when none was kept."""
@@ -54,25 +55,8 @@ class Preferences(QObject):
             return
         self._values[name] = value
         try:
-            self._path.parent.mkdir(parents=True, exist_ok=True)
-            write_json_atomically(self._path, self._values)
-        except OSError as error:
-            told = get_file_error(self._path.parent, error)
-            _log.warning("preferences not saved: %s", told)
-            self.save_failed.emit(told)
+            self._file.save(self._values)
         except StudioError as error:
             _log.warning("preferences not saved: %s", error)
             self.save_failed.emit(error)
         self.changed.emit(name)
-
-
-def load_preferences(path: Path) -> dict[str, Any]:
-    """Return what the file holds; empty when it is missing or damaged."""
-    try:
-        values = json.loads(read_shared(path))
-    except FileNotFoundError:
-        return {}
-    except (OSError, ValueError) as error:
-        _log.warning("preferences start from the defaults: %s", error)
-        return {}
-    return values if isinstance(values, dict) else {}

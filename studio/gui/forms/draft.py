@@ -13,7 +13,7 @@ from pydantic import ValidationError
 from PySide6.QtCore import QObject, QTimer, Signal
 
 from studio.core.errors import RecipeInvalid, StudioError
-from studio.core.files import get_file_error, read_shared, write_json_atomically
+from studio.core.kept_values import KeptValues
 from studio.core.recipe.fields import get_fields
 from studio.core.recipe.load import parse_recipe
 from studio.core.recipe.problem import Problem
@@ -27,6 +27,8 @@ _log = logging.getLogger(__name__)
 class Draft(QObject):
     """The one recipe that all pages edit; kept on disk, so that closing the window loses nothing.
 
+    ``trouble`` is what was wrong with the file when the window opened, if anything was.
+
     Signals:
         changed: A value changed; carries its dotted path, empty when all may have changed.
         save_failed: A ``StudioError``; the values are still in memory.
@@ -38,7 +40,9 @@ class Draft(QObject):
     def __init__(self, path: Path, parent: QObject | None = None) -> None:
         super().__init__(parent)
         self._path = path
-        self._values = merge_values(build_defaults(), load_values(path))
+        self._file = KeptValues(path, "The settings of your next run")
+        self._values = merge_values(build_defaults(), self._file.load())
+        self.trouble = self._file.trouble
         self._seen = self._look()
         self._recipe: Recipe | None = None
         self._problems: tuple[Problem, ...] = ()
@@ -125,8 +129,8 @@ class Draft(QObject):
         if seen in (None, self._seen) or self._timer.isActive():
             return
         self._seen = seen
-        values = merge_values(build_defaults(), load_values(self._path))
-        if values != self._values:
+        values = merge_values(build_defaults(), self._file.load())
+        if self._file.trouble is None and values != self._values:
             self.history.note("changes in another window", self._values)
             self._values = values
             self._judge()
@@ -136,13 +140,8 @@ class Draft(QObject):
         """Writes the values to disk now; called by itself shortly after each change."""
         self._timer.stop()
         try:
-            self._path.parent.mkdir(parents=True, exist_ok=True)
-            write_json_atomically(self._path, self._values)
+            self._file.save(self._values)
             self._seen = self._look()
-        except OSError as error:
-            told = get_file_error(self._path.parent, error)
-            _log.warning("draft not saved: %s", told)
-            self.save_failed.emit(told)
         except StudioError as error:
             _log.warning("draft not saved: %s", error)
             self.save_failed.emit(error)
@@ -208,15 +207,3 @@ def merge_values(defaults: dict[str, Any], kept: Mapping[str, Any]) -> dict[str,
         else:
             merged[name] = value
     return merged
-
-
-def load_values(path: Path) -> dict[str, Any]:
-    """Return what a draft file holds; empty when it is missing or damaged."""
-    try:
-        values = json.loads(read_shared(path))
-    except FileNotFoundError:
-        return {}
-    except (OSError, ValueError) as error:
-        _log.warning("the draft starts from the defaults: %s", error)
-        return {}
-    return values if isinstance(values, dict) else {}

@@ -62,11 +62,28 @@ def test_closing_writes_what_was_not_written_yet(draft: Draft) -> None:
     assert Draft(draft._path).get_value("name") == "last second"
 
 
-@pytest.mark.parametrize("content", [b"", b"{", b"[1]", b"\xff\xfe", b'{"base": 3}'])
-def test_a_damaged_file_starts_from_the_defaults(tmp_path: Path, content: bytes) -> None:
+@pytest.mark.parametrize("content", [b"", b"{", b"[1]", b"\xff\xfe", b"[" * 100_000])
+def test_a_damaged_file_starts_from_the_defaults_and_is_kept(
+    tmp_path: Path, content: bytes
+) -> None:
     path = tmp_path / "draft.json"
     path.write_bytes(content)
-    assert Draft(path).get_values() == build_defaults()
+    draft = Draft(path)
+    assert draft.get_values() == build_defaults()
+    assert draft.trouble is not None
+    draft.set_value("name", "new")
+    draft.save()
+    assert Draft(path).get_value("name") == "new"
+    assert Draft(path).trouble is None
+    assert path.with_name("draft.json.damaged").read_bytes() == content
+
+
+def test_a_file_that_is_damaged_meanwhile_does_not_empty_the_form(draft: Draft) -> None:
+    draft.set_value("name", "mine")
+    draft.save()
+    draft._path.write_bytes(b"\x00" * 40)
+    draft.refresh()
+    assert draft.get_value("name") == "mine"
 
 
 def test_loading_a_recipe_replaces_everything(draft: Draft) -> None:

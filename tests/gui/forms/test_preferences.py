@@ -21,13 +21,24 @@ def test_values_survive(qtbot: QtBot, tmp_path: Path) -> None:
     assert second.get_texts("model_folders") == ["/a", "/b"]
 
 
-@pytest.mark.parametrize("content", ["", "[]", "{", '{"theme": 3, "scale_percent": "big"}'])
+@pytest.mark.parametrize("content", ["", "[]", "{", "[" * 100_000, '{"theme": 3}'])
 def test_a_damaged_file_gives_defaults(qtbot: QtBot, tmp_path: Path, content: str) -> None:
     path = tmp_path / "preferences.json"
     path.write_text(content)
     preferences = Preferences(path)
     assert preferences.get_text("theme", "system") == "system"
     assert preferences.get_number("scale_percent", 100) == 100
+
+
+def test_a_damaged_file_is_told_and_not_overwritten(qtbot: QtBot, tmp_path: Path) -> None:
+    path = tmp_path / "preferences.json"
+    path.write_text('{"stay_offline": tr')
+    preferences = Preferences(path)
+    assert preferences.trouble is not None
+    assert str(path) in preferences.trouble.message
+    preferences.keep("theme", "dark")
+    assert path.with_name("preferences.json.damaged").read_text() == '{"stay_offline": tr'
+    assert Preferences(path).get_text("theme") == "dark"
 
 
 def test_a_change_is_told_and_nothing_else(qtbot: QtBot, tmp_path: Path) -> None:

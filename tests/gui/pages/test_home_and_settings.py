@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -14,10 +15,12 @@ from studio.core.recipe.schema import Recipe
 from studio.core.runs.record import RunRecord
 from studio.gui.app import Studio
 from studio.gui.bridge.live_job import LiveJob
+from studio.gui.bridge.preferences import Preferences
 from studio.gui.pages.home.page import HomePage
 from studio.gui.pages.home.recent import RunRow, describe_age
 from studio.gui.pages.settings.network import NetworkCard
 from studio.gui.pages.settings.page import SettingsPage
+from studio.gui.widgets.labels import PlainLabel
 
 
 @pytest.fixture
@@ -157,3 +160,14 @@ def test_model_folders_are_added_and_taken_away(
     assert studio.context.preferences.get_texts("model_folders") == ["/models"]
     settings._folders._on_remove_clicked("/models")
     assert studio.context.preferences.get_texts("model_folders") == []
+
+
+def test_settings_that_cannot_be_read_are_told_where_everybody_begins(
+    studio: Studio, tmp_path: Path
+) -> None:
+    path = tmp_path / "preferences.json"
+    path.write_bytes(b"\x00" * 100)
+    page = HomePage(replace(studio.context, preferences=Preferences(path)))
+    labels = page.findChildren(PlainLabel)
+    assert any("Your settings cannot be read" in label.text() for label in labels)
+    page.deleteLater()

@@ -36,6 +36,7 @@ class HomePage(Page):
         for widget in (self._notice, self._hero, self._steps, self._recent):
             self.body.addWidget(widget)
         self.body.addStretch(1)
+        self._tell_lost_settings()
         context.feed.run_started.connect(self._on_runs_changed)
         context.feed.run_ended.connect(self._on_runs_changed)
 
@@ -45,6 +46,12 @@ class HomePage(Page):
         self._context.background.start(
             lambda _cancellation: store.list(), self._on_records_listed, self._notice.show_error
         )
+
+    def _tell_lost_settings(self) -> None:
+        for kept in (self._context.draft, self._context.preferences):
+            if kept.trouble is not None:
+                told = kept.trouble
+                self._notice.show_message("warning", told.message, told.remedy)
 
     def _on_starter_requested(self, name: str) -> None:
         starter = self._context.starter
