@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -19,17 +21,20 @@ from studio.engine.models.attention import (
 from studio.engine.models.body import make_probe_ids
 from studio.engine.models.quiet import quiet_transformers
 
-_LENGTHS = (7, 12, 5)
-_WIDEST_WINDOW = 48
+_LENGTHS = (7, 12, 5, 19)
+_SMALL_WINDOW = 8
+_WINDOWS = ("sliding_window", "attention_chunk_size")
 
 
 def is_packing_exact(model: PreTrainedModel) -> bool:
     """Returns whether ``model``, on packed random tokens, gives the logits of separate documents.
 
-    The last document is made longer than a small sliding window, so that windows are proven too.
-    The model's attention function and mode are as before afterwards.
+    Sliding windows and chunks of attention are made small for the moment and the last document
+    longer, so that they are proven too: families that tell them by the mask alone cannot be
+    packed. The model's attention function, windows and mode are as before afterwards.
     """
-    return _is_exact(model, _compute_packed)
+    with _small_windows(model):
+        return _is_exact(model, _compute_packed)
 
 
 def is_padding_exact(model: PreTrainedModel) -> bool:
@@ -59,19 +64,31 @@ def _is_exact(
         model.train(was_training)
 
 
-def _get_long_document(model: PreTrainedModel) -> int:
-    window = getattr(model.config.get_text_config(), "sliding_window", None)
-    if isinstance(window, int) and 0 < window <= _WIDEST_WINDOW:
-        return window + 3
-    return 9
+@contextmanager
+def _small_windows(model: PreTrainedModel) -> Iterator[None]:
+    """Makes every wide window of ``model`` small, where layers and their settings keep it."""
+    places: dict[int, Any] = {id(module): module for module in model.modules()}
+    places |= {id(one.config): one.config for one in model.modules() if hasattr(one, "config")}
+    before = [
+        (place, name, value)
+        for place in places.values()
+        for name in _WINDOWS
+        if isinstance(value := vars(place).get(name), int) and value > _SMALL_WINDOW
+    ]
+    try:
+        for place, name, _ in before:
+            setattr(place, name, _SMALL_WINDOW)
+        yield
+    finally:
+        for place, name, value in before:
+            setattr(place, name, value)
 
 
 @torch.no_grad()
 def _compare(
     model: PreTrainedModel, compute: Callable[[PreTrainedModel, list[Tensor]], Tensor]
 ) -> bool:
-    lengths = (*_LENGTHS, _get_long_document(model))
-    documents = [make_probe_ids(model, count, seed) for seed, count in enumerate(lengths)]
+    documents = [make_probe_ids(model, count, seed) for seed, count in enumerate(_LENGTHS)]
     expected = torch.cat([_get_logits(model, input_ids=ids)[0] for ids in documents])
     found = compute(model, documents)
     size = float(expected.abs().max()) + 1e-6
