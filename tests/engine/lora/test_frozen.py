@@ -6,6 +6,7 @@ import pytest
 import torch
 from torch import nn
 from torch.nn import functional
+from transformers.pytorch_utils import Conv1D
 
 from studio.core.errors import ModelUnusable, NotAvailableYet
 from studio.core.recipe.schema import AdapterSettings
@@ -79,14 +80,20 @@ def test_an_adapted_layer_still_answers_for_its_base() -> None:
         _ = module.no_such_name
 
 
-@pytest.mark.parametrize("kind", ["linear", "embedding"])
+@pytest.mark.parametrize("kind", ["linear", "conv1d", "embedding"])
 def test_merged_weight_is_base_plus_scaled_product(kind: str) -> None:
-    base = nn.Linear(5, 7, bias=False) if kind == "linear" else nn.Embedding(5, 7)
+    base = {
+        "linear": nn.Linear(5, 7, bias=False),
+        "conv1d": Conv1D(7, 5),
+        "embedding": nn.Embedding(5, 7),
+    }[kind]
     module = build_adapted(base, kind, rank=2, alpha=6.0)
     for parameter in (module.lora_A, module.lora_B):
         nn.init.normal_(parameter)
-    inputs = torch.randn(3, 5) if kind == "linear" else torch.arange(5)
+    inputs = torch.arange(5) if kind == "embedding" else torch.randn(3, 5)
     merged = module.get_merged_weight()
     assert merged.shape == base.weight.shape
-    expected = inputs @ merged.t() if kind == "linear" else merged[inputs]
+    matrix = merged.t() if kind == "linear" else merged
+    expected = merged[inputs] if kind == "embedding" else inputs @ matrix
     torch.testing.assert_close(module(inputs), expected, rtol=1e-5, atol=1e-5)
+    torch.testing.assert_close(module.get_delta(), merged - base.weight, rtol=1e-5, atol=1e-5)

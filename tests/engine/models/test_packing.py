@@ -93,6 +93,16 @@ def test_a_model_with_position_biases_is_found_out_by_the_probe(family: str) -> 
     assert model.training == was_training
 
 
+def test_wide_windows_are_proven_as_well_and_stay_as_they_are() -> None:
+    model = build_model("gemma3", sliding_window=4096).eval()
+    assert is_packing_exact(model)
+    windows = {model.config.sliding_window, model.base_model.layers[0].self_attn.sliding_window}
+    assert windows == {4096}
+    for layer in model.base_model.layers:
+        layer.self_attn.sliding_window = None  # as in families that tell it by the mask alone
+    assert not is_packing_exact(model)
+
+
 @pytest.mark.parametrize("rope", ["dynamic", "longrope", "yarn"])
 def test_a_long_document_does_not_turn_the_positions_of_a_short_one(rope: str) -> None:
     values: dict[str, object] = {"rope_type": rope, "rope_theta": 1e4, "factor": 4.0}
