@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from enum import Enum
 from typing import Any, cast
 
 import torch
@@ -15,6 +16,7 @@ from studio.engine.held.layer import QuantisedLayer
 from studio.engine.held.product import get_compute_dtype
 from studio.engine.lora.linear import AdaptedLinear
 from studio.engine.lora.low_rank import LowRankProduct
+from studio.engine.lora.passes import Pass, get_pass
 from studio.engine.lora.row_blocks import RowBlock, is_divisible, split_rows
 from studio.engine.quant import FrozenLinear, hold
 
@@ -59,6 +61,7 @@ class GatedMlp:
     def __init__(self, module: nn.Module) -> None:
         self._module = module
         self._frozen: dict[int, FrozenLinear] = {}
+        self._is_read_again = False
 
     def can_run(self, inputs: Tensor) -> bool:
         """Returns whether the part can be computed in one function now."""
@@ -79,7 +82,20 @@ class GatedMlp:
         factors = [one for piece in pieces for one in (piece.lora_a, piece.lora_b)]
         act = cast(_Activation, getattr(self._module, _ACTIVATION))
         apply: Callable[..., Tensor] = _GatedMlp.apply
-        return apply(inputs, *factors, tuple((p.frozen, p.scaling) for p in pieces), act, keeps)
+        taken = (inputs, *factors, tuple((p.frozen, p.scaling) for p in pieces), act)
+        if not keeps:
+            return apply(*taken, Aim.RESULT)
+        now = get_pass()
+        if now is Pass.FIRST:
+            return apply(*taken, Aim.SHAPES)
+        if now is not Pass.SECOND or self._is_read_again:
+            return apply(*taken, Aim.ALL)
+        y = apply(*taken, Aim.KEPT)
+        # Who is still here goes on with the result: torch leaves a layer that is computed again as
+        # soon as it has all that was kept of it, mostly inside the line above.
+        self._is_read_again = True
+        with torch.no_grad():
+            return y.copy_(apply(*taken, Aim.RESULT))
 
     def _iter_pieces(self) -> Iterator[_Piece]:
         """Yields the three matrices, those that are more than a product left out."""
@@ -109,27 +125,46 @@ def _is_frozen(module: nn.Module) -> bool:
     return is_known and not any(p.requires_grad for p in module.parameters())
 
 
+class Aim(Enum):
+    """What a call is for."""
+
+    ALL = "all"
+    RESULT = "result"
+    """Only the input is kept."""
+    SHAPES = "shapes"
+    """As the one before; what would be kept is there without its numbers."""
+    KEPT = "kept"
+    """The result itself is not computed."""
+
+
 class _GatedMlp(torch.autograd.Function):
     """Shapes inside: x (rows, width), gate and up (rows, inner), y (rows, width)."""
 
     @staticmethod
     def forward(ctx: Any, inputs: Tensor, *rest: Any) -> Tensor:
-        *factors, pieces, act, keeps = rest
+        *factors, pieces, act, aim = rest
         dtype = get_compute_dtype(pieces[0][0])
         x = inputs.reshape(-1, inputs.shape[-1]).to(dtype)
         parts = _build_parts(pieces, factors, dtype)
-        kept = _Kept.build(x, parts) if keeps else _Kept()
+        kept = _Kept.build(x, parts, aim)
         y = x.new_empty(len(x), parts[2].frozen.out_features)
         for block in _split(x, parts):
             first, second = kept.compute_first(block, x, parts)
-            part = block.open(y)
+            if aim is Aim.KEPT and not parts[2].rank:
+                continue
             opened = act(first)
             inside = opened * second if opened is first else opened.mul_(second)
-            small = parts[2].forward(inside, part)
-            kept.note(block, 2, small)
+            if aim is Aim.KEPT:
+                kept.note(block, 2, parts[2].narrow(inside))
+                continue
+            part = block.open(y)
+            kept.note(block, 2, parts[2].forward(inside, part))
             block.close(y, part)
-        needs_x = not keeps or any(one is not None for one in factors[:4])
-        ctx.save_for_backward(x if needs_x else None, *factors, kept.gate, kept.up, *kept.small)
+        needs_x = aim is Aim.RESULT or any(one is not None for one in factors[:4])
+        wide = kept.gate, kept.up
+        if aim is Aim.SHAPES:
+            wide = (x.new_empty(1, 1).expand(len(x), parts[0].frozen.out_features),) * 2
+        ctx.save_for_backward(x if needs_x else None, *factors, *wide, *kept.small)
         ctx.pieces, ctx.act = pieces, act
         ctx.input_shape, ctx.input_dtype = inputs.shape, inputs.dtype
         return y.resize_(*inputs.shape[:-1], y.shape[-1])
@@ -163,10 +198,15 @@ class _Kept:
     small: tuple[Tensor | None, ...] = (None, None, None)
 
     @classmethod
-    def build(cls, x: Tensor, parts: list[LowRankProduct]) -> _Kept:
-        inner = parts[0].frozen.out_features
-        small = (x.new_empty(len(x), part.rank) if part.rank else None for part in parts)
-        return cls(x.new_empty(len(x), inner), x.new_empty(len(x), inner), tuple(small))
+    def build(cls, x: Tensor, parts: list[LowRankProduct], aim: Aim) -> _Kept:
+        """Returns room for what is kept with ``aim``."""
+        if aim is Aim.RESULT:
+            return cls()
+        found = (x.new_empty(len(x), part.rank) if part.rank else None for part in parts)
+        inner, small = parts[0].frozen.out_features, tuple(found)
+        if aim is Aim.SHAPES:
+            return cls(small=small)
+        return cls(x.new_empty(len(x), inner), x.new_empty(len(x), inner), small)
 
     def note(self, block: RowBlock, at: int, small: Tensor | None) -> None:
         whole = self.small[at]

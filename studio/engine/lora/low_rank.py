@@ -46,12 +46,16 @@ class LowRankProduct:
             self.frozen.project_into(x, output)
         else:
             output.copy_(self.frozen.project(x))
-        if self._a is None or self._b is None:
+        hidden = self.narrow(x)
+        if hidden is None or self._b is None:
             return None
-        hidden = x @ self._a.t()
         # out= instead of addmm_, which torch's FLOP counter does not see
         torch.addmm(output, hidden, self._b.t(), alpha=self.factor, out=output)
         return hidden
+
+    def narrow(self, x: Tensor) -> Tensor | None:
+        """Returns ``A x``, ``(rows, rank)``, None without an update."""
+        return None if self._a is None else x @ self._a.t()
 
     def backward(
         self, g: Tensor, x: Tensor | None, hidden: Tensor | None, *, needs_x: bool = True

@@ -44,10 +44,10 @@ class _DocumentAttention(torch.autograd.Function):
     ) -> Tensor:
         _, heads, tokens, width = query.shape
         output = query.new_empty(1, tokens, heads, width)
-        wide = _get_wide(query.dtype)
+        rooms = [_WideRoom(one, lengths) for one in (query, key, value)]
         sums = []
         for at in _iter_documents(lengths):
-            parts = (one[:, :, at].to(wide) for one in (query, key, value))
+            parts = (room.fill(at) for room in rooms)
             found, log_sum = torch.ops.aten._scaled_dot_product_flash_attention_for_cpu(  # noqa: SLF001 - what the public function calls; it alone gives the sums for the backward pass
                 *parts, 0.0, True, scale=scale
             )
@@ -62,13 +62,11 @@ class _DocumentAttention(torch.autograd.Function):
     def backward(ctx: Any, gradients: Tensor) -> tuple[Tensor | None, ...]:
         query, key, value, output, *sums = ctx.saved_tensors
         found = tuple(torch.empty_like(one) for one in (query, key, value))
-        wide = _get_wide(query.dtype)
+        taken = (gradients.transpose(1, 2), query, key, value, output.transpose(1, 2))
+        rooms = [_WideRoom(one, ctx.lengths) for one in taken]
         for at, log_sum in zip(_iter_documents(ctx.lengths), sums, strict=True):
-            parts = (one[:, :, at].to(wide) for one in (query, key, value))
             slopes = torch.ops.aten._scaled_dot_product_flash_attention_for_cpu_backward(  # noqa: SLF001 - belongs to the call above
-                gradients[:, at].transpose(1, 2).to(wide),
-                *parts,
-                output[:, at].transpose(1, 2).to(wide),
+                *(room.fill(at) for room in rooms),
                 log_sum,
                 0.0,
                 True,
@@ -79,9 +77,24 @@ class _DocumentAttention(torch.autograd.Function):
         return *found, None, None
 
 
-def _get_wide(dtype: torch.dtype) -> torch.dtype:
-    """Returns the dtype in which the products are computed."""
-    return torch.promote_types(dtype, torch.float32)
+class _WideRoom:
+    """One room for the documents of ``values`` ``(1, heads, tokens, width)``, in 32 bits at least.
+
+    Rooms of their own for each of them would leave gaps of all sizes in the heap.
+    """
+
+    def __init__(self, values: Tensor, lengths: Sequence[int]) -> None:
+        self._values = values
+        wide = torch.promote_types(values.dtype, torch.float32)
+        size = (1, max(lengths), values.shape[1], values.shape[3])
+        self._room = None if wide == values.dtype else values.new_empty(size, dtype=wide)
+
+    def fill(self, at: slice) -> Tensor:
+        """Returns the document at these tokens; the one before it is gone."""
+        part = self._values[:, :, at]
+        if self._room is None:
+            return part
+        return self._room[:, : at.stop - at.start].transpose(1, 2).copy_(part)
 
 
 def _iter_documents(lengths: Sequence[int]) -> Iterator[slice]:

@@ -13,10 +13,11 @@ from transformers import PreTrainedModel
 from studio.core.errors import ModelUnusable
 from studio.core.memory.recomputing import Checkpointing, Recomputing
 from studio.engine.lora.gated_mlp import get_joined
+from studio.engine.lora.passes import mark_passes
 from studio.engine.models.layers import find_layers, find_mlp
 from studio.engine.models.offload_saved import offload_saved
 
-_OPTIONS = {"use_reentrant": False}
+_OPTIONS = {"use_reentrant": False, "context_fn": mark_passes}
 _SWITCH = "studio_recomputes"
 
 

@@ -13,7 +13,7 @@ from torch.autograd.function import once_differentiable
 from torch.nn import functional
 
 _EPSILONS = ("variance_epsilon", "eps", "epsilon")
-_BLOCK_NUMBERS = 1 << 18
+_BLOCK_NUMBERS = 1 << 16
 """So many numbers are computed at once on the processor: they stay near it, and room is saved."""
 
 
@@ -27,20 +27,24 @@ class NormRule:
     offset: float
     is_wide: bool
 
-    def scale(self, normal: Tensor, weight: Tensor, dtype: torch.dtype) -> Tensor:
-        """Returns the finished numbers for ``normal``, in ``dtype``."""
+    def scale_into(self, output: Tensor, normal: Tensor, weight: Tensor) -> None:
+        """Writes the finished numbers for ``normal``, which is used up, into ``output``."""
+        if self.is_wide:
+            normal.mul_(self._get_factor(weight, normal.dtype))
+        output.copy_(normal)
         if not self.is_wide:
-            return weight * normal.to(dtype)
-        factor = weight.to(normal.dtype)
-        return (normal * (factor + self.offset if self.offset else factor)).to(dtype)
+            output.mul_(weight)
 
-    def scale_back(self, gradients: Tensor, weight: Tensor) -> Tensor:
-        """Returns the gradient of ``normal``, in 32 bits at least, as a new tensor."""
-        wide = _get_wide(gradients.dtype)
-        if not self.is_wide:
-            return (gradients * weight).to(wide)
-        factor = weight.to(wide)
-        return gradients.to(wide) * (factor + self.offset if self.offset else factor)
+    def scale_back_into(self, slope: Tensor, gradients: Tensor, weight: Tensor) -> None:
+        """Writes the gradient of ``normal`` into ``slope``, which is in 32 bits at least."""
+        if self.is_wide:
+            slope.copy_(gradients).mul_(self._get_factor(weight, slope.dtype))
+        else:
+            slope.copy_(gradients * weight)
+
+    def _get_factor(self, weight: Tensor, dtype: torch.dtype) -> Tensor:
+        factor = weight.to(dtype)
+        return factor + self.offset if self.offset else factor
 
 
 _RULES = (NormRule(0.0, is_wide=False), NormRule(0.0, is_wide=True), NormRule(1.0, is_wide=True))
@@ -95,10 +99,11 @@ class _RmsNorm(torch.autograd.Function):
         x = inputs.reshape(-1, inputs.shape[-1])
         y = torch.empty_like(x)
         factors = x.new_empty(len(x), 1, dtype=_get_wide(x.dtype))
-        for at in _iter_blocks(x):
-            wide = x[at].to(factors.dtype)
-            factors[at] = torch.rsqrt(wide.pow(2).mean(-1, keepdim=True) + epsilon)
-            y[at] = rule.scale(wide * factors[at], weight, x.dtype)
+        for at, (wide, squares) in _iter_blocks(x, 2):
+            wide.copy_(x[at])
+            torch.mul(wide, wide, out=squares)
+            factors[at] = squares.mean(-1, keepdim=True).add_(epsilon).rsqrt_()
+            rule.scale_into(y[at], wide.mul_(factors[at]), weight)
         ctx.save_for_backward(x, weight, factors)
         ctx.rule, ctx.shape = rule, inputs.shape
         return y.view(inputs.shape)
@@ -109,18 +114,22 @@ class _RmsNorm(torch.autograd.Function):
         x, weight, factors = ctx.saved_tensors
         g = gradients.reshape(x.shape)
         found = torch.empty_like(x)
-        for at in _iter_blocks(x):
-            slope = ctx.rule.scale_back(g[at], weight)
-            normal = x[at].to(factors.dtype) * factors[at]
-            share = (slope * normal).mean(-1, keepdim=True)
+        for at, (slope, normal, products) in _iter_blocks(x, 3):
+            ctx.rule.scale_back_into(slope, g[at], weight)
+            normal.copy_(x[at]).mul_(factors[at])
+            share = torch.mul(slope, normal, out=products).mean(-1, keepdim=True)
             found[at] = slope.sub_(normal.mul_(share)).mul_(factors[at])
         return found.view(ctx.shape), None, None, None
 
 
-def _iter_blocks(x: Tensor) -> Iterator[slice]:
-    rows = max(1, _BLOCK_NUMBERS // x.shape[1]) if x.device.type == "cpu" else max(1, len(x))
-    for start in range(0, len(x), rows):
-        yield slice(start, start + rows)
+def _iter_blocks(x: Tensor, rooms: int) -> Iterator[tuple[slice, list[Tensor]]]:
+    """Yields the rows of each block, and as many rooms in 32 bits at least to compute them in."""
+    most = max(1, _BLOCK_NUMBERS // x.shape[1]) if x.device.type == "cpu" else max(1, len(x))
+    size = min(most, len(x)), x.shape[1]
+    room = [x.new_empty(size, dtype=_get_wide(x.dtype)) for _ in range(rooms)]
+    for start in range(0, len(x), most):
+        stop = min(len(x), start + most)
+        yield slice(start, stop), [one[: stop - start] for one in room]
 
 
 def _get_wide(dtype: torch.dtype) -> torch.dtype:
@@ -153,5 +162,10 @@ def _find_rule(module: nn.Module) -> NormRule | None:
         return None
     wide = x.float()
     normal = wide * torch.rsqrt(wide.pow(2).mean(-1, keepdim=True) + epsilon)
-    fits = (rule for rule in _RULES if torch.equal(rule.scale(normal, weight, x.dtype), found))
-    return next(fits, None)
+    return next((rule for rule in _RULES if _fits(rule, normal, weight, found)), None)
+
+
+def _fits(rule: NormRule, normal: Tensor, weight: Tensor, found: Tensor) -> bool:
+    output = torch.empty_like(normal, dtype=found.dtype)
+    rule.scale_into(output, normal.clone(), weight)
+    return torch.equal(output, found)

@@ -22,6 +22,17 @@ def test_a_frozen_program_starts_itself(monkeypatch: pytest.MonkeyPatch) -> None
     assert build_command(Path("run")) == [sys.executable, "worker", "run"]
 
 
+def test_on_linux_the_heap_keeps_no_small_pieces_between_large_ones(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(command.sys, "platform", "linux")
+    assert build_environment({})["GLIBC_TUNABLES"] == "glibc.malloc.tcache_count=0"
+    given = {"GLIBC_TUNABLES": "glibc.malloc.check=1"}
+    assert build_environment(given)["GLIBC_TUNABLES"] == "glibc.malloc.check=1"
+    monkeypatch.setattr(command.sys, "platform", "win32")
+    assert "GLIBC_TUNABLES" not in build_environment({})
+
+
 def test_several_processes_are_started_by_torchs_launcher() -> None:
     arguments = build_command(Path("run"), processes=2)
     assert arguments[1:5] == ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2"]

@@ -7,11 +7,14 @@ from typing import Any
 import pytest
 import torch
 from torch import Tensor, nn
+from torch.utils.checkpoint import checkpoint
 
 from studio.core.recipe.schema import AdapterSettings
 from studio.engine.lora.gated_mlp import GatedMlp, get_joined, join_gated_mlps
 from studio.engine.lora.inject import inject
+from studio.engine.lora.passes import mark_passes
 from studio.engine.lora.row_blocks import split_rows
+from studio.engine.quant.none import PlainLinear
 from tests.engine.lora.tiny_models import build_model
 
 
@@ -121,3 +124,54 @@ def test_blocks_cover_all_rows_once_in_few_sizes(count: int, dtype: torch.dtype)
     if dtype == torch.bfloat16:
         assert {one.rows for one in blocks} <= {128, 256, 384, 512}
         assert [one.rows for one in blocks[:-1]] == [512] * (len(blocks) - 1)
+
+
+@pytest.mark.parametrize("is_read", [False, True])
+def test_computed_again_it_spares_the_result_that_nobody_reads(
+    is_read: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    model, _ = _build()
+    part = model.model.layers[1].mlp
+    x = torch.randn(500, model.config.hidden_size, dtype=torch.float64)  # one block
+    parameters = [one for one in part.parameters() if one.requires_grad]
+    inner = model.config.intermediate_size
+    inputs: list[int] = []  # widths of what is multiplied
+    multiply = PlainLinear.project_into
+
+    def project_into(frozen: PlainLinear, rows: Tensor, output: Tensor) -> None:
+        inputs.append(rows.shape[1])
+        multiply(frozen, rows, output)
+
+    def layer(inputs: Tensor) -> Tensor:
+        y: Tensor = inputs + part(inputs)
+        return y.square() if is_read else y
+
+    def train(*, again: bool) -> list[Tensor]:
+        leaf = x.clone().requires_grad_()
+        passes = {"use_reentrant": False, "context_fn": mark_passes}
+        y = checkpoint(layer, leaf, **passes) if again else layer(leaf)
+        return list(torch.autograd.grad(y.sum(), [leaf, *parameters]))
+
+    expected = train(again=False)
+    monkeypatch.setattr(PlainLinear, "project_into", project_into)
+    for _ in range(2):  # the first time it has to find out that somebody reads it
+        inputs.clear()
+        for one, other in zip(train(again=True), expected, strict=True):
+            assert torch.equal(one, other)
+    assert inputs.count(inner) == (2 if is_read else 1)  # into the result, in both passes or one
+
+
+def test_the_first_pass_of_a_recomputed_layer_holds_no_inner_results() -> None:
+    model, _ = _build()
+    part = model.model.layers[1].mlp
+    x = torch.randn(600, model.config.hidden_size, dtype=torch.float64).requires_grad_()
+    saved: list[Tensor] = []
+
+    def keep(one: Tensor) -> Tensor:
+        saved.append(one)
+        return one
+
+    with torch.autograd.graph.saved_tensors_hooks(keep, keep), mark_passes()[0]:
+        part(x)
+    wide = [one for one in saved if one.shape == (600, model.config.intermediate_size)]
+    assert [one.untyped_storage().nbytes() for one in wide] == [8, 8]  # the shapes alone
