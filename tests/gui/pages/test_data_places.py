@@ -14,7 +14,7 @@ from studio.core.events.types import DataProblemFound
 from studio.core.jobs.orders import LookAt
 from studio.gui.app import Studio
 from studio.gui.pages.data.page import DataPage
-from studio.gui.pages.data.places_dialog import PlacesDialog
+from studio.gui.pages.data.places_dialog import PlacesDialog, join_places
 from studio.gui.widgets.buttons import Button
 from tests.gui.pages.surveying import LIMITS, SURVEYED, Child, open_survey
 
@@ -109,3 +109,12 @@ def test_rows_whose_places_stay_open_are_left_out_on_request(studio: Studio, chi
     press(dialog, "&Leave these rows out")
     assert fills(studio)[0] == {"name": "Ada"}
     assert studio.context.draft.get_value("data.leave_out") == ["unfilled_places"]
+
+
+def test_the_places_keep_their_order_when_some_are_filled() -> None:
+    found = [
+        OpenPlace(name=name, files="train", source=0, rows=rows, quote="")
+        for name, rows in (("name", 3), ("author", 3), ("town", 5))
+    ]
+    for places in (found, found[::-1]):
+        assert [one.name for one in join_places(places, {})] == ["town", "author", "name"]

@@ -31,14 +31,17 @@ class NamedPlace:
 
 
 def join_places(places: Iterable[OpenPlace], words: Mapping[str, str]) -> tuple[NamedPlace, ...]:
-    """Return the places of all files by name, those in most rows first."""
+    """Return the places of all files by name, those in most rows first, then by the alphabet.
+
+    The order in which they are found changes when some of them are filled.
+    """
     rows: dict[str, int] = {}
     quotes: dict[str, str] = {}
     for one in places:
         rows[one.name] = rows.get(one.name, 0) + one.rows
         quotes[one.name] = quotes.get(one.name) or one.quote
     found = [NamedPlace(one, rows[one], quotes[one], words.get(one, "")) for one in rows]
-    return tuple(sorted(found, key=lambda one: -one.rows))
+    return tuple(sorted(found, key=lambda one: (-one.rows, one.name)))
 
 
 class PlacesDialog(QDialog):
