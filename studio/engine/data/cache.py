@@ -37,7 +37,7 @@ class RowCache:
         self._folder = folder
 
     def find(self, key: str) -> Generator[int, None, RowTable | None]:
-        """Return the rows kept under this key, mapped from disk; None if there are none.
+        """Return the rows kept under this key; None if there are none.
 
         Meanwhile yields 0, for those who want to stop or to do something else.
         """
@@ -69,7 +69,7 @@ class RowCache:
     def keep(self, folder: Path, key: str) -> Path:
         """Move a complete folder to its key, unless another process was faster; return where it is.
 
-        Its files must not be mapped yet: Windows moves no folder with a file in use.
+        Its files must not be open yet: Windows moves no folder with a file in use.
         """
         target = self._folder / key
         try:

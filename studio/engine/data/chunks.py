@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import ctypes
-import mmap
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
@@ -12,24 +11,22 @@ import numpy as np
 from numpy.typing import NDArray
 
 from studio.engine.data.example import Flags
+from studio.engine.data.file_rows import Rows
 
-CHUNK_ROWS = 1 << 16
+CHUNK_ROWS = 1 << 14
 GROUP_ROWS = 1 << 17
 """About as many rows are compared with each other at once."""
 _MOST_GROUP_BITS = 8
 
-Rows = NDArray[Any]
 
-
-def iter_chunks(rows: Rows) -> Iterator[tuple[slice, Rows]]:
-    """Yield consecutive rows and where they stand; what was read from a mapped file is let go."""
+def iter_chunks(rows: Rows) -> Iterator[tuple[slice, NDArray[Any]]]:
+    """Yield consecutive rows and where they stand."""
     for start in range(0, len(rows), CHUNK_ROWS):
         where = slice(start, min(start + CHUNK_ROWS, len(rows)))
         yield where, rows[where]
-        let_go(rows)
 
 
-def mark_rows(rows: Rows, test: Callable[[Rows], Flags]) -> Flags:
+def mark_rows(rows: Rows, test: Callable[[NDArray[Any]], Flags]) -> Flags:
     """Return what ``test`` says of all rows; it is asked piece by piece. Shape ``(rows,)``."""
     found = np.zeros(len(rows), dtype=np.bool_)
     for where, some in iter_chunks(rows):
@@ -48,8 +45,8 @@ def read_column(rows: Rows, name: str) -> NDArray[Any]:
 def iter_groups(
     tables: Sequence[Rows],
     chosen: Sequence[Flags],
-    lead: Callable[[Rows], NDArray[np.uint8]],
-    take: Callable[[Rows], NDArray[Any]],
+    lead: Callable[[NDArray[Any]], NDArray[np.uint8]],
+    take: Callable[[NDArray[Any]], NDArray[Any]],
 ) -> Iterator[tuple[NDArray[np.int64], NDArray[Any]]]:
     """Yield the chosen rows in groups, so that each is compared with those of its group alone.
 
@@ -72,7 +69,7 @@ def iter_groups(
             yield np.concatenate(places), np.concatenate(values)
 
 
-def first_bytes(keys: Rows) -> NDArray[np.uint8]:
+def first_bytes(keys: NDArray[Any]) -> NDArray[np.uint8]:
     """Return the first byte of keys of 16 bytes, in whose order they are sorted."""
     return np.ascontiguousarray(keys).view(np.uint8).reshape(-1, 16)[:, 0]
 
@@ -105,12 +102,3 @@ def trim_heap() -> None:
         trim = getattr(ctypes.CDLL(None), "malloc_trim", None)
         if trim is not None:
             trim(0)
-
-
-def let_go(rows: Rows) -> None:
-    """Drop what was read from a mapped file from this process; the system may still hold it."""
-    base: object = rows
-    while isinstance(base, np.ndarray):
-        base = base.base
-    if isinstance(base, mmap.mmap) and hasattr(mmap, "MADV_DONTNEED"):
-        base.madvise(mmap.MADV_DONTNEED)

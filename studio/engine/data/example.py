@@ -47,6 +47,12 @@ ORIGIN = np.dtype(
 """Where an example comes from, as ``studio.core.microscope.files`` reads it."""
 
 
+def fill_origins(origins: NDArray[Any], chosen: Flags, rows: NDArray[Any]) -> None:
+    """Write where the ``chosen`` origins stand, and what they say, from one of ``rows`` each."""
+    origins["number"][chosen], origins["line"][chosen] = rows["number"], rows["line"]
+    origins["mark"][chosen] = rows["key"]
+
+
 class Examples(Sequence[Example], ABC):
     """Examples in the order of their rows, wherever their tokens come from.
 

@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import numpy as np
-from numpy.typing import NDArray
 
 from studio.core.recipe.schema_data import DataSettings
 from studio.engine.data.chunks import mark_rows
 from studio.engine.data.example import Flags
+from studio.engine.data.file_rows import Rows
 from studio.engine.data.problems import PLACES_KEPT, ProblemLog
 from studio.engine.data.table import RowTable
 from studio.engine.data.whole import WholeCheck
@@ -68,7 +68,7 @@ def _by_row(settings: DataSettings, table: RowTable, max_tokens: int) -> Flags:
     return flags
 
 
-def find_excluded(settings: DataSettings, keys: NDArray[np.bytes_]) -> Flags:
+def find_excluded(settings: DataSettings, keys: Rows) -> Flags:
     """Return which rows stand in the recipe's list of excluded ones, by the 16 bytes of each."""
     marks = {bytes.fromhex(mark) for mark in settings.exclude if _is_mark(mark)}
     if not marks:

@@ -51,7 +51,7 @@ class RowLists:
         """Return the place of row ``row`` (from 1) of a source, or of the next one after it."""
         for number, one in enumerate(self.sources):
             if one.position == position:
-                rows = np.flatnonzero(one.table.rows["number"] >= row)
+                rows = np.flatnonzero(one.table.column("number") >= row)
                 index = int(rows[0]) if len(rows) else len(one.table) - 1
                 return int(self.starts[number]) + index if len(one.table) else None
         return None

@@ -7,13 +7,13 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-from numpy.typing import NDArray
 
 from studio.core.recipe.schema_data import DataSource
 from studio.engine.data.chunks import mark_rows, read_column
 from studio.engine.data.conversation import Conversation
 from studio.engine.data.digest import digest_row
 from studio.engine.data.example import Flags
+from studio.engine.data.file_rows import Rows
 from studio.engine.data.read import SkippedRows, open_source
 from studio.engine.data.rows import RowEncoder
 from studio.engine.data.spool import RowSpool
@@ -30,22 +30,24 @@ _LACKING = ("no_supervised_tokens", "empty_answer")
 class RowFacts:
     """What is known of the rows of a source before any of them is tokenised.
 
-    ``keys`` (16 bytes each) are equal where rows say the same; ``has_answer`` tells the rows that
-    hold something to learn; ``numbers`` count the rows of each file from 1, ``lines`` are 0 where
-    files have none. All have the shape ``(rows,)``.
+    The ``key`` of rows (16 bytes) is equal where they say the same; ``number`` counts the rows of
+    each file from 1, ``line`` is 0 where files have none. ``has_answer`` tells the rows that hold
+    something to learn; shape ``(rows,)``.
     """
 
-    keys: NDArray[np.bytes_]
+    rows: Rows
     has_answer: Flags
-    numbers: NDArray[np.int64]
-    lines: NDArray[np.int64]
+
+    @property
+    def keys(self) -> Rows:
+        """The keys of all rows; shape ``(rows,)``."""
+        return self.rows["key"]
 
     @classmethod
     def of_spool(cls, spool: RowSpool) -> RowFacts:
         """Return the facts about rows that were put by, all of them; they stay on disk."""
         facts = spool.finish()
-        has_answer = read_column(facts, "has_answer")
-        return cls(facts["key"], has_answer, facts["number"], facts["line"])
+        return cls(facts, read_column(facts, "has_answer"))
 
     @classmethod
     def of_table(cls, table: RowTable) -> RowFacts:
@@ -54,7 +56,7 @@ class RowFacts:
         lacks = mark_rows(
             table.rows, lambda rows: (rows["length"] == 0) & (rows["problems"] & bits != 0)
         )
-        return cls(table.rows["key"], ~lacks, table.rows["number"], table.rows["line"])
+        return cls(table.rows, ~lacks)
 
 
 @dataclass(frozen=True)

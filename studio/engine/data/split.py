@@ -9,11 +9,10 @@ from numpy.typing import NDArray
 
 from studio.engine.data.chunks import first_bytes, iter_groups
 from studio.engine.data.example import Flags
+from studio.engine.data.file_rows import Rows
 
 
-def hold_back(
-    keys: Sequence[NDArray[np.bytes_]], usable: Sequence[Flags], fraction: float
-) -> list[Flags]:
+def hold_back(keys: Sequence[Rows], usable: Sequence[Flags], fraction: float) -> list[Flags]:
     """Return which usable rows of each source are held back, ``(rows,)`` each.
 
     ``keys`` are 16 bytes a row, equal where rows say the same. Such rows stay together, so that
@@ -29,9 +28,7 @@ def hold_back(
     return [np.ascontiguousarray(one) for one in np.split(every, ends)]
 
 
-def _choose(
-    keys: Sequence[NDArray[np.bytes_]], usable: Sequence[Flags], wanted: int, every: Flags
-) -> None:
+def _choose(keys: Sequence[Rows], usable: Sequence[Flags], wanted: int, every: Flags) -> None:
     """Mark up to ``wanted`` rows in ``every``, those first whose keys come first."""
     held = 0
     kinds_seen = 0

@@ -3,22 +3,20 @@
 from __future__ import annotations
 
 import json
-import os
 import struct
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from studio.core.files import get_file_error
 from studio.engine.data.columns import Layout
 from studio.engine.data.conversation import Record
+from studio.engine.data.file_rows import FileRows
 from studio.engine.data.patterns import columns_of
 from studio.engine.data.sources.row import Row
 
-_CAN_DELETE_MAPPED = os.name != "nt"
 _ROWS, _FACTS = "rows.json", "facts.bin"
 FACT = np.dtype(
     [
@@ -48,7 +46,7 @@ class RowSpool:
         self._facts_path = folder / _FACTS
         self._stream = self._path.open("w+b")
         self._facts_stream = self._facts_path.open("wb")
-        self._facts: NDArray[Any] = np.zeros(0, dtype=FACT)
+        self._facts: FileRows | None = None
 
     def __len__(self) -> int:
         return self._rows
@@ -72,8 +70,8 @@ class RowSpool:
             raise get_file_error(self._path, error) from error
         self._rows += 1
 
-    def finish(self) -> NDArray[Any]:
-        """Return the numbers about all rows, mapped from disk: shape ``(rows,)`` of ``FACT``.
+    def finish(self) -> FileRows:
+        """Return the numbers about all rows, which stay on disk: shape ``(rows,)`` of ``FACT``.
 
         No row can be added afterwards.
 
@@ -85,16 +83,19 @@ class RowSpool:
             self._facts_stream.close()
         except OSError as error:
             raise get_file_error(self._path, error) from error
-        if not _CAN_DELETE_MAPPED:
-            self._facts = np.fromfile(self._facts_path, dtype=FACT)
-        elif self._rows:
-            self._facts = np.asarray(np.memmap(self._facts_path, dtype=FACT, mode="r"))
+        self._facts = FileRows(self._facts_path, FACT)
         return self._facts
 
     def read(self, place: int) -> tuple[Row, Record]:
-        """Return the row that was put by as number ``place``, and what it says."""
-        fact = self._facts[place]
-        start = int(self._facts[place - 1]["end"]) if place else 0
+        """Return the row that was put by as number ``place``, and what it says.
+
+        All rows must be there: ``finish`` was called.
+        """
+        if self._facts is None:
+            raise LookupError("rows are still being put by")
+        facts = self._facts[max(0, place - 1) : place + 1]
+        fact = facts[-1]
+        start = int(facts[0]["end"]) if place else 0
         self._stream.seek(start)
         values: Mapping[str, Any] = json.loads(self._stream.read(int(fact["end"]) - start))
         part = list(self._parts)[int(fact["part"])]
@@ -105,6 +106,8 @@ class RowSpool:
         """Close the files."""
         self._stream.close()
         self._facts_stream.close()
+        if self._facts is not None:
+            self._facts.close()
 
 
 def _find_columns(columns: Iterable[str]) -> tuple[str, ...]:

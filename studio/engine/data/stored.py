@@ -9,8 +9,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from studio.engine.data.chunks import CHUNK_ROWS, join_arrays, let_go, list_places, mark_rows
-from studio.engine.data.example import ORIGIN, Example, ExampleStore, Flags
+from studio.engine.data.chunks import CHUNK_ROWS, join_arrays, list_places, mark_rows
+from studio.engine.data.example import ORIGIN, Example, ExampleStore, Flags, fill_origins
 from studio.engine.data.problems import ProblemLog
 from studio.engine.data.table import RowTable, problem_places
 from studio.engine.data.truncate import Piece, divide_text, fit_conversation
@@ -29,8 +29,6 @@ _CUT = np.dtype(
 """An example that is not simply its whole row."""
 
 _MOST_PIECES = 65_535
-_LET_GO_EVERY = 32
-"""Rows of which the tokens are looked at before the pages around them are dropped."""
 
 
 @dataclass(frozen=True)
@@ -56,7 +54,6 @@ class TableExamples(ExampleStore):
         """Cut the chosen rows; what was cut or did not fit is written to ``log``."""
         self.sources = tuple(sources)
         self._tables = {side.source: side.table for side in sides}
-        self._measured = 0
         parts = []
         for side in sides:
             _log_problems(side, log)
@@ -85,11 +82,8 @@ class TableExamples(ExampleStore):
             sources, numbers = self.source_positions[start:behind], self._row_numbers[start:behind]
             origins["source"], origins["index"] = sources, numbers
             for source in np.unique(sources).tolist():
-                table, mine = self._tables[source].rows, sources == source
-                rows = table[numbers[mine]]
-                origins["number"][mine], origins["line"][mine] = rows["number"], rows["line"]
-                origins["mark"][mine] = rows["key"]
-                let_go(table)
+                mine = sources == source
+                fill_origins(origins, mine, self._tables[source].rows.take(numbers[mine]))
             places = np.arange(start, behind)
             starts = np.where(self._starts_row(start, behind), places, first)
             firsts = np.maximum.accumulate(starts)
@@ -106,19 +100,6 @@ class TableExamples(ExampleStore):
         )
         found[len(found) - len(changes) :] = changes
         return found
-
-    def measure(self, documents: Sequence[int]) -> tuple[list[int], list[int]]:
-        """Return the documents themselves and the tokens of each.
-
-        Now and then what was read of mapped files is let go, which steps drawn at random would
-        otherwise bring into memory as a whole.
-        """
-        self._measured += len(documents)
-        if self._measured >= _LET_GO_EVERY:
-            self._measured = 0
-            for table in self._tables.values():
-                table.let_go()
-        return super().measure(documents)
 
     @property
     def largest_token(self) -> int:
@@ -199,10 +180,8 @@ def _put_in(values: NDArray[Any], at: NDArray[np.int64], pieces: NDArray[Any]) -
 def _iter_cuts(
     side: TableRows, long: Sequence[int], max_tokens: int, overlap_tokens: int, log: ProblemLog
 ) -> Iterator[tuple[int, ...]]:
-    for count, row in enumerate(long, start=1):
+    for row in long:
         yield from _cut_row(side, row, max_tokens, overlap_tokens, log)
-        if count % _LET_GO_EVERY == 0 or count == len(long):
-            side.table.let_go()
 
 
 def _cut_row(

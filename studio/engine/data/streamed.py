@@ -8,8 +8,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from studio.engine.data.chunks import CHUNK_ROWS, let_go, list_places
-from studio.engine.data.example import ORIGIN, Example, Examples, Flags
+from studio.engine.data.chunks import CHUNK_ROWS, list_places
+from studio.engine.data.example import ORIGIN, Example, Examples, Flags, fill_origins
 from studio.engine.data.rows import EncodedRow, RowEncoder
 from studio.engine.data.scan import RowFacts
 from studio.engine.data.spool import RowSpool
@@ -42,23 +42,16 @@ class StreamedSource:
         self._encoder = encoder
 
     def __len__(self) -> int:
-        return len(self.facts.keys)
+        return len(self.facts.rows)
 
     def encode(self, rows: Sequence[int]) -> list[EncodedRow]:
-        """Return these rows in tokens, uncut, in the order given.
-
-        What was read of mapped files is let go: drawn at random, nearly all of it would stay.
-        """
+        """Return these rows in tokens, uncut, in the order given."""
         if self.table is not None:
-            found = [self.table.row(one) for one in rows]
-            self.table.let_go()
-            return found
+            return [self.table.row(one) for one in rows]
         if self._spool is None:
             raise LookupError("neither put by nor prepared")
         records = map(self._spool.read, rows)
-        found = [one for batch in self._encoder.iter_encoded(records) for one in batch]
-        let_go(self.facts.keys)
-        return found
+        return [one for batch in self._encoder.iter_encoded(records) for one in batch]
 
     def close(self) -> None:
         """Close the rows that were put by."""
@@ -108,12 +101,8 @@ class StreamedExamples(Examples):
             origins = np.zeros(len(numbers), dtype=ORIGIN)
             origins["source"], origins["index"] = sources, numbers
             for source in np.unique(sources).tolist():
-                facts, mine = self._rows[source].facts, sources == source
-                rows = numbers[mine]
-                origins["number"][mine] = facts.numbers[rows]
-                origins["line"][mine] = facts.lines[rows]
-                origins["mark"][mine] = facts.keys[rows]
-                let_go(facts.keys)
+                mine = sources == source
+                fill_origins(origins, mine, self._rows[source].facts.rows.take(numbers[mine]))
             yield origins
 
     def _hold(self, documents: Sequence[int]) -> None:

@@ -1,4 +1,4 @@
-"""Tokenised rows in flat arrays, in memory or mapped from disk, uncut and unmixed."""
+"""Tokenised rows in flat arrays, in memory or on disk, uncut and unmixed."""
 
 from __future__ import annotations
 
@@ -17,9 +17,10 @@ from numpy.typing import NDArray
 from studio.core.errors import DatasetInvalid
 from studio.core.json_text import parse_json
 from studio.engine.data.answers import Span
-from studio.engine.data.chunks import iter_chunks, let_go, mark_rows, read_column
+from studio.engine.data.chunks import iter_chunks, mark_rows, read_column
 from studio.engine.data.digest import RowDigest
-from studio.engine.data.example import Flags, Ids
+from studio.engine.data.example import Flags
+from studio.engine.data.file_rows import FileRows, Rows
 from studio.engine.data.problems import KINDS, PLACES_KEPT, leaves_row_out
 from studio.engine.data.rows import EncodedRow
 from studio.engine.data.sources.row import Row, place_of
@@ -50,7 +51,7 @@ ROW = np.dtype(
 TOLD_EVERY = 16
 """Megabytes that are read before others are asked whether to go on."""
 _MOST_PLACES = 100
-_FILES = ("ids", "spans", "rows")
+_FILES = {"ids": np.dtype("<i4"), "spans": np.dtype(("<i4", (2,))), "rows": ROW}
 _ABOUT, _UNFINISHED = "about.json", "unfinished.json"
 
 
@@ -90,16 +91,16 @@ class RowTable:
     ``ids`` has the shape ``(tokens,)``, ``spans`` ``(spans, 2)``, ``rows`` ``(rows,)`` of ``ROW``.
     """
 
-    ids: Ids
-    spans: NDArray[np.int32]
-    rows: NDArray[Any]
+    ids: Rows
+    spans: Rows
+    rows: Rows
     about: TableAbout
 
     def __len__(self) -> int:
         return len(self.rows)
 
     def encoded(self, place: int) -> Encoded:
-        """Return one row as it was tokenised, without copying its tokens."""
+        """Return one row as it was tokenised."""
         row = self.rows[place]
         start, first = int(row["start"]), int(row["spans"])
         middle = first + int(row["answers"])
@@ -132,11 +133,6 @@ class RowTable:
         part = Path(self.about.parts[int(row["part"])])
         return place_of(part, int(row["number"]), int(row["line"]) or None)
 
-    def let_go(self) -> None:
-        """Drop what was read of mapped files from this process."""
-        for one in (self.ids, self.spans, self.rows):
-            let_go(one)
-
     def column(self, name: str) -> NDArray[Any]:
         """Return one column as an array of its own; shape ``(rows,)``."""
         return read_column(self.rows, name)
@@ -158,24 +154,25 @@ class RowTable:
 
     @classmethod
     def load(cls, folder: Path) -> Generator[int, None, RowTable | None]:
-        """Return the rows saved in a folder, mapped from disk; None if they are not whole.
+        """Return the rows saved in a folder, where they stay; None if they are not whole.
 
         Meanwhile yields 0, while what is on disk is compared with its sums.
         """
-        raw: dict[str, NDArray[np.uint8]] = {}
+        found = {}
         try:
             about = TableAbout(**parse_json((folder / _ABOUT).read_text(encoding="utf-8")))
-            for name in _FILES:
-                raw[name] = yield from _map(folder / f"{name}.bin", *about.sums[name])
+            for name, kind in _FILES.items():
+                yield from _compare(folder / f"{name}.bin", *about.sums[name])
+                found[name] = FileRows(folder / f"{name}.bin", kind)
         except (OSError, ValueError, TypeError, KeyError):
             return None  # made again from the data
         if not set(about.codes) <= set(KINDS):
             return None
-        return _view(raw, about)
+        return cls(**found, about=about)
 
     @classmethod
     def load_written(cls, folder: Path) -> Generator[int, None, RowTable]:
-        """Return the rows that were just written into a folder, mapped from disk.
+        """Return the rows that were just written into a folder, where they stay.
 
         Meanwhile yields 0.
 
@@ -219,7 +216,7 @@ class TableWriter:
             about = TableAbout(**known["about"])
             rows, tokens, spans = (int(known[name]) for name in ("rows", "tokens", "spans"))
             for name in _FILES:
-                yield from _map(folder / f"{name}.bin", *about.sums[name])
+                yield from _compare(folder / f"{name}.bin", *about.sums[name])
         except (OSError, ValueError, TypeError, KeyError):
             place.unlink(missing_ok=True)
             return cls(folder)
@@ -265,7 +262,7 @@ class TableWriter:
         self.rows += len(rows)
 
     def finish(self) -> None:
-        """Complete the rows; in a folder they are then on disk, not mapped yet."""
+        """Complete the rows; in a folder they are then on disk, not open."""
         self.about.parts = [path.name for path in self._parts]
         self.about.sums = self._sums
         if self._folder is not None:
@@ -275,11 +272,11 @@ class TableWriter:
 
     def build(self) -> RowTable:
         """Return the finished rows that are held in memory."""
-        raw = {
-            name: np.frombuffer(stream.getbuffer(), np.uint8)  # type: ignore[attr-defined]  # in memory all are BytesIO
+        found = {
+            name: np.frombuffer(stream.getbuffer(), _FILES[name])  # type: ignore[attr-defined]  # in memory all are BytesIO
             for name, stream in self._files.items()
         }
-        return _view(raw, self.about)
+        return RowTable(**found, about=self.about)
 
     def close(self) -> None:
         """Close the files."""
@@ -353,35 +350,23 @@ def problem_places(
     return {code: found[code] for code in table.about.codes if code in found}
 
 
-def _view(raw: Mapping[str, NDArray[np.uint8]], about: TableAbout) -> RowTable:
-    return RowTable(
-        raw["ids"].view(np.int32),
-        raw["spans"].view(np.int32).reshape(-1, 2),
-        raw["rows"].view(ROW),
-        about,
-    )
-
-
 def _pairs(spans: NDArray[np.int32]) -> tuple[Span, ...]:
     return tuple((first, behind) for first, behind in spans.tolist())
 
 
-def _map(path: Path, size: int, check: int) -> Generator[int, None, NDArray[np.uint8]]:
-    """Return the bytes of a file after comparing them with their sum; meanwhile yield 0.
+def _compare(path: Path, size: int, check: int) -> Generator[int, None, None]:
+    """Compare the bytes of a file with their sum; meanwhile yield 0.
 
     Raises:
         ValueError: They are not what was written.
     """
     if path.stat().st_size != size:
         raise ValueError(f"{path} has another size")
-    if size == 0:
-        return np.zeros(0, np.uint8)
     found = 0
-    with path.open("rb") as stream:  # through the map, all of it would count as memory in use
+    with path.open("rb") as stream:
         for count, block in enumerate(iter(partial(stream.read, 1 << 20), b""), start=1):
             found = zlib.crc32(block, found)
             if count % TOLD_EVERY == 0:
                 yield 0
     if found != check:
         raise ValueError(f"{path} is damaged")
-    return np.asarray(np.memmap(path, dtype=np.uint8, mode="r"))

@@ -22,7 +22,6 @@ _FEW_CHARACTERS = 20
 _FEWEST_ROWS = 50
 _MOST_ANSWERS = 50
 _DOMINANT_SHARE = 0.9
-_LET_GO_EVERY = 64
 
 
 class WholeCheck:
@@ -77,7 +76,6 @@ class WholeCheck:
             first[self._starts[self.found[code][:, 0]] + self.found[code][:, 1]] = False
         places = np.flatnonzero(first)[:MOST_ROWS].tolist()
         pairs = find_similar([self._content(place) for place in places])
-        self._let_go()
         if not pairs:
             return
         self.found["similar_rows"] = self._locate([places[pair.place] for pair in pairs])
@@ -88,17 +86,11 @@ class WholeCheck:
         ]
         self._log.add_counted("similar_rows", len(pairs), told)
 
-    def _let_go(self) -> None:
-        """Drop the tokens of single rows from memory: around each of them much is read along."""
-        for table in self._tables:
-            table.let_go()
-
     def _content(self, place: int) -> NDArray[np.int32]:
         """Return the tokens of a row from the first question on."""
         source, row = self._locate([place])[0].tolist()
-        table = self._tables[source]
-        start, head = int(table.rows["start"][row]), int(table.rows["head"][row])
-        tokens: NDArray[np.int32] = table.ids[start + head : start + int(table.rows["length"][row])]
+        encoded = self._tables[source].encoded(row)
+        tokens: NDArray[np.int32] = encoded.ids[encoded.head_tokens :]
         return tokens
 
     def _name(self, place: int) -> str:
@@ -114,7 +106,6 @@ class WholeCheck:
 
     def _check_copies(self) -> None:
         exact, near = self._no_flags(), self._no_flags()
-        compared = 0
         for places, keys in self._iter_groups("key", self._usable):
             _, first, group, counts = np.unique(
                 keys, return_index=True, return_inverse=True, return_counts=True
@@ -124,9 +115,6 @@ class WholeCheck:
                 place, earlier = int(places[one]), int(places[first[group[one]]])
                 is_exact = self._tokens(place) == self._tokens(earlier)
                 (exact if is_exact else near)[place] = True
-                compared += 1
-                if compared % _LET_GO_EVERY == 0:
-                    self._let_go()
         self._add("duplicate_rows", exact)
         self._add("near_duplicates", near)
 
@@ -190,9 +178,7 @@ class WholeCheck:
 
     def _tokens(self, place: int) -> bytes:
         source, row = self._locate([place])[0].tolist()
-        table = self._tables[source]
-        start, length = int(table.rows["start"][row]), int(table.rows["length"][row])
-        tokens: bytes = table.ids[start : start + length].tobytes()
+        tokens: bytes = self._tables[source].encoded(row).ids.tobytes()
         return tokens
 
     def _no_flags(self) -> Flags:

@@ -13,7 +13,7 @@ import pytest
 
 from studio.core.errors import DatasetInvalid
 from studio.core.recipe.schema_data import DataSettings
-from studio.engine.data import sampling, spool, streaming
+from studio.engine.data import sampling, streaming
 from studio.engine.data.loader import iter_steps
 from studio.engine.data.prepare import PreparedData
 from studio.engine.data.streaming import StreamedRows, StreamWish, iter_stream
@@ -263,7 +263,6 @@ def test_what_was_put_by_is_deleted_when_data_is_closed(
     is_windows: bool,
 ) -> None:
     if is_windows:
-        monkeypatch.setattr(spool, "_CAN_DELETE_MAPPED", False)
         follow_windows_rules(monkeypatch)
     data = open_rows(write_rows(_rows()))
     folder = tmp_path / "cache"
