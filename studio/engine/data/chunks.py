@@ -34,11 +34,20 @@ def mark_rows(rows: Rows, test: Callable[[NDArray[Any]], Flags]) -> Flags:
     return found
 
 
-def read_column(rows: Rows, name: str) -> NDArray[Any]:
-    """Return one column as an array of its own; shape ``(rows,)``."""
-    found = np.empty(len(rows), dtype=rows.dtype[name])
+def read_column(
+    rows: Rows, name: str, chosen: Flags | None = None, kind: Any = None
+) -> NDArray[Any]:
+    """Return one column of all or of the chosen rows; shape ``(rows,)``.
+
+    ``kind`` is a smaller kind of number, if its values are known to fit it.
+    """
+    count = len(rows) if chosen is None else int(np.count_nonzero(chosen))
+    found = np.empty(count, dtype=kind or rows.dtype[name])
+    done = 0
     for where, some in iter_chunks(rows):
-        found[where] = some[name]
+        values = some[name] if chosen is None else some[name][chosen[where]]
+        found[done : done + len(values)] = values
+        done += len(values)
     return found
 
 
@@ -89,6 +98,13 @@ def join_arrays(parts: Sequence[NDArray[Any]], kind: Any = np.int32) -> NDArray[
     """Return the parts in one array; where only one has anything, that one, not a copy."""
     filled = [one for one in parts if len(one)]
     return filled[0] if len(filled) == 1 else np.concatenate([np.zeros(0, dtype=kind), *filled])
+
+
+def repeat_numbers(numbers: NDArray[Any], counts: Sequence[int]) -> NDArray[Any]:
+    """Return each number as often as its count says; one alone takes no memory for that."""
+    if len(numbers) == 1:
+        return np.broadcast_to(numbers, counts)
+    return np.repeat(numbers, counts)
 
 
 def place_type(rows: int) -> type[np.signedinteger[Any]]:

@@ -8,6 +8,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from studio.engine.data.chunks import iter_chunks
+
 BINS = 40
 
 
@@ -31,11 +33,16 @@ def measure_lengths(lengths: NDArray[np.integer[Any]], max_tokens: int) -> Lengt
     longest = int(lengths.max())
     width = -(-(longest + 1) // BINS)
     edges = np.arange(0, longest + 1 + width, width)
-    counts = np.bincount(lengths // width, minlength=len(edges) - 1)
-    beyond = np.maximum(lengths - max_tokens, 0)
+    counts = np.zeros(len(edges) - 1, dtype=np.int64)
+    cut_rows = cut_tokens = 0
+    for _, some in iter_chunks(lengths):
+        counts += np.bincount(some // width, minlength=len(counts))
+        beyond = some[some > max_tokens].astype(np.int64) - max_tokens
+        cut_rows += len(beyond)
+        cut_tokens += int(beyond.sum())
     return LengthHistogram(
         tuple(edges.tolist()),
         tuple(counts.tolist()),
-        float((beyond > 0).mean()),
-        float(beyond.sum(dtype=np.int64) / lengths.sum(dtype=np.int64)),
+        cut_rows / len(lengths),
+        cut_tokens / int(lengths.sum(dtype=np.int64)),
     )

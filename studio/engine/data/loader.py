@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from studio.engine.data.chunks import list_places
+from studio.engine.data.chunks import join_arrays, list_places
 from studio.engine.data.collate import MicroBatch, collate_packed, collate_padded
 from studio.engine.data.example import Examples, ExampleStore
 from studio.engine.data.pack import group_padded, pack
@@ -53,7 +53,7 @@ def epoch_order(
         _draw(list_places(examples.source_positions == source), weight, seed, epoch, source)
         for source, weight in enumerate(weights)
     ]
-    every = drawn[0] if len(drawn) == 1 else np.concatenate([np.zeros(0, np.int32), *drawn])
+    every = join_arrays(drawn)
     _random(seed, "epoch", epoch).shuffle(every)
     return every
 
@@ -144,7 +144,7 @@ def iter_micro_batches(
 
 def longest_documents(examples: ExampleStore, batch_sequences: int) -> list[int]:
     """Return the positions of the longest documents: the step that needs the most memory."""
-    order = np.argsort(-examples.lengths, kind="stable")
+    order = np.argsort(~examples.lengths, kind="stable")  # turned round, in any kind of number
     return [int(position) for position in order[:batch_sequences]]
 
 

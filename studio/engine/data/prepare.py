@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from studio.core.errors import DatasetInvalid, RecipeInvalid
 from studio.core.recipe.schema_data import DataSettings, DataSource, ValidationFraction
-from studio.engine.data.chunks import join_arrays
+from studio.engine.data.chunks import join_arrays, mark_rows, read_column
 from studio.engine.data.encode_source import SourceReader
 from studio.engine.data.example import ExampleStore, Flags
 from studio.engine.data.leave_out import find_left_out, log_left_out
@@ -49,9 +49,9 @@ class SourceFinding:
 class PreparedData:
     """Everything that training needs to know about the data.
 
-    ``lengths`` are the tokens of each row before cutting, shape ``(rows,)``. ``train_weights`` has
-    one entry per file in ``train.sources``. ``end_of_turn_ids`` are the tokens that end the
-    answers: where generation has to stop. ``tables`` hold the rows of the training files uncut.
+    ``train_weights`` has one entry per file in ``train.sources``. ``end_of_turn_ids`` are the
+    tokens that end the answers: where generation has to stop. ``tables`` hold the rows of the
+    training files uncut, ``validation_tables`` those of validation files.
     ``disproved`` names what had to be done the long way: ``template``, ``tokens``.
     """
 
@@ -61,12 +61,17 @@ class PreparedData:
     problems: tuple[DataProblem, ...]
     findings: tuple[SourceFinding, ...]
     max_tokens: int
-    lengths: NDArray[np.int32]
     template: str
     end_of_turn_ids: tuple[int, ...]
     tables: tuple[RowTable, ...] = field(default=(), repr=False)
+    validation_tables: tuple[RowTable, ...] = field(default=(), repr=False)
     disproved: tuple[str, ...] = ()
     preparation: Literal["whole"] = "whole"
+
+    @property
+    def lengths(self) -> NDArray[np.int32]:
+        """Tokens of each row before cutting, read anew each time; shape ``(rows,)``."""
+        return join_arrays([filled_lengths(one) for one in (*self.tables, *self.validation_tables)])
 
     @property
     def longest(self) -> int:
@@ -238,10 +243,10 @@ def _assemble(
         problems=problems,
         findings=(*train.findings, *validation.findings),
         max_tokens=max_tokens,
-        lengths=join_arrays([filled_lengths(table) for table in tables]),
         template=encoder.template.name,
         end_of_turn_ids=tuple(sorted(endings)),
         tables=tuple(train.tables),
+        validation_tables=tuple(validation.tables),
         disproved=encoder.disproved,
     )
 
@@ -266,8 +271,7 @@ def _log_sources(
 
 def filled_lengths(table: RowTable) -> NDArray[np.int32]:
     """Return the lengths of the rows that have tokens; shape ``(rows with tokens,)``."""
-    lengths = table.column("length")
-    return lengths[lengths > 0]
+    return read_column(table.rows, "length", mark_rows(table.rows, lambda one: one["length"] > 0))
 
 
 def wanted_lengths(table: RowTable) -> NDArray[np.int32]:

@@ -9,7 +9,14 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from studio.engine.data.chunks import CHUNK_ROWS, join_arrays, list_places, mark_rows
+from studio.engine.data.chunks import (
+    CHUNK_ROWS,
+    join_arrays,
+    list_places,
+    mark_rows,
+    read_column,
+    repeat_numbers,
+)
 from studio.engine.data.example import ORIGIN, Example, ExampleStore, Flags, fill_origins
 from studio.engine.data.problems import ProblemLog
 from studio.engine.data.table import RowTable, problem_places
@@ -66,7 +73,7 @@ class TableExamples(ExampleStore):
         self._cut_at = join_arrays([one.cut_at + at for one, at in zip(parts, starts, strict=True)])
         self._cuts = join_arrays([one.cuts for one in parts], _CUT)
         positions = np.array([side.source for side in sides], dtype=np.uint16)
-        self.source_positions = np.repeat(positions, counts)
+        self.source_positions = repeat_numbers(positions, counts)
 
     @property
     def row_places(self) -> NDArray[np.int64]:
@@ -139,8 +146,8 @@ class _Parts:
     """The examples of one source; ``cut_at`` are the places of those that are not whole rows."""
 
     rows: NDArray[np.integer[Any]]
-    lengths: NDArray[np.int32]
-    learnt: NDArray[np.int32]
+    lengths: NDArray[np.integer[Any]]
+    learnt: NDArray[np.integer[Any]]
     cut_at: NDArray[np.int64]
     cuts: NDArray[Any]
 
@@ -151,25 +158,23 @@ def _log_problems(side: TableRows, log: ProblemLog) -> None:
 
 
 def _cut(side: TableRows, max_tokens: int, overlap_tokens: int, log: ProblemLog) -> _Parts:
-    fits, long = _divide(side, max_tokens)
+    kept = side.chosen & side.table.usable()
+    is_short = mark_rows(side.table.rows, lambda rows: rows["length"] <= max_tokens)
+    long = list_places(kept & ~is_short).tolist()
+    kept &= is_short
+    fits = list_places(kept)
     cuts = np.fromiter(_iter_cuts(side, long, max_tokens, overlap_tokens, log), dtype=_CUT)
     # Each piece goes before the first whole row that comes after its own.
     at = np.searchsorted(fits, cuts["row"]).astype(np.int64)
     taken = cuts["end"] - cuts["start"] - (cuts["cut_end"] - cuts["cut_start"])
 
     def join(name: str, pieces: NDArray[Any]) -> NDArray[Any]:
-        return _put_in(side.table.column(name)[fits], at, pieces)
+        kind = np.min_scalar_type(max_tokens)
+        return _put_in(read_column(side.table.rows, name, kept, kind), at, pieces)
 
     lengths, learnt = join("length", taken), join("learnt", cuts["learnt"])
     places = at + np.arange(len(at))
     return _Parts(_put_in(fits, at, cuts["row"]), lengths, learnt, places, cuts)
-
-
-def _divide(side: TableRows, max_tokens: int) -> tuple[NDArray[Any], list[int]]:
-    """Return the chosen rows that are short enough, and those that are not."""
-    kept = side.chosen & side.table.usable()
-    is_short = mark_rows(side.table.rows, lambda rows: rows["length"] <= max_tokens)
-    return list_places(kept & is_short), list_places(kept & ~is_short).tolist()
 
 
 def _put_in(values: NDArray[Any], at: NDArray[np.int64], pieces: NDArray[Any]) -> NDArray[Any]:

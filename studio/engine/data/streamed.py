@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from studio.engine.data.chunks import CHUNK_ROWS, list_places
+from studio.engine.data.chunks import CHUNK_ROWS, join_arrays, list_places, repeat_numbers
 from studio.engine.data.example import ORIGIN, Example, Examples, Flags, fill_origins
 from studio.engine.data.rows import EncodedRow, RowEncoder
 from studio.engine.data.scan import RowFacts
@@ -74,11 +74,9 @@ class StreamedExamples(Examples):
         self._rows = rows
         self._max_tokens = max_tokens
         places = [list_places(one) for one in chosen]
-        self._row_numbers: NDArray[np.integer[Any]] = (
-            places[0] if len(places) == 1 else np.concatenate([np.zeros(0, np.int32), *places])
-        )
+        self._row_numbers: NDArray[np.integer[Any]] = join_arrays(places)
         sources = np.arange(len(places), dtype=np.uint16)
-        self.source_positions = np.repeat(sources, [len(one) for one in places])
+        self.source_positions = repeat_numbers(sources, [len(one) for one in places])
         self._held: dict[int, Example | None] = {}
 
     @property

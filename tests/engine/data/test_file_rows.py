@@ -46,7 +46,7 @@ def test_rows_in_a_file_are_those_of_an_array(tmp_path: Path) -> None:
     with pytest.raises(IndexError):
         rows[50]
     rows["key"].close()
-    with pytest.raises(OSError, match="[Bb]ad file"):
+    with pytest.raises(OSError, match=r"[Bb]ad file"):
         rows[0]
 
 
