@@ -35,6 +35,7 @@ from studio.core.recipe.schema_data import DataSettings
 from studio.engine.data.loader import iter_steps
 from studio.engine.data.prepare import prepare
 from studio.engine.data.streaming import StreamedRows, StreamWish, iter_stream
+from studio.engine.jobs.train_data import tell_data
 from tests.engine.tiny_run import build_base, build_run
 
 STEP = "StepFinished"
@@ -79,24 +80,30 @@ def main() -> None:
     parser.add_argument("--only-open", action="store_true", help="with --memory: not all rows")
     parser.add_argument("--start", action="store_true")
     parser.add_argument("--tokenizer", type=Path, required=True)
-    parser.add_argument("--words", type=Path, required=True)
+    parser.add_argument("--words", type=Path, help="text to make rows of, without --file")
     parser.add_argument("--template", type=Path)
     arguments = parser.parse_args()
     tokenizer = PreTrainedTokenizerFast.from_pretrained(arguments.tokenizer)
     tokenizer.chat_template = (
         arguments.template.read_text(encoding="utf-8") if arguments.template else CHATML
     )
-    words = arguments.words.read_text(encoding="utf-8").split()
+    if arguments.file:
+        words = []
+    else:
+        words = arguments.words.read_text(encoding="utf-8").split()
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
-        if arguments.memory or arguments.file:
-            path = arguments.file or folder / "rows.jsonl"
-            if arguments.file is None:
-                write_rows(path, words, 1 << 40, arguments.memory << 20)
-            if arguments.start:
-                measure_run(folder, path, tokenizer)
-                return
-            measure_memory(folder, path, tokenizer, prepares_all=not arguments.only_open)
+        if arguments.memory and not arguments.file:
+            path = folder / "rows.jsonl"
+            write_rows(path, words, 1 << 40, arguments.memory << 20)
+            # in a process that never held the words
+            command = [sys.executable, "-m", __spec__.name, *sys.argv[1:], "--file", str(path)]
+            subprocess.run(command, check=True)
+        elif arguments.file and arguments.start:
+            measure_run(folder, arguments.file, tokenizer)
+        elif arguments.file:
+            all_rows = not arguments.only_open
+            measure_memory(folder, arguments.file, tokenizer, prepares_all=all_rows)
         elif arguments.start:
             measure_start(folder, tokenizer, words, arguments.rows)
         else:
@@ -308,7 +315,11 @@ def measure_memory(folder: Path, path: Path, tokenizer: Any, *, prepares_all: bo
         while not data.rest.is_done:
             next(steps)
             time.sleep(0.5)
-        assert data.rest.find_result() is not None
+        whole = data.rest.find_result()
+        assert whole is not None
+        data.take_tables(whole)
+        for _ in tell_data(whole):
+            next(steps)
         watch.tell("all is prepared")
     data.close()
 

@@ -101,12 +101,12 @@ class Examples(Sequence[Example], ABC):
 class ExampleStore(Examples):
     """Examples in flat arrays in memory; indexing builds a view without copying.
 
-    ``lengths``, ``learnt`` (tokens with a target) and ``source_positions`` have the shape
-    ``(examples,)``.
+    ``lengths`` and ``source_positions`` have the shape ``(examples,)``; ``supervised_count`` is
+    how many tokens have a target.
     """
 
     lengths: NDArray[np.integer[Any]]
-    learnt: NDArray[np.integer[Any]]
+    supervised_count: int
 
     def __init__(self, examples: Iterable[tuple[Example, int]], sources: Sequence[str]) -> None:
         """Store examples, each with the position of its file in ``sources``."""
@@ -120,7 +120,7 @@ class ExampleStore(Examples):
         )
         self.lengths = np.array([len(one) for one, _ in pairs], dtype=np.int64)
         self._starts = np.concatenate([[0], np.cumsum(self.lengths)]).astype(np.int64)
-        self.learnt = np.array([int(one.supervised[1:].sum()) for one, _ in pairs], dtype=np.int64)
+        self.supervised_count = sum(int(one.supervised[1:].sum()) for one, _ in pairs)
         self._truncated = np.array([one.truncated_tokens for one, _ in pairs], dtype=np.int64)
         self._rows = np.array([one.row for one, _ in pairs], dtype=np.int64)
         self.source_positions = np.array([position for _, position in pairs], dtype=np.uint16)
@@ -160,8 +160,3 @@ class ExampleStore(Examples):
     def token_count(self) -> int:
         """All tokens."""
         return int(self.lengths.sum(dtype=np.int64))
-
-    @property
-    def supervised_count(self) -> int:
-        """Tokens that are trained: supervised and not the first of their document."""
-        return int(self.learnt.sum(dtype=np.int64))

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from studio.core.errors import DatasetInvalid, RecipeInvalid
 from studio.core.recipe.schema_data import DataSettings, DataSource, ValidationFraction
-from studio.engine.data.chunks import join_arrays, mark_rows, read_column
+from studio.engine.data.chunks import join_arrays, mark_rows, read_column, trim_heap
 from studio.engine.data.encode_source import SourceReader
 from studio.engine.data.example import ExampleStore, Flags
 from studio.engine.data.leave_out import find_left_out, log_left_out
@@ -159,6 +159,7 @@ def iter_prepare(
             validation = yield from _read_all(settings.validation, reader, base_folder, before)
         if reader.encoder.disproved == disproved:
             break  # otherwise the first files were read by a way that is not trusted any more
+    trim_heap()
     return _assemble(settings, reader.encoder, model_context, train, validation, held)
 
 

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from studio.engine.data.chunks import (
     CHUNK_ROWS,
+    iter_chunks,
     join_arrays,
     list_places,
     mark_rows,
@@ -18,6 +19,7 @@ from studio.engine.data.chunks import (
     repeat_numbers,
 )
 from studio.engine.data.example import ORIGIN, Example, ExampleStore, Flags, fill_origins
+from studio.engine.data.marked import MarkedRows
 from studio.engine.data.problems import ProblemLog
 from studio.engine.data.table import RowTable, problem_places
 from studio.engine.data.truncate import Piece, divide_text, fit_conversation
@@ -65,12 +67,14 @@ class TableExamples(ExampleStore):
         for side in sides:
             _log_problems(side, log)
             parts.append(_cut(side, max_tokens, overlap_tokens, log))
-        counts = [len(one.rows) for one in parts]
-        self._row_numbers: NDArray[np.integer[Any]] = join_arrays([one.rows for one in parts])
+        counts = [len(one.lengths) for one in parts]
+        self._parts = parts
         self.lengths = join_arrays([one.lengths for one in parts])
-        self.learnt = join_arrays([one.learnt for one in parts])
-        starts = np.cumsum([0, *counts])[:-1].tolist()
-        self._cut_at = join_arrays([one.cut_at + at for one, at in zip(parts, starts, strict=True)])
+        self.supervised_count = sum(one.learnt for one in parts)
+        starts = self._starts = np.cumsum([0, *counts]).tolist()
+        self._cut_at = join_arrays(
+            [one.cut_at + at for one, at in zip(parts, starts, strict=False)]
+        )
         self._cuts = join_arrays([one.cuts for one in parts], _CUT)
         positions = np.array([side.source for side in sides], dtype=np.uint16)
         self.source_positions = repeat_numbers(positions, counts)
@@ -78,7 +82,8 @@ class TableExamples(ExampleStore):
     @property
     def row_places(self) -> NDArray[np.int64]:
         """Number of the table and row in it of each example; shape ``(examples, 2)``."""
-        return np.stack([self.source_positions, self._row_numbers], axis=1).astype(np.int64)
+        numbers = self._find_rows(0, len(self))
+        return np.stack([self.source_positions, numbers], axis=1).astype(np.int64)
 
     def iter_origins(self) -> Iterator[NDArray[Any]]:
         """Yield where the examples come from, some at a time, in the order of the examples."""
@@ -86,7 +91,7 @@ class TableExamples(ExampleStore):
         for start in range(0, len(self), CHUNK_ROWS):
             behind = min(start + CHUNK_ROWS, len(self))
             origins = np.zeros(behind - start, dtype=ORIGIN)
-            sources, numbers = self.source_positions[start:behind], self._row_numbers[start:behind]
+            sources, numbers = self.source_positions[start:behind], self._find_rows(start, behind)
             origins["source"], origins["index"] = sources, numbers
             for source in np.unique(sources).tolist():
                 mine = sources == source
@@ -101,12 +106,19 @@ class TableExamples(ExampleStore):
     def _starts_row(self, start: int, behind: int) -> Flags:
         """Return which examples are of another row than the one before; shape ``(some,)``."""
         found = np.ones(behind - start, dtype=np.bool_)
-        before = slice(max(0, start - 1), behind)
-        changes = (np.diff(self._row_numbers[before]) != 0) | (
-            np.diff(self.source_positions[before]) != 0
+        earlier = max(0, start - 1)
+        changes = (np.diff(self._find_rows(earlier, behind)) != 0) | (
+            np.diff(self.source_positions[earlier:behind]) != 0
         )
         found[len(found) - len(changes) :] = changes
         return found
+
+    def _find_rows(self, start: int, behind: int) -> NDArray[np.integer[Any]]:
+        """Return which row of its source each of these examples is of; shape ``(some,)``."""
+        found = []
+        for part, first in zip(self._parts, self._starts, strict=False):
+            found.append(part.find_rows(max(0, start - first), max(0, behind - first)))
+        return join_arrays(found)
 
     @property
     def largest_token(self) -> int:
@@ -121,10 +133,8 @@ class TableExamples(ExampleStore):
         return found
 
     def _build(self, place: int) -> Example:
-        table, index = (
-            self._tables[int(self.source_positions[place])],
-            int(self._row_numbers[place]),
-        )
+        table = self._tables[int(self.source_positions[place])]
+        index = int(self._find_rows(place, place + 1)[0])
         piece = Piece(0, int(self.lengths[place]), (0, 0), 0)
         cut = int(np.searchsorted(self._cut_at, place))
         if cut < len(self._cut_at) and self._cut_at[cut] == place:
@@ -143,13 +153,23 @@ class TableExamples(ExampleStore):
 
 @dataclass(frozen=True)
 class _Parts:
-    """The examples of one source; ``cut_at`` are the places of those that are not whole rows."""
+    """The examples of one source: whole rows, and between them ``cuts`` at ``cut_at``.
 
-    rows: NDArray[np.integer[Any]]
+    ``learnt`` counts the tokens with a target.
+    """
+
+    whole: MarkedRows
     lengths: NDArray[np.integer[Any]]
-    learnt: NDArray[np.integer[Any]]
+    learnt: int
     cut_at: NDArray[np.int64]
     cuts: NDArray[Any]
+
+    def find_rows(self, start: int, behind: int) -> NDArray[np.integer[Any]]:
+        """Return which row each of these examples is of; shape ``(some,)``."""
+        behind = min(behind, len(self.lengths))
+        first, last = np.searchsorted(self.cut_at, [start, max(start, behind)]).tolist()
+        at = self.cut_at[first:last] - np.arange(first, last) - (start - first)
+        return _put_in(self.whole[start - first : behind - last], at, self.cuts["row"][first:last])
 
 
 def _log_problems(side: TableRows, log: ProblemLog) -> None:
@@ -162,19 +182,18 @@ def _cut(side: TableRows, max_tokens: int, overlap_tokens: int, log: ProblemLog)
     is_short = mark_rows(side.table.rows, lambda rows: rows["length"] <= max_tokens)
     long = list_places(kept & ~is_short).tolist()
     kept &= is_short
-    fits = list_places(kept)
+    whole = MarkedRows(kept)
     cuts = np.fromiter(_iter_cuts(side, long, max_tokens, overlap_tokens, log), dtype=_CUT)
     # Each piece goes before the first whole row that comes after its own.
-    at = np.searchsorted(fits, cuts["row"]).astype(np.int64)
+    at = whole.find_places(cuts["row"])
     taken = cuts["end"] - cuts["start"] - (cuts["cut_end"] - cuts["cut_start"])
-
-    def join(name: str, pieces: NDArray[Any]) -> NDArray[Any]:
-        kind = np.min_scalar_type(max_tokens)
-        return _put_in(read_column(side.table.rows, name, kept, kind), at, pieces)
-
-    lengths, learnt = join("length", taken), join("learnt", cuts["learnt"])
-    places = at + np.arange(len(at))
-    return _Parts(_put_in(fits, at, cuts["row"]), lengths, learnt, places, cuts)
+    lengths = read_column(side.table.rows, "length", kept, np.min_scalar_type(max_tokens))
+    learnt = sum(
+        int(rows["learnt"][kept[where]].sum(dtype=np.int64))
+        for where, rows in iter_chunks(side.table.rows)
+    )
+    learnt += int(cuts["learnt"].sum(dtype=np.int64))
+    return _Parts(whole, _put_in(lengths, at, taken), learnt, at + np.arange(len(at)), cuts)
 
 
 def _put_in(values: NDArray[Any], at: NDArray[np.int64], pieces: NDArray[Any]) -> NDArray[Any]:

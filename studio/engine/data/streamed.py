@@ -8,8 +8,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from studio.engine.data.chunks import CHUNK_ROWS, join_arrays, list_places, repeat_numbers
+from studio.engine.data.chunks import CHUNK_ROWS, repeat_numbers
 from studio.engine.data.example import ORIGIN, Example, Examples, Flags, fill_origins
+from studio.engine.data.marked import MarkedRows
 from studio.engine.data.rows import EncodedRow, RowEncoder
 from studio.engine.data.scan import RowFacts
 from studio.engine.data.spool import RowSpool
@@ -73,10 +74,10 @@ class StreamedExamples(Examples):
         self.sources = tuple(one.name for one in rows)
         self._rows = rows
         self._max_tokens = max_tokens
-        places = [list_places(one) for one in chosen]
-        self._row_numbers: NDArray[np.integer[Any]] = join_arrays(places)
-        sources = np.arange(len(places), dtype=np.uint16)
-        self.source_positions = repeat_numbers(sources, [len(one) for one in places])
+        self._marked = [MarkedRows(one) for one in chosen]
+        counts = [len(one) for one in self._marked]
+        self._starts = np.cumsum([0, *counts])
+        self.source_positions = repeat_numbers(np.arange(len(counts), dtype=np.uint16), counts)
         self._held: dict[int, Example | None] = {}
 
     @property
@@ -94,13 +95,15 @@ class StreamedExamples(Examples):
     def iter_origins(self) -> Iterator[NDArray[Any]]:
         """Yield where the examples come from, some at a time, in the order of the examples."""
         for start in range(0, len(self), CHUNK_ROWS):
-            numbers = self._row_numbers[start : start + CHUNK_ROWS]
             sources = self.source_positions[start : start + CHUNK_ROWS]
-            origins = np.zeros(len(numbers), dtype=ORIGIN)
-            origins["source"], origins["index"] = sources, numbers
+            origins = np.zeros(len(sources), dtype=ORIGIN)
+            origins["source"] = sources
             for source in np.unique(sources).tolist():
                 mine = sources == source
-                fill_origins(origins, mine, self._rows[source].facts.rows.take(numbers[mine]))
+                first = max(0, start - int(self._starts[source]))
+                numbers = self._marked[source][first : first + int(np.count_nonzero(mine))]
+                origins["index"][mine] = numbers
+                fill_origins(origins, mine, self._rows[source].facts.rows.take(numbers))
             yield origins
 
     def _hold(self, documents: Sequence[int]) -> None:
@@ -111,7 +114,8 @@ class StreamedExamples(Examples):
         sources = self.source_positions[missing]
         for source in np.unique(sources).tolist():
             wanted = missing[sources == source]
-            rows = self._rows[source].encode(self._row_numbers[wanted].tolist())
+            marked, start = self._marked[source], int(self._starts[source])
+            rows = self._rows[source].encode([marked[one - start] for one in wanted.tolist()])
             for document, row in zip(wanted.tolist(), rows, strict=True):
                 self._held[document] = build_example(row, self.sources[source], self._max_tokens)
 

@@ -18,6 +18,7 @@ from studio.engine.data import rows as rows_module
 from studio.engine.data.prepare import PreparedData, iter_prepare, prepare
 from studio.engine.data.sources.registry import iter_rows
 from studio.engine.data.table import TableWriter
+from studio.engine.data.tokenize import BATCH_ROWS
 from tests.engine.data.conftest import chat
 from tests.windows_rules import follow_windows_rules
 
@@ -102,7 +103,7 @@ def test_a_stopped_preparation_leaves_nothing_behind(
     steps = iter_prepare(
         settings, chat_tokenizer, None, base_folder=tmp_path, cache_folder=tmp_path / "cache"
     )
-    assert next(steps) == 2048
+    assert next(steps) == BATCH_ROWS
     steps.close()
     assert _kept(tmp_path) == set()
 

@@ -21,6 +21,7 @@ from studio.core.errors import (
 )
 from studio.core.recipe.schema_data import DataSettings
 from studio.engine.data.prepare import PreparedData, choose_max_tokens, iter_prepare, prepare
+from studio.engine.data.tokenize import BATCH_ROWS
 from tests.engine.data.conftest import chat
 
 Write = Callable[..., Path]
@@ -133,9 +134,9 @@ def test_validation_files_and_weights_of_several_sources(
 def test_progress_is_reported_while_rows_are_read(
     chat_tokenizer: Any, write_rows: Write, settings_for: SettingsFor, tmp_path: Path
 ) -> None:
-    path = write_rows([chat(f"q{i}", "a") for i in range(4200)])
+    path = write_rows([chat(f"q{i}", "a") for i in range(2 * BATCH_ROWS + 100)])
     counts = list(iter_prepare(settings_for(path), chat_tokenizer, None, base_folder=tmp_path))
-    assert counts == [2048, 4096, 4200]
+    assert counts == [BATCH_ROWS, 2 * BATCH_ROWS, 2 * BATCH_ROWS + 100]
 
 
 def test_long_rows_lose_their_beginning_and_never_the_answer(
