@@ -87,10 +87,7 @@ def main() -> None:
     tokenizer.chat_template = (
         arguments.template.read_text(encoding="utf-8") if arguments.template else CHATML
     )
-    if arguments.file:
-        words = []
-    else:
-        words = arguments.words.read_text(encoding="utf-8").split()
+    words = [] if arguments.file else arguments.words.read_text(encoding="utf-8").split()
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         if arguments.memory and not arguments.file:

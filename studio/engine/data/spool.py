@@ -29,6 +29,7 @@ FACT = np.dtype(
     ]
 )
 _PACK = struct.Struct("<16sqqqi?").pack
+_write = json.JSONEncoder(default=str, check_circular=False).encode  # rows are read from files
 
 
 class RowSpool:
@@ -59,7 +60,7 @@ class RowSpool:
             FileUnusable: The program's folder is not writable.
         """
         kept = {name: row.values[name] for name in self._columns if name in row.values}
-        raw = json.dumps(kept, default=str).encode("ascii")
+        raw = _write(kept).encode("ascii")
         self._end += len(raw)
         part = self._parts.setdefault(row.path, len(self._parts))
         fact = _PACK(key, self._end, row.number, row.line or 0, part, has_answer)
