@@ -72,7 +72,7 @@ def _assert_recomputing_is_exact(
 
 
 @pytest.mark.parametrize("packs", [True, False])
-@pytest.mark.parametrize("family", sorted(CONFIGS.keys() - {"gpt2"}))
+@pytest.mark.parametrize("family", sorted(CONFIGS.keys() - {"gpt2", "mamba"}))
 def test_sparing_rows_changes_neither_loss_nor_gradient(family: str, packs: bool) -> None:
     task, parameters = _build_task(family)
     assert task.spares_rows
