@@ -19,7 +19,7 @@ from PySide6.QtWidgets import QApplication
 
 from studio.core.errors import StudioError
 from studio.core.kept_values import KeptValues
-from studio.core.network.gate import OFFLINE_VARIABLE, find_gate
+from studio.core.network.gate import OFFLINE_SETTING, OFFLINE_VARIABLE, find_gate
 from studio.core.paths import Home, default_home
 from studio.core.runs.store import RunStore
 from studio.core.starter import StarterKit, load_starter
@@ -63,6 +63,8 @@ class Studio:
 def build_studio(app: QApplication, home: Home) -> Studio:
     """Return the window with all its collaborators; nothing is shown yet."""
     preferences = Preferences(home.preferences)
+    if preferences.trouble is not None:  # nobody knows what was switched on
+        preferences.keep(OFFLINE_SETTING, True)
     theme = Theme(app)
     theme.choose(preferences.get_text("theme", "system"))
     background = Background()

@@ -130,9 +130,11 @@ def find_fixed(environment: Mapping[str, str]) -> ClosedBy | None:
 
 
 def read_setting(preferences: Path) -> bool:
-    """Returns whether the user switched "Stay offline" on; a missing or damaged file says no."""
+    """Returns whether the user switched "Stay offline" on; a damaged file may have said so."""
     try:
         values = parse_json(read_shared(preferences))
-    except (OSError, ValueError):
+    except FileNotFoundError:
         return False
-    return isinstance(values, dict) and values.get(OFFLINE_SETTING) is True
+    except (OSError, ValueError):
+        return True
+    return not isinstance(values, dict) or values.get(OFFLINE_SETTING) is True

@@ -33,9 +33,16 @@ def test_the_environment_closes_the_gate(
 
 @pytest.mark.parametrize(
     ("text", "is_offline"),
-    [('{"stay_offline": true}', True), ('{"stay_offline": "true"}', False), ("[", False), ("", 0)],
+    [
+        ('{"stay_offline": true}', True),
+        ('{"stay_offline": false}', False),
+        ("{}", False),
+        ("[", True),
+        ("[]", True),
+        ("", True),
+    ],
 )
-def test_the_setting_is_read_and_a_damaged_file_leaves_it_open(
+def test_the_setting_is_read_and_a_damaged_file_closes_the_gate(
     tmp_path: Path, text: str, is_offline: bool
 ) -> None:
     path = tmp_path / "preferences.json"

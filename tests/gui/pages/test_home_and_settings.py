@@ -1,6 +1,5 @@
 from __future__ import annotations
 
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -15,7 +14,6 @@ from studio.core.recipe.schema import Recipe
 from studio.core.runs.record import RunRecord
 from studio.gui.app import Studio
 from studio.gui.bridge.live_job import LiveJob
-from studio.gui.bridge.preferences import Preferences
 from studio.gui.pages.home.page import HomePage
 from studio.gui.pages.home.recent import RunRow, describe_age
 from studio.gui.pages.settings.network import NetworkCard
@@ -162,12 +160,16 @@ def test_model_folders_are_added_and_taken_away(
     assert studio.context.preferences.get_texts("model_folders") == []
 
 
-def test_settings_that_cannot_be_read_are_told_where_everybody_begins(
-    studio: Studio, tmp_path: Path
+def test_settings_that_cannot_be_read_are_told_and_the_program_stays_offline(
+    home: Home, request: pytest.FixtureRequest
 ) -> None:
-    path = tmp_path / "preferences.json"
-    path.write_bytes(b"\x00" * 100)
-    page = HomePage(replace(studio.context, preferences=Preferences(path)))
-    labels = page.findChildren(PlainLabel)
-    assert any("Your settings cannot be read" in label.text() for label in labels)
-    page.deleteLater()
+    home.preferences.parent.mkdir(parents=True, exist_ok=True)
+    home.preferences.write_bytes(b"\x00" * 100)
+    studio: Studio = request.getfixturevalue("studio")
+    page = studio.window.get_page("home")
+    labels = [label.text() for label in page.findChildren(PlainLabel)]
+    assert any("Your settings cannot be read" in text for text in labels)
+    assert any("stays offline" in text for text in labels)
+    assert not studio.context.gate.is_open
+    studio.context.preferences.keep("theme", "dark")
+    assert not find_gate(home, {}).is_open

@@ -48,10 +48,11 @@ class HomePage(Page):
         )
 
     def _tell_lost_settings(self) -> None:
-        for kept in (self._context.draft, self._context.preferences):
+        offline = " Until then the program stays offline: “Stay offline” in Settings is on."
+        for kept, more in ((self._context.draft, ""), (self._context.preferences, offline)):
             if kept.trouble is not None:
                 told = kept.trouble
-                self._notice.show_message("warning", told.message, told.remedy)
+                self._notice.show_message("warning", told.message, told.remedy + more)
 
     def _on_starter_requested(self, name: str) -> None:
         starter = self._context.starter
