@@ -89,7 +89,7 @@ class RunStore:
 
     def load(self, layout: RunLayout) -> RunRecord:
         """Returns the record of the run in a folder, wherever it lies; never fails."""
-        start = RunRecord(id=layout.folder.name, name=layout.folder.name, folder=layout.folder)
+        start = _name_run(layout)
         try:
             start = _build_start(layout)
             was_alive = is_alive(layout)
@@ -286,14 +286,21 @@ def _find_layout(path_text: str) -> RunLayout | None:
 
 def _build_start(layout: RunLayout) -> RunRecord:
     """Returns the record before the first event, from what stands in the folder."""
-    order = load_order(layout)
+    return _name_run(layout).model_copy(update={"kind": load_order(layout).kind})
+
+
+def _name_run(layout: RunLayout) -> RunRecord:
+    """Returns a record with what is known of any folder, however damaged: its name and age."""
     name, created_seconds = _load_title(layout)
+    try:
+        created_seconds = created_seconds or layout.folder.stat().st_mtime
+    except OSError as error:
+        _LOG.info("the age of %s is not known: %s", layout.folder, error)
     return RunRecord(
         id=layout.folder.name,
         name=name or layout.folder.name,
         folder=layout.folder,
-        kind=order.kind,
-        created_seconds=created_seconds or layout.job.stat().st_mtime,
+        created_seconds=created_seconds,
     )
 
 

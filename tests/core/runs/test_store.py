@@ -104,6 +104,8 @@ def test_broken_folders_are_listed_as_failed_with_the_reason(store: RunStore) ->
         assert record.failure.message
         assert record.failure.remedy
     assert records[untitled.folder.name].status == "queued"
+    assert records[damaged.folder.name].name == "damaged"
+    assert all(record.created_seconds > 1_600_000_000 for record in records.values())
 
 
 def test_a_run_is_found_by_id_start_of_id_name_and_path(store: RunStore, tmp_path: Path) -> None:

@@ -48,11 +48,13 @@ class HomePage(Page):
         )
 
     def _tell_lost_settings(self) -> None:
-        offline = " Until then the program stays offline: “Stay offline” in Settings is on."
-        for kept, more in ((self._context.draft, ""), (self._context.preferences, offline)):
-            if kept.trouble is not None:
-                told = kept.trouble
-                self._notice.show_message("warning", told.message, told.remedy + more)
+        told = [self._context.draft.trouble, self._context.preferences.trouble]
+        messages = [trouble.message for trouble in told if trouble]
+        remedies = [trouble.remedy for trouble in told if trouble]
+        if self._context.preferences.trouble:
+            remedies.append("The program stays offline: “Stay offline” in Settings is on.")
+        if messages:
+            self._notice.show_message("warning", " ".join(messages), " ".join(remedies))
 
     def _on_starter_requested(self, name: str) -> None:
         starter = self._context.starter
