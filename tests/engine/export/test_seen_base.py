@@ -77,7 +77,7 @@ def test_loftq_is_not_joined_with_the_original_weights(
         AdapterUnusable, match=r"LoftQ over a base held in 4 bits \(NF4\)"
     ) as caught:
         _export(loftq, tmp_path / "out", target)
-    assert "Export the adapter alone" in caught.value.remedy
+    assert "export the adapter alone" in caught.value.remedy
     assert list(tmp_path.iterdir()) == []
 
 
