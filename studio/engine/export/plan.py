@@ -157,7 +157,8 @@ def _build_changes(
                 _REMEDY,
             )
         change = RowReplacement(indices, values, row_count)
-        changes |= dict.fromkeys(_find_group(parameter, tied), change)
+        others = {f"{other}.weight" for other in stored.tokens if other != name}
+        changes |= dict.fromkeys(_find_group(parameter, tied) - others, change)
     return changes
 
 

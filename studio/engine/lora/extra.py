@@ -58,6 +58,11 @@ class TrainedModule(WrappedModule):
             if name not in self._shared:
                 yield name, parameter
 
+    def iter_shared(self) -> Iterator[tuple[str, nn.Parameter]]:
+        """Yields the parameters that another module trains, by their names in the layer."""
+        for name in sorted(self._shared):
+            yield name, self.trained.get_parameter(name)
+
     def share(self, name: str, parameter: nn.Parameter) -> None:
         """Puts ``parameter``, which another module trains, in the place of the one of that name."""
         owner, _, last = name.rpartition(".")

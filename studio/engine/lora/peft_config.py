@@ -78,15 +78,18 @@ class PeftConfig:
         return [name for name in names if _is_end(f"{owner}.{name}", self.parameters)]
 
     def find_saved_module(self, name: str) -> str | None:
-        """Returns the module trained in full that ``name`` is or lies in, by its full name."""
+        """Returns the module trained in full that ``name`` is or lies in, by its full name.
+
+        Any end of a name counts, as for PEFT: ``norm`` means ``input_layernorm`` as well.
+        """
         segments = name.split(".")
         prefixes = [".".join(segments[: count + 1]) for count in range(len(segments))]
-        return next((p for p in prefixes if _is_end(p, self.saved_modules)), None)
+        return next((p for p in prefixes if p.endswith(self.saved_modules)), None)
 
     def get_token_indices(self, name: str) -> tuple[int, ...]:
         """Returns which rows of the table ``name`` were trained, none where it was not."""
         for end, indices in self.token_indices.items():
-            if not end or _is_end(name, (end,)):
+            if name.endswith(end):
                 return indices
         return ()
 
@@ -326,6 +329,11 @@ def _get_tokens(value: object, path: Path) -> Mapping[str, tuple[int, ...]]:
         if not isinstance(indices, list) or any(type(index) is not int for index in indices):
             raise AdapterUnusable(
                 f"{path}: trainable_token_indices holds no token numbers.", _REMEDY
+            )
+        if len(set(indices)) < len(indices):
+            raise AdapterUnusable(
+                f"{path}: trainable_token_indices names a token twice, with two vectors for it.",
+                _REMEDY,
             )
         if indices:
             found[str(name)] = tuple(indices)

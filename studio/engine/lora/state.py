@@ -147,6 +147,9 @@ def _iter_whole(adapter: Adapter) -> Iterator[tuple[str, torch.Tensor]]:
         for own_name, buffer in extra.trained.named_buffers():
             if own_name in extra.trained.state_dict():
                 yield build_weight_key(f"{name}.{own_name}"), buffer
+        if adapter.keeps_ties:  # peft looks for a shared weight under each of its names
+            for own_name, parameter in extra.iter_shared():
+                yield build_weight_key(f"{name}.{own_name}"), parameter.detach().cpu().clone()
     for name, table in adapter.tokens.items():
         for _, rows in table.iter_trainable():
             yield build_tokens_key(name), rows
@@ -236,7 +239,11 @@ def _build_tokens(model: nn.Module, stored: StoredAdapter) -> dict[str, TrainedT
         order = sorted(range(len(indices)), key=indices.__getitem__)
         if tables[name].rows.device.type != "meta":
             tables[name].fill(tables[name].rows, rows[order])
-        wrapped |= tables
+        # a head that is tied to the table may have rows of its own nevertheless
+        wrapped |= {n: table for n, table in tables.items() if n == name or n not in stored.tokens}
+    for end in stored.config.token_indices:
+        if not any(name.endswith(end) for name in wrapped):
+            raise _name_other_model(stored, end, known)
     return wrapped
 
 

@@ -133,7 +133,7 @@ def _check_complete(stored: StoredAdapter, path: Path) -> None:
             "Choose another adapter, or merge it with the tool that made it.",
         )
     for end in config.saved_modules:
-        if not any(f".{name}".endswith(f".{end}") for name in found):
+        if not any(name.endswith(end) for name in found):
             raise AdapterUnusable(
                 f"{path} lacks the module {end!r}, which the settings say was trained in full "
                 "(modules_to_save).",
@@ -153,7 +153,9 @@ def _check_complete(stored: StoredAdapter, path: Path) -> None:
                 "(trainable_token_indices).",
                 _REMEDY,
             )
-    if len(stored.tokens) != len(config.token_indices):
+    held = {config.get_token_indices(name) for name in stored.tokens}
+    # peft writes the rows once for a table and a head that is tied to it
+    if not held.issuperset(config.token_indices.values()):
         raise AdapterUnusable(
             f"{path} lacks the token vectors that its settings name (trainable_token_indices).",
             _REMEDY,

@@ -8,10 +8,12 @@ from pathlib import Path
 
 import pytest
 import torch
+import transformers
 from torch import nn
 
 from studio.core.errors import AdapterUnusable, RecipeInvalid
 from studio.core.recipe.schema import AdapterSettings
+from studio.engine.export.merged import export_merged
 from studio.engine.lora.inject import inject
 from studio.engine.lora.state import load_adapter, save_adapter
 from studio.engine.lora.tokens import build_trained_tokens
@@ -74,6 +76,62 @@ def test_logits_gradients_and_files_equal_pefts(case: str, tmp_path: Path) -> No
     again = load_adapter(bare, tmp_path / "theirs")
     torch.testing.assert_close(bare(input_ids=ids).logits, ours, rtol=1e-6, atol=1e-6)
     assert again.trainable_parameters == adapter.trainable_parameters
+
+
+# settings of peft's, whether the tables are tied
+FOREIGN: dict[str, tuple[dict[str, object], bool]] = {
+    "all norms by their end": ({"modules_to_save": ["norm"]}, False),
+    "one weight for table and head": (
+        {"modules_to_save": ["embed_tokens"], "ensure_weight_tying": True},
+        True,
+    ),
+    "a table by the end of its name": ({"trainable_token_indices": {"tokens": [7, 2]}}, False),
+    "tokens of a tied head as well": (
+        {"trainable_token_indices": {"embed_tokens": [7, 2], "lm_head": [7, 2]}},
+        True,
+    ),
+    "other tokens of a tied head": (
+        {"trainable_token_indices": {"embed_tokens": [7, 2], "lm_head": [9, 1]}},
+        True,
+    ),
+}
+
+
+@pytest.mark.referee
+@pytest.mark.filterwarnings("ignore::UserWarning", "ignore::FutureWarning")
+@pytest.mark.parametrize("case", FOREIGN)
+def test_what_peft_saved_is_loaded_trained_saved_loaded_by_peft_and_merged(
+    case: str, tmp_path: Path
+) -> None:
+    peft = pytest.importorskip("peft")
+    settings, is_tied = FOREIGN[case]
+    base, ids = build_model("llama", tie_word_embeddings=is_tied).eval(), build_batch()
+    config = peft.LoraConfig(r=2, target_modules=["q_proj"], task_type="CAUSAL_LM", **settings)
+    reference = peft.get_peft_model(copy.deepcopy(base), config).eval()
+    with torch.no_grad():
+        for parameter in reference.parameters():
+            if parameter.requires_grad:
+                parameter.add_(torch.randn_like(parameter) * 0.1)
+    reference.save_pretrained(tmp_path / "theirs")
+    model = copy.deepcopy(base)
+    adapter = load_adapter(model, tmp_path / "theirs")
+    expected = reference(input_ids=ids).logits
+    torch.testing.assert_close(model(input_ids=ids).logits, expected, rtol=1e-5, atol=1e-5)
+
+    compute_loss(model, ids).backward()
+    torch.optim.SGD(adapter.parameters(), lr=0.5).step()
+    save_adapter(adapter, tmp_path / "ours", base_model="tiny")
+    trained = model(input_ids=ids).logits
+    assert not torch.allclose(trained, expected, atol=1e-5)
+    back = peft.PeftModel.from_pretrained(copy.deepcopy(base), tmp_path / "ours").eval()
+    torch.testing.assert_close(back(input_ids=ids).logits, trained, rtol=1e-5, atol=1e-5)
+
+    base.save_pretrained(tmp_path / "base")
+    list(export_merged(tmp_path / "base", tmp_path / "ours", tmp_path / "merged"))
+    merged = transformers.AutoModelForCausalLM.from_pretrained(
+        tmp_path / "merged", trust_remote_code=False, use_safetensors=True
+    )
+    torch.testing.assert_close(merged.eval()(input_ids=ids).logits, trained, rtol=1e-5, atol=1e-5)
 
 
 @pytest.mark.parametrize("case", CASES)

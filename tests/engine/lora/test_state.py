@@ -109,6 +109,7 @@ def test_a_name_that_ends_like_another_is_written_so_that_it_means_one_module(
     [
         ({"use_dora": True}, "use_dora"),
         ({"trainable_token_indices": {"x": ["a"]}}, "trainable_token_indices"),
+        ({"trainable_token_indices": [7, 2, 7]}, "names a token twice"),
         ({"modules_to_save": ["lm_head"]}, "modules_to_save"),
         ({"trainable_token_indices": [1]}, "trainable_token_indices"),
         ({"layer_replication": [[0, 2]]}, "layer_replication"),
