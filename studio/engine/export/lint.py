@@ -267,6 +267,10 @@ def _check_peft(case: Case) -> Iterator[ExportFinding]:
     if case.target != "adapter":
         yield _wrong_format(case, "PEFT reads its own adapter folders", "export_adapter")
         return
+    if not case.stored.modules:
+        message = "PEFT loads an adapter only if it has low-rank matrices; this one has none."
+        yield _merge(case, "no_low_rank", message)
+        return
     version, reason = _find_peft_version(case.stored)
     if version:
         message = f"PEFT before {version} does not know {reason}."

@@ -35,6 +35,7 @@ from tests.engine.tiny_run import ScriptedControl, build_base
         ({}, "gguf", "ollama", "no_modelfile", "export_ollama"),
         ({}, "gguf_lora", "lm_studio", "adapter", "export_merged_gguf"),
         ({}, "merged", "peft", "wrong_format", "export_adapter"),
+        ({"rank": "full"}, "adapter", "peft", "no_low_rank", "merge"),
     ],
 )  # fmt: skip
 def test_each_planted_case_is_found(
