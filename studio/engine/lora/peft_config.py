@@ -154,8 +154,11 @@ def build_peft_config(
     alpha = get_most_common(alphas.values(), 1.0)
     targets, layers = _name_targets(adapter)
     kinds = [type(module).__name__ for module in modules.values()]
+    keys = {name: _build_pattern(name, modules) for name in modules}
     content: dict[str, Any] = {
-        "alpha_pattern": {name: as_number(own) for name, own in alphas.items() if own != alpha},
+        "alpha_pattern": {
+            keys[name]: as_number(own) for name, own in alphas.items() if own != alpha
+        },
         "auto_mapping": None,
         "base_model_name_or_path": base_model,
         "bias": "none",
@@ -169,7 +172,7 @@ def build_peft_config(
         "modules_to_save": _name_extras(adapter) or None,
         "peft_type": "LORA",
         "r": rank,
-        "rank_pattern": {name: own for name, own in ranks.items() if own != rank},
+        "rank_pattern": {keys[name]: own for name, own in ranks.items() if own != rank},
         "revision": revision,
         "target_modules": targets,
         "task_type": task_type,
@@ -240,6 +243,13 @@ def name_targets(ours: set[str], known: set[str]) -> tuple[list[str] | str, list
     if all(name in ours for name in known if any(name.endswith(f".{end}") for end in ours)):
         return sorted(ours), None
     return "|".join(re.escape(name) for name in sorted(ours)), None
+
+
+def _build_pattern(name: str, modules: Iterable[str]) -> str:
+    """Returns the key of rank_pattern and alpha_pattern that means ``name`` alone."""
+    # The name itself where it suffices: earlier versions of peft look for nothing else.
+    is_end = any(other.endswith(f".{name}") for other in modules)
+    return f"^{re.escape(name)}" if is_end else name
 
 
 def _name_extras(adapter: Adapter) -> list[str]:

@@ -16,6 +16,7 @@ from studio.core.errors import AdapterUnusable, FileUnusable, StudioError
 from studio.core.recipe.schema import AdapterOverride, AdapterSettings
 from studio.engine.lora.adapter import Adapter, build_adapted
 from studio.engine.lora.inject import inject
+from studio.engine.lora.peft_config import read_peft_config
 from studio.engine.lora.state import load_adapter, save_adapter
 from studio.engine.lora.stored import read_adapter
 from tests.engine.lora.tiny_models import build_batch, build_model
@@ -101,7 +102,16 @@ def test_a_name_that_ends_like_another_is_written_so_that_it_means_one_module(
     save_adapter(adapter, tmp_path / "a", base_model="x")
     content = json.loads((tmp_path / "a" / "adapter_config.json").read_text())
     assert content["target_modules"] == "proj"
-    assert list(load_adapter(model, tmp_path / "a").modules) == ["proj"]
+    loaded = load_adapter(model, tmp_path / "a")
+    assert list(loaded.modules) == ["proj"]
+
+    loaded.detach()
+    both = {"proj": module, "inner.proj": build_adapted(inner["proj"], "linear", rank=2, alpha=9.0)}
+    both["proj.last"] = build_adapted(torch.nn.Linear(4, 4), "linear", rank=2, alpha=9.0)
+    adapter = Adapter(model, both, variant="plain", init="kaiming")
+    save_adapter(adapter, tmp_path / "b", base_model="x")
+    config = read_peft_config(tmp_path / "b")
+    assert [config.get_alpha(name) for name in both] == [4.0, 9.0, 9.0]
 
 
 @pytest.mark.parametrize(
