@@ -23,7 +23,7 @@ _MAX_CONFIG_BYTES = 10_000_000
 _INITS = {True: "kaiming", False: "kaiming", "gaussian": "gaussian", "kaiming": "kaiming"}
 # Inits that only choose start values. The others (PiSSA, OLoRA, LoftQ, CorDA, LoRA-GA, …) change
 # the base weights too, so that their files are meaningless on the base as it was published.
-_HARMLESS_INITS = {"gaussian", "eva", "orthogonal", "true", "false", "kaiming"}
+_HARMLESS_INITS = {"gaussian", "eva", "mica", "orthogonal", "true", "false", "kaiming"}
 # Keys that say nothing about what is computed, or that we read elsewhere.
 _NEUTRAL_KEYS = {
     "auto_mapping", "base_model_name_or_path", "corda_config", "ensure_weight_tying",

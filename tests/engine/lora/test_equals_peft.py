@@ -190,6 +190,24 @@ def test_we_load_what_peft_writes_and_give_the_same_logits(
     )
 
 
+@pytest.mark.parametrize("init", ["mica", "orthogonal"])
+def test_inits_that_leave_the_base_alone_are_loaded_although_we_do_not_make_them(
+    init: str, tmp_path: Path
+) -> None:
+    model, ids = build_model("llama").eval(), build_batch()
+    config = peft.LoraConfig(r=4, target_modules=["q_proj", "v_proj"], init_lora_weights=init)
+    reference = peft.get_peft_model(copy.deepcopy(model), config).eval()
+    with torch.no_grad():
+        for parameter in reference.parameters():
+            if parameter.requires_grad:
+                parameter.add_(torch.randn_like(parameter) * 0.1)
+    reference.save_pretrained(tmp_path)
+    load_adapter(model, tmp_path)
+    torch.testing.assert_close(
+        model(input_ids=ids).logits, reference(input_ids=ids).logits, rtol=1e-5, atol=1e-5
+    )
+
+
 def test_bfloat16_under_autocast_is_as_close_to_float32_as_pefts() -> None:
     model, adapter, reference = _build_both("llama")
     _perturb(adapter)
