@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 import re
+import sys
 from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
@@ -319,7 +320,12 @@ def _get_rank(value: object, key: str, path: Path) -> int:
 
 
 def _get_alpha(value: object, key: str, path: Path) -> float:
-    if not isinstance(value, int | float) or isinstance(value, bool) or not math.isfinite(value):
+    # a whole number may be too long for a float, NaN compares as false
+    if (
+        not isinstance(value, int | float)
+        or isinstance(value, bool)
+        or not abs(value) <= sys.float_info.max
+    ):
         raise AdapterUnusable(f"{path}: {key} is {value!r}, not a number.", _REMEDY)
     return float(value)
 

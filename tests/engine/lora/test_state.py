@@ -134,6 +134,7 @@ def test_a_name_that_ends_like_another_is_written_so_that_it_means_one_module(
         ({"r": 3}, "has rank 4, but the settings say 3"),
         ({"lora_alpha": "high"}, "lora_alpha"),
         ({"lora_alpha": float("nan")}, "lora_alpha"),
+        ({"lora_alpha": 10**400}, "lora_alpha"),
         ({"alpha_pattern": {"(": 1}}, "broken pattern"),
         ({"alpha_pattern": {r"([\w.]+)+!": 1}}, "too intricate a pattern"),
         ({"alpha_pattern": {".*" * 30 + "!": 1}}, "too intricate a pattern"),
