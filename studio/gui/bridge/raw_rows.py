@@ -224,6 +224,9 @@ def _iter_lines(text: str, path: Path, is_whole: bool, broken: list[str]) -> Ite
             continue
         try:
             yield json.loads(line)
+        except json.JSONDecodeError as error:
+            place = f"{path.name}, line {number}, column {error.colno}"
+            broken.append(f"{place} is not valid JSON: {error.msg}.")
         except (ValueError, RecursionError) as error:
             broken.append(f"{path.name}, line {number} is not valid JSON: {error}.")
 

@@ -60,7 +60,7 @@ def test_broken_lines_are_named_and_the_others_shown(tmp_path: Path) -> None:
     path.write_text('{"a": 1}\n\n{"a": \n{"a": 2}\n')
     raw = load_raw_rows(path)
     assert raw.rows == (("1",), ("2",))
-    assert "line 3" in raw.broken[0]
+    assert raw.broken == ("rows.jsonl, line 3, column 7 is not valid JSON: Expecting value.",)
     path.write_text("{broken")
     with pytest.raises(DatasetInvalid, match="line 1"):
         load_raw_rows(path)
@@ -166,6 +166,11 @@ def test_a_broken_file_is_told_in_place(
     page.take_paths([str(path)])
     qtbot.waitUntil(lambda: page._files._rows[0]._chip.text() == "cannot be read")
     assert "line 1" in page._tabs._raw_notice._message.text().replace("\u200b", "")
+    mixed = tmp_path / "mixed.jsonl"
+    mixed.write_text('{"a": 1}\n{broken\n' + '{"a": 1}\n' * 3)
+    page._tabs.show_rows(load_raw_rows(mixed))
+    told = page._tabs._raw_notice._message.text().replace("\u200b", "")
+    assert told.startswith("Of the first 5 rows 1 cannot be read. mixed.jsonl, line 2, column 2")
 
 
 def test_taking_the_last_file_away_brings_the_offers_back(

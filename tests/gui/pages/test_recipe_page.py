@@ -12,6 +12,7 @@ from studio.gui.app import Studio
 from studio.gui.pages.recipe.files import make_absolute
 from studio.gui.pages.recipe.page import RecipePage
 from studio.gui.pages.recipe.summary import describe_problem, get_place
+from studio.gui.widgets.buttons import Button
 
 
 @pytest.fixture
@@ -201,6 +202,13 @@ def test_changes_are_taken_back_one_by_one(page: RecipePage, studio: Studio) -> 
     page._undo.click()
     assert draft.get_value("adapter.rank") == 16
     assert not page._undo.isEnabled()
+
+
+def test_the_link_of_a_problem_is_spoken_as_it_is_written(page: RecipePage) -> None:
+    page._problems.show_problems([Problem("train.epochs", "must be above 0.")])
+    assert [link.accessibleName() for link in page._problems.findChildren(Button)] == [
+        "Go to Epochs"
+    ]
 
 
 def test_a_problem_leads_to_its_setting_out_of_a_search(page: RecipePage) -> None:

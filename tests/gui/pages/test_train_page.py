@@ -99,6 +99,8 @@ def test_the_summary_names_model_data_rank_and_steps(
     assert "320 rows, 5 % held back" in texts
     assert "Rank 16, alpha 32" in texts
     assert page._ready._start.isEnabled()
+    studio.context.draft.set_value("base.quantisation", "nf4")
+    wait(lambda: "held in 4 bit (NF4)" in get_texts(page))
 
 
 @pytest.mark.parametrize(("gib", "words"), [(16, "It fits: "), (0, "It will probably not fit: ")])

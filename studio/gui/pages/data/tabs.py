@@ -6,6 +6,7 @@ from PySide6.QtCore import Qt, Signal
 from PySide6.QtWidgets import QStackedWidget, QTabWidget, QVBoxLayout, QWidget
 
 from studio.core.errors import StudioError
+from studio.core.units import format_things
 from studio.gui.bridge.raw_rows import RawRows
 from studio.gui.pages.data.checks_panel import ChecksPanel
 from studio.gui.pages.data.columns_panel import ColumnsPanel
@@ -69,7 +70,8 @@ class DataTabs(QTabWidget):
         """Shows the first rows of a file."""
         self._raw_notice.clear()
         if raw.broken:
-            told = "1 row" if len(raw.broken) == 1 else f"{len(raw.broken):,} rows"
+            read = len(raw.rows) + len(raw.broken)
+            told = f"Of the first {format_things(read, 'row')} {len(raw.broken):,}"
             remedy = "Under Checks you can choose to leave such rows out."
             self._raw_notice.show_message(
                 "warning", f"{told} cannot be read. {raw.broken[0]}", remedy

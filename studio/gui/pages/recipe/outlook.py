@@ -15,6 +15,7 @@ from studio.gui.forms.draft import Draft
 from studio.gui.pages.recipe.advice_card import AdviceCard
 from studio.gui.pages.recipe.measure_box import MeasureBox
 from studio.gui.pages.recipe.memory_card import MemoryCard
+from studio.gui.pages.recipe.summary import describe_problem
 
 _STAND_IN = "no data is chosen yet"
 _BUDGET_KEY = "memory_budget_gib"
@@ -83,7 +84,7 @@ class Outlook(QObject):
         forecaster.reading_started.connect(
             lambda: self._show_unknown("Reading the model and the data …")
         )
-        forecaster.failed.connect(lambda error: self._show_unknown(str(error)))
+        forecaster.failed.connect(lambda error: self._show_unknown(describe_failure(error)))
         dry_run.progressed.connect(self._measure.show_progress)
         dry_run.stopped.connect(self._measure.show_idle)
         dry_run.failed.connect(self._on_measuring_failed)
@@ -120,6 +121,13 @@ class Outlook(QObject):
                 code=error.code,
             )
         self._measure.show_error(error)
+
+
+def describe_failure(error: StudioError) -> str:
+    """Return why nothing is forecast; settings are called what they are called on the page."""
+    if isinstance(error, RecipeInvalid) and error.problems:
+        return " ".join(describe_problem(problem) for problem in error.problems)
+    return str(error)
 
 
 def find_recipe_without_data(draft: Draft) -> Recipe | None:

@@ -127,7 +127,7 @@ class _Line(QWidget):
         if place:
             link = Button(place, "arrow-right", "quiet", icon_after=True)
             link.setProperty("compact", True)
-            link.setAccessibleName(f"Go to {place}")
+            link.setAccessibleName(place)
             link.clicked.connect(self.pressed)
             grid.addWidget(
                 link, 1, 0, 1, 2, Qt.AlignmentFlag.AlignLeft | Qt.AlignmentFlag.AlignAbsolute

@@ -88,8 +88,9 @@ def describe_missing(missing: Sequence[Path], recipe: Recipe | None) -> list[str
 
 
 def _describe_base(recipe: Recipe) -> str:
-    held = "" if recipe.base.quantisation == "none" else f", held in {recipe.base.quantisation}"
-    return f"{recipe.base.model}{held}"
+    if recipe.base.quantisation == "none":
+        return recipe.base.model
+    return f"{recipe.base.model}, held in {get_choice_name(recipe.base.quantisation)}"
 
 
 def _describe_files(recipe: Recipe) -> str:
