@@ -100,6 +100,7 @@ def test_the_summary_names_model_data_rank_and_steps(
     assert "Rank 16, alpha 32" in texts
     assert page._ready._start.isEnabled()
     studio.context.draft.set_value("base.quantisation", "nf4")
+    page._presenter.show_ready()
     wait(lambda: "held in 4 bit (NF4)" in get_texts(page))
 
 

@@ -5,13 +5,14 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-from PySide6.QtCore import Signal
+from PySide6.QtCore import Qt, Signal
 from PySide6.QtWidgets import QComboBox, QHBoxLayout, QSizePolicy, QWidget
 
 from studio.gui.bridge.adapter_choice import AdapterChoice, AdapterGroup
 from studio.gui.theme.tokens import SIZES
 from studio.gui.widgets.buttons import Button
 from studio.gui.widgets.card import Card
+from studio.gui.widgets.elided_choice import ElidedChoice
 from studio.gui.widgets.labels import ElidedLabel, PlainLabel, plain_tooltip
 
 _LONGEST_NAME = 60
@@ -63,9 +64,14 @@ class SourceCard(Card):
                 name = f"{name[:_LONGEST_NAME]}…"
             base = f"  ·  {group.final.base_name}" if group.final.base else ""
             self._box.addItem(f"{name}{base}")
+            self._box.setItemData(
+                self._box.count() - 1,
+                plain_tooltip(f"{group.final.name}{base}"),
+                Qt.ItemDataRole.ToolTipRole,
+            )
         owner = find_group_of(groups, chosen)
         self._box.setCurrentIndex(self._groups.index(owner) if owner is not None else -1)
-        self._box.setToolTip(plain_tooltip(self._box.currentText()))
+        self._box.setToolTip(self._box.currentData(Qt.ItemDataRole.ToolTipRole) or "")
         self._box.setPlaceholderText("Choose an adapter" if groups else "No adapter yet")
         self._box.setEnabled(bool(groups))
         self._show_steps(owner, chosen)
@@ -96,7 +102,7 @@ def _name_step(folder: Path) -> str:
 
 
 def _build_box(name: str, letters: int) -> QComboBox:
-    box = QComboBox()
+    box = ElidedChoice()
     box.setAccessibleName(name)
     box.setSizePolicy(QSizePolicy.Policy.Expanding, QSizePolicy.Policy.Fixed)
     box.setMinimumContentsLength(letters)
