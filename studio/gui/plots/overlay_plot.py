@@ -12,9 +12,10 @@ from studio.gui.plots.canvas import PlotCanvas, keep_finite, paint_line, paint_p
 from studio.gui.plots.legend import Swatch
 from studio.gui.plots.smoothing import smooth
 from studio.gui.widgets.buttons import Button
-from studio.gui.widgets.labels import ElidedLabel
+from studio.gui.widgets.labels import ElidedLabel, PlainLabel
 
 _WEIGHT = 0.9
+_MEANING = "Line: training loss. Dots: validation loss."
 
 
 class OverlayPlot(QWidget):
@@ -28,6 +29,7 @@ class OverlayPlot(QWidget):
         self._canvas.colours_changed.connect(self._paint)
         self._names = QHBoxLayout()
         self._names.setSpacing(6)
+        self._meaning = PlainLabel(_MEANING, "caption", wraps=False)
         fit = Button("Fit", kind="quiet")
         fit.setToolTip("Show all curves (or double-click the plot)")
         fit.setEnabled(False)
@@ -35,6 +37,7 @@ class OverlayPlot(QWidget):
         self._canvas.following_changed.connect(lambda is_on: fit.setEnabled(not is_on))
         top = QHBoxLayout()
         top.addLayout(self._names, 1)
+        top.addWidget(self._meaning)
         top.addWidget(fit)
         layout = QVBoxLayout(self)
         layout.setContentsMargins(0, 0, 0, 0)

@@ -203,3 +203,16 @@ def test_runs_without_curves_take_no_place_among_those_that_are_drawn(
     page._presenter.load_curves(page._presenter._catalog.load())
     wait(lambda: page._overlay._plot is not None)
     assert [name for name, _ in page._overlay._plot._runs] == ["with curves"]
+
+
+def test_a_run_that_is_asked_for_is_scrolled_to(page: RunsPage, home: Home, wait: Wait) -> None:
+    oldest = write_run(home, "oldest", tell_finished(), START_SECONDS)
+    for number in range(1, 30):
+        write_run(home, f"run {number}", tell_finished(), START_SECONDS + number)
+    page.show()
+    page.refresh()
+    wait(lambda: page._table.model().rowCount() == 30)
+    page.show_run(oldest)
+    index = page._table.selectionModel().selectedRows()[0]
+    assert index.row() == 29
+    assert page._table.viewport().rect().contains(page._table.visualRect(index))

@@ -129,6 +129,7 @@ def test_the_overlay_draws_one_line_and_one_row_of_dots_per_run(qtbot: QtBot) ->
     qtbot.addWidget(plot)
     plot.show_runs((("one", take(40)), ("two", take(60))))
     assert len(plot._items) == 4
+    assert plot._meaning.text() == "Line: training loss. Dots: validation loss."
     plot.show_runs((("two", take(60)),))
     assert len(plot._items) == 2
 

@@ -135,9 +135,11 @@ class RunTable(QTableView):
             self.edit(indexes[0])
 
     def select_run(self, folder: str) -> None:
-        """Selects one run."""
+        """Selects one run and scrolls to it."""
         self.clearSelection()
         self._select({folder})
+        for index in self.selectionModel().selectedRows(NAME_COLUMN):
+            self.scrollTo(index, QAbstractItemView.ScrollHint.PositionAtCenter)
 
     def resizeEvent(self, event: QResizeEvent) -> None:  # noqa: N802 - Qt's name
         """Shows as many columns as there is room for."""
